@@ -1,0 +1,37 @@
+"""graphmem: where a Transformer's activation memory goes, before the run.
+
+    import graphmem
+    report = graphmem.analyze(model, inputs)
+    report.saved.bytes, report.saved.expr, report.at(b=4, s=8192).saved.bytes
+
+Importing this package does not import torch; the first use of a name below does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphmem.analysis import analyze as analyze
+    from graphmem.errors import GraphmemError as GraphmemError
+    from graphmem.report import Report as Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "analyze": "graphmem.analysis",
+    "GraphmemError": "graphmem.errors",
+    "Report": "graphmem.report",
+}
+
+__all__ = ["GraphmemError", "Report", "__version__", "analyze"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graphmem' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

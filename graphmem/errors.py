@@ -1,0 +1,69 @@
+"""Everything graphmem can complain about.
+
+    GraphmemError              exit code 2; what happened, where, how to fix it
+    |-- UsageError             the command line: an option or a value that does not exist
+    |-- TargetError            the file, module or factory cannot be found or loaded
+    |-- ModelError             code of the user's raised: while loading, building or in forward
+    |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
+    |-- TargetDeviceError      an unknown GPU, or a device that this torch cannot pretend to be
+    |-- DataDependentError     forward asks for the value of a tensor
+    `-- MissingKernelError     an operator that cannot run on fake tensors
+"""
+
+from __future__ import annotations
+
+
+class GraphmemError(Exception):
+    """An analysis that could not be done.
+
+    Args:
+        what: one sentence, without a full stop at the end.
+        where: ``file:line`` and, where known, the module's path.
+        hint: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  at   {self.where}")
+        if self.hint:
+            first, *rest = self.hint.splitlines()
+            lines.append(f"  fix  {first}")
+            lines += [f"       {line}" for line in rest]
+        return "\n".join(lines)
+
+
+class UsageError(GraphmemError):
+    """An option or a value on the command line that does not exist."""
+
+
+class TargetError(GraphmemError):
+    """The file, module or factory cannot be found or is not what it should be."""
+
+
+class ModelError(GraphmemError):
+    """The user's code raised."""
+
+
+class SymbolError(GraphmemError):
+    """A symbol that is unknown, or a size that has no formula in it."""
+
+
+class TargetDeviceError(GraphmemError):
+    """An unknown GPU, or one that this build of torch cannot stand in for."""
+
+
+class DataDependentError(GraphmemError):
+    """Forward asks for the value of a tensor, and fake tensors have none."""
+
+
+class MissingKernelError(GraphmemError):
+    """An operator without a fake (meta) kernel."""

@@ -1,0 +1,174 @@
+"""`F.scaled_dot_product_attention` as the target would run it.
+
+Without a GPU, torch takes the math path, which bills s² to a model that runs flash. So the call is caught, the backend
+chosen by the target's rules, and the ATen operator of that backend called, with what the C++ wrapper does around it
+(aten/src/ATen/native/transformers/attention.cpp, scaled_dot_product_attention).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from graphmem.errors import ModelError
+from graphmem.kernels.sdpa_rules import SdpaFacts, choose
+from graphmem.target import Target
+from graphmem.trace.record import SdpaCall, Trace
+
+_aten = torch.ops.aten
+
+# Outputs that a real run puts on the CPU though their meta kernel says otherwise: seed and offset of the efficient
+# kernel, outside graph capture (aten/src/ATen/native/transformers/cuda/attention.cu; the H100 measurements agree).
+CPU_OUTPUTS: dict[Any, tuple[int, ...]] = {_aten._scaled_dot_product_efficient_attention.default: (2, 3)}
+
+# pad_last_dim<8> for flash, pad_bias<8> (mem_eff_alignment) for the efficient kernel's mask
+_ALIGNMENT = 8
+
+
+_ORIGINAL = F.scaled_dot_product_attention
+
+
+class SdpaAsOn(TorchFunctionMode):
+    """Runs scaled_dot_product_attention with `target`'s backend. On the CPU torch decides by itself.
+
+    As a mode it also catches the function where someone imported it by name; the name in torch.nn.functional is replaced
+    as well, since a mode is off inside F.multi_head_attention_forward, which it has been shown as a whole.
+    """
+
+    def __init__(self, target: Target, trace: Trace) -> None:
+        super().__init__()
+        self._target, self._trace = target, trace
+
+    def __enter__(self) -> SdpaAsOn:
+        if self._target.device == "cuda":
+            F.scaled_dot_product_attention = self._attend
+        return super().__enter__()  # type: ignore[no-any-return]
+
+    def __exit__(self, *exc: Any) -> None:
+        F.scaled_dot_product_attention = _ORIGINAL
+        super().__exit__(*exc)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _ORIGINAL and self._target.device == "cuda":
+            return self._attend(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        start = len(self._trace.ops)
+        query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
+        with torch.autocast("cuda", enabled=False):
+            facts = _facts(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
+            backend, refused = choose(facts, self._target)
+            if backend is None:
+                raise ModelError(
+                    "no backend of scaled_dot_product_attention is left: "
+                    + "; ".join(f"{name}: {why}" for name, why in refused),
+                    hint="allow another one in sdpa_kernel(...), or the math backend",
+                )
+            mask = _float_mask(attn_mask, query.dtype)
+            needs_lse = facts.requires_grad
+            if backend == "flash":
+                out = _flash(query, key, value, dropout_p, is_causal, scale)
+            elif backend == "cudnn":
+                out = _aten._scaled_dot_product_cudnn_attention(
+                    query, key, value, mask, needs_lse, dropout_p, is_causal, False, scale=scale
+                )[0]
+            elif backend == "efficient":
+                out = _aten._scaled_dot_product_efficient_attention(
+                    query, key, value, _aligned(mask, query, key), needs_lse, dropout_p, is_causal, scale=scale
+                )[0]
+            else:
+                out = _aten._scaled_dot_product_attention_math(
+                    query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
+                )[0]
+        self._trace.sdpa.append(SdpaCall(start, len(self._trace.ops), backend, refused))
+        return out  # type: ignore[no-any-return]
+
+
+def _facts(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+    causal: bool,
+    gqa: bool,
+) -> SdpaFacts:
+    tensors = [q, k, v] + ([mask] if mask is not None else [])
+    return SdpaFacts(
+        q=tuple(q.shape),
+        k=tuple(k.shape),
+        v=tuple(v.shape),
+        dtypes=(q.dtype, k.dtype, v.dtype),
+        mask="none" if mask is None else "bool" if mask.dtype == torch.bool else "float",
+        mask_requires_grad=mask is not None and mask.requires_grad,
+        dropout=dropout,
+        causal=causal,
+        gqa=gqa,
+        # should_compute_logsumexp in attention.cpp
+        requires_grad=torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
+        last_stride_1=all(t.stride(-1) == 1 for t in (q, k, v)),
+    )
+
+
+def _autocast(*tensors: torch.Tensor | None) -> list[Any]:
+    """SDPA is on autocast's lower_precision_fp list (aten/src/ATen/autocast_mode.h): floating tensors but doubles."""
+    if not torch.is_autocast_enabled("cuda"):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype("cuda")
+    eligible = (torch.float32, torch.float16, torch.bfloat16)
+    return [t.to(dtype) if t is not None and t.dtype in eligible else t for t in tensors]
+
+
+def _float_mask(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """convert_boolean_attn_mask: every call makes its own float copy of a boolean mask."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    zero = torch.zeros((), dtype=dtype, device=mask.device)
+    return torch.where(mask, zero, torch.full((), -math.inf, dtype=dtype, device=mask.device))
+
+
+def _aligned(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
+    """preprocess_mask: rows padded to a multiple of 8 elements, then expanded to (b, heads, s_q, s_k)."""
+    if mask is None:
+        return None
+    b, heads, s_q, s_k = query.shape[0], query.shape[1], query.shape[2], key.shape[2]
+    rest = mask.shape[-1] % _ALIGNMENT
+    if rest == 0:
+        return mask.expand(b, heads, s_q, s_k)
+    padded = F.pad(mask, [0, _ALIGNMENT - rest])
+    return padded[..., :s_k].expand(b, heads, s_q, s_k)
+
+
+def _flash(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    dropout: float,
+    causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    """Head sizes are padded to a multiple of 8; the scale is that of the size before."""
+    size = query.shape[-1]
+    rest = size % _ALIGNMENT
+    if rest:
+        scale = 1 / math.sqrt(size) if scale is None else scale
+        query, key, value = (F.pad(t, [0, _ALIGNMENT - rest]) for t in (query, key, value))
+    out: torch.Tensor = _aten._scaled_dot_product_flash_attention(
+        query, key, value, dropout, causal, False, scale=scale
+    )[0]
+    return out[..., :size] if rest else out

@@ -1,0 +1,66 @@
+"""What `torch.cuda` answers during a trace: the target's answers, not those of this machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from graphmem.target.machine import Target
+
+
+@contextmanager
+def answering_as(target: Target) -> Iterator[None]:
+    """Let `torch.cuda` speak for `target` until the block ends. With device "cpu" nothing is changed."""
+    if target.device != "cuda":
+        yield
+        return
+    import torch
+    import torch.cuda.amp.common
+
+    replaced: list[tuple[Any, str, Any]] = []
+    try:
+        for owner, name, answer in _answers(target):
+            replaced.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, answer)
+        yield
+    finally:
+        for owner, name, original in reversed(replaced):
+            setattr(owner, name, original)
+
+
+def _answers(target: Target) -> list[tuple[Any, str, Callable[..., Any]]]:
+    import torch
+
+    gpu = target.gpu
+    properties = SimpleNamespace(
+        name=gpu.name,
+        major=gpu.capability[0],
+        minor=gpu.capability[1],
+        total_memory=gpu.memory,
+        multi_processor_count=gpu.sms,
+        warp_size=32,
+        gcnArchName="",
+    )
+    really_available = torch.cuda.is_available
+
+    def is_available() -> bool:
+        # torch itself must hear the truth: told that there is a GPU, fake mode makes a real CUDA tensor.
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        return really_available() if caller.split(".")[0] == "torch" else True
+
+    bf16 = gpu.capability >= (8, 0)
+    return [
+        (torch.cuda, "is_available", is_available),
+        (torch.cuda, "device_count", lambda: 1),
+        (torch.cuda, "current_device", lambda: 0),
+        (torch.cuda, "get_device_name", lambda device=None: gpu.name),
+        (torch.cuda, "get_device_capability", lambda device=None: gpu.capability),
+        (torch.cuda, "get_device_properties", lambda device=None: properties),
+        (torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation),
+        (torch.cuda, "synchronize", lambda device=None: None),
+        # torch.autocast("cuda") switches itself off where this says so (torch/amp/autocast_mode.py).
+        (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+    ]

@@ -1,0 +1,115 @@
+"""Fake tensors in place of a module's own, for as long as the trace lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+# (name, the fake, its kind, the real value where there is one)
+Register = Callable[[str, torch.Tensor, str, torch.Tensor | None], None]
+
+
+class Faker:
+    """Makes fake tensors on one device, the same fake for the same tensor."""
+
+    def __init__(self, mode: FakeTensorMode, device: str, dtype: torch.dtype | None) -> None:
+        self._mode, self._device, self._dtype = mode, device, dtype
+        self._made: dict[int, torch.Tensor] = {}
+        self._originals: list[torch.Tensor] = []  # so that no id is used twice
+
+    def __call__(self, tensor: torch.Tensor, device: str | None = None) -> torch.Tensor:
+        """A fake of `tensor`: same sizes, strides, requires_grad; floating types as `dtype` where one was asked for."""
+        fake = self._made.get(id(tensor))
+        if fake is None:
+            dtype = self._dtype if self._dtype is not None and tensor.is_floating_point() else tensor.dtype
+            with self._mode, torch.no_grad():
+                fake = torch.empty_strided(
+                    tensor.size(), tensor.stride(), dtype=dtype, device=device or self._device
+                )
+            if isinstance(tensor, nn.Parameter):
+                fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
+            else:
+                fake.requires_grad_(tensor.requires_grad)
+            self._made[id(tensor)] = fake
+            self._originals.append(tensor)
+        return fake
+
+    def tree(self, value: Any, register: Register, name: str) -> Any:
+        """`value` with every tensor in its tuples, lists and dicts replaced."""
+        if isinstance(value, torch.Tensor):
+            known = id(value) in self._made
+            fake = self(value)
+            if not known:
+                register(name, fake, "input", _real(value))
+            return fake
+        if isinstance(value, dict):
+            return {k: self.tree(v, register, f"{name}.{k}".lstrip(".")) for k, v in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self.tree(v, register, f"{name}.{i}".lstrip(".")) for i, v in enumerate(value))
+        return value
+
+
+@contextmanager
+def faked(module: nn.Module, fake: Faker, register: Register) -> Iterator[None]:
+    """Give `module` fake parameters, buffers and tensor attributes; put everything back afterwards.
+
+    What forward does to the module (a cache it fills, an attribute it sets, a list it appends to) is undone too.
+    """
+    modules = list(module.modules())
+    saved = [(m, dict(vars(m)), _contents(m)) for m in modules]
+    registered: set[int] = set()
+    try:
+        for path, m in module.named_modules():
+            for kind, table in (("parameter", m._parameters), ("buffer", m._buffers)):
+                fakes = {k: fake(t) if t is not None else None for k, t in table.items()}
+                for key, made in fakes.items():
+                    if made is not None and id(made) not in registered:
+                        registered.add(id(made))
+                        value = _real(table[key]) if kind == "buffer" else None
+                        register(f"{path}.{key}".lstrip("."), made, kind, value)
+                m.__dict__[f"_{kind}s"] = fakes
+            for key, value in list(vars(m).items()):
+                if isinstance(value, torch.Tensor):
+                    # Module.to() leaves a plain tensor where it is; one on meta was meant for the target.
+                    m.__dict__[key] = made = fake(value, None if value.is_meta else value.device.type)
+                    register(f"{path}.{key}".lstrip("."), made, "buffer", _real(value))
+        yield
+    finally:
+        for m, attributes, contents in saved:
+            m.__dict__.clear()
+            m.__dict__.update(attributes)
+            for container, before in contents:
+                _refill(container, before)
+
+
+def _real(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None or tensor.is_meta or isinstance(tensor, FakeTensor) else tensor.detach().cpu()
+
+
+def _contents(module: nn.Module) -> list[tuple[Any, Any]]:
+    """The module's own lists, dicts and sets with a copy of what is in them."""
+    return [(v, v.copy()) for v in vars(module).values() if type(v) in (list, dict, set)]
+
+
+def _refill(container: Any, before: Any) -> None:
+    if container == before if isinstance(container, set) else _same_items(container, before):
+        return
+    container.clear()
+    if isinstance(container, list):
+        container.extend(before)
+    else:
+        container.update(before)
+
+
+def _same_items(container: Any, before: Any) -> bool:
+    """Identity, item by item: tensors must not be compared."""
+    if len(container) != len(before):
+        return False
+    if isinstance(container, dict):
+        return all(k in container and container[k] is v for k, v in before.items())
+    return all(a is b for a, b in zip(container, before, strict=True))

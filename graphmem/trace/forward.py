@@ -1,0 +1,151 @@
+"""`trace`: one forward of a subject at one point, on fake tensors that pretend to be on the target."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from graphmem.errors import ModelError
+from graphmem.kernels.sdpa import CPU_OUTPUTS, SdpaAsOn
+from graphmem.target import Target
+from graphmem.target.guard import ensure_cuda_guard
+from graphmem.target.pretend import answering_as
+from graphmem.trace.failures import explain
+from graphmem.trace.fakes import Faker, faked
+from graphmem.trace.record import Trace
+from graphmem.trace.recorder import Recorder
+from graphmem.trace.values import Values
+
+Loss = Callable[[Any], torch.Tensor]
+
+
+def trace(
+    module: nn.Module,
+    inputs: Any,
+    target: Target,
+    *,
+    point: dict[str, int] | None = None,
+    dtype: torch.dtype | None = None,
+    autocast: torch.dtype | None = None,
+    loss: Loss | None = None,
+    reload: Callable[[], Any] | None = None,
+) -> Trace:
+    """Run forward (and loss) once and write down what happened.
+
+    Args:
+        module: on any device; its parameters, buffers and attributes are as before when this returns or raises.
+        inputs: a tensor, a tuple (positional) or a dict (keywords) of tensors and plain values.
+        target: where it pretends to run.
+        point: the values of the symbols, kept in the trace.
+        dtype: floating-point parameters, buffers and inputs become this; None leaves them.
+        autocast: as `torch.autocast(target.device, autocast)` around forward and loss.
+        loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
+        reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
+
+    Raises:
+        ModelError: forward raised, for whatever reason that graphmem has no name for.
+        DataDependentError, MissingKernelError: forward cannot run on tensors without values.
+    """
+    if target.device == "cuda":
+        ensure_cuda_guard()
+    record = Trace(point=dict(point or {}), device=target.device)
+    values = Values(record, (lambda: _named(reload(), "")) if reload else None)
+    recorder = Recorder(record, module, CPU_OUTPUTS, values)
+    # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = Faker(mode, target.device, dtype)
+    with _quiet_collector(), faked(module, fake, recorder.placeholder):
+        args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
+        kept: list[torch.Tensor] = []
+        with answering_as(target), _unnoticed(), mode, torch.enable_grad():
+            cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
+            with recorder.watching(), SdpaAsOn(target, record), cast:
+                try:
+                    kept, record.has_loss = _run(module, args, kwargs, loss)
+                except Exception as error:
+                    raise explain(error, module, recorder.module_path) from error
+        gc.collect(0)
+        recorder.finish(kept)
+    return record
+
+
+def _run(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None
+) -> tuple[list[torch.Tensor], bool]:
+    output = module(*args, **kwargs)
+    if loss is not None:
+        value = loss(output)
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(f"loss returned {type(value).__name__}, not a tensor")
+        return [value], True
+    value = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(value, torch.Tensor):
+        return [value], True
+    return _tensors(output), False
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """Every tensor in an output: nested tuples, lists, dicts and dataclasses."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in _tensors(v)]
+    if isinstance(value, (list, tuple, set)):
+        return [t for v in value for t in _tensors(v)]
+    if hasattr(value, "__dataclass_fields__"):
+        return [t for name in value.__dataclass_fields__ for t in _tensors(getattr(value, name))]
+    return []
+
+
+def _named(value: Any, name: str) -> dict[str, torch.Tensor]:
+    """Tensors of an input tree by the names that `Faker.tree` gives them."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return {k: t for key, v in pairs for k, t in _named(v, f"{name}.{key}".lstrip(".")).items()}
+
+
+def _call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, dict):
+        return (), inputs
+    return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})
+
+
+@contextmanager
+def _quiet_collector() -> Iterator[None]:
+    """No garbage collection during the trace, so that all it makes is in the youngest generation and one cheap
+    collection at the end frees what only reference cycles hold."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Keep libraries that look for fake tensors from finding them: they would run something else than in training.
+
+    transformers builds a full attention mask, 2bs² bytes a layer, where it sees a fake tensor
+    (transformers/utils/import_utils.py, is_tracing).
+    """
+    imports = sys.modules.get("transformers.utils.import_utils")
+    original = getattr(imports, "is_fake_tensor", None)
+    if imports is None or original is None:
+        yield
+        return
+    imports.is_fake_tensor = lambda _tensor: False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        imports.is_fake_tensor = original  # type: ignore[attr-defined]

@@ -1,0 +1,160 @@
+"""What a trace writes down: facts only, no tensor among them, so that a record keeps nothing alive.
+
+    Trace.ops        every ATen operator that ran, in order, with its arguments as references to earlier operators
+    Trace.storages   every storage that those operators, the parameters or the inputs brought, with its fate
+    Trace.calls      the module calls that were under way
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+PLACEHOLDER_KINDS = ("parameter", "buffer", "input")
+
+
+class Place(NamedTuple):
+    """A line of Python."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Ref(NamedTuple):
+    """Output `output` of operator `op`, both counted from 0."""
+
+    op: int
+    output: int
+
+
+class Call(NamedTuple):
+    """A module call: its dotted path, its class, and the index of the call it was made from (-1 for none)."""
+
+    path: str
+    cls: str
+    parent: int
+
+
+class TensorFact(NamedTuple):
+    """A tensor as an operator made it. `storage` indexes Trace.storages; stride and offset count elements."""
+
+    storage: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    dtype: torch.dtype
+    device: str
+    requires_grad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An ATen operator that ran, or a placeholder that stands for a parameter, a buffer or an input.
+
+    target: the OpOverload; for a placeholder its name.
+    outputs: one entry for each tensor returned, None where a returned value is no tensor.
+    call: index into Trace.calls of the innermost module call.
+    stack: the user's lines under way, innermost first; torch's and graphmem's own are left out.
+    sequence: autograd's sequence number at the time, by which operators and autograd nodes find each other.
+    kind: "call", "parameter", "buffer" or "input".
+    """
+
+    index: int
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[TensorFact | None, ...]
+    call: int
+    stack: tuple[Place, ...]
+    sequence: int
+    kind: str = "call"
+
+    @property
+    def name(self) -> str:
+        """``aten.mm.default``; a placeholder's own name."""
+        return str(self.target)
+
+    @property
+    def place(self) -> Place | None:
+        return self.stack[0] if self.stack else None
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """One autograd node that holds a storage after forward.
+
+    node: the node's name, such as "MulBackward0".
+    op: index of the operator that the node differentiates, -1 where none was found.
+    call: the module call in which the tensor was saved.
+    """
+
+    node: str
+    op: int
+    call: int
+
+
+@dataclass(slots=True)
+class Storage:
+    """One block of memory and its fate. `nbytes` are logical bytes; `born` is the operator output that made it.
+
+    origin: "forward", or "parameter", "buffer", "input" for what was there before.
+    alive: something still holds it once only the loss (or the outputs, where there is no loss) is kept.
+    held: it belongs to what the caller keeps: the loss, or the outputs where there is no loss.
+    """
+
+    index: int
+    nbytes: int
+    device: str
+    born: Ref
+    origin: str
+    alive: bool = False
+    held: bool = False
+    keeps: tuple[Keep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SdpaCall:
+    """One F.scaled_dot_product_attention: its operators are Trace.ops[start:stop].
+
+    backend: "cudnn", "flash", "efficient" or "math".
+    refused: for each backend that would have come before it, the first rule that spoke against it.
+    """
+
+    start: int
+    stop: int
+    backend: str
+    refused: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Trace:
+    """One forward.
+
+    sdpa: the calls of scaled_dot_product_attention that graphmem decided.
+    notes: what had to be assumed, for the report.
+    has_loss: backward starts from a loss, and all other outputs were released.
+    """
+
+    point: dict[str, int]
+    device: str
+    ops: list[Op] = field(default_factory=list)
+    storages: list[Storage] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    sdpa: list[SdpaCall] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    has_loss: bool = False
+
+    def signature(self) -> list[tuple[str, int]]:
+        """What two traces must share for their operators to correspond one to one."""
+        return [(op.name, op.call) for op in self.ops]
+
+    def call_path(self, call: int) -> tuple[int, ...]:
+        """The indexes of the calls under way in call `call`, outermost first."""
+        path = []
+        while call >= 0:
+            path.append(call)
+            call = self.calls[call].parent
+        return tuple(reversed(path))

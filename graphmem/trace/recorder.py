@@ -1,0 +1,290 @@
+"""`Recorder`: watches a forward from three sides and writes a `Trace`.
+
+- a dispatch mode above fake mode sees every ATen operator below autograd;
+- saved-tensor hooks see every tensor that autograd packs, and give it a holder whose death shows that the node let go;
+- global module hooks say which module is running.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+)
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
+from graphmem.trace.values import UnknownValueError, Values
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+# Beyond the frame that called forward is whoever called graphmem.
+_OUTERMOST = str(Path(__file__).with_name("forward.py"))
+_MARK = "_graphmem_ref"
+
+
+class _Holder:
+    """What autograd holds in place of a tensor. It owns the storage, not the tensor: holding an output itself would
+    close a reference cycle through its grad_fn, and the node would never die."""
+
+    __slots__ = ("__weakref__", "device", "dtype", "offset", "shape", "storage", "stride")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.storage = tensor.untyped_storage()
+        self.dtype, self.device, self.shape = tensor.dtype, tensor.device, tensor.shape
+        self.stride, self.offset = tensor.stride(), tensor.storage_offset()
+
+
+class _Packed:
+    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call."""
+
+    __slots__ = ("call", "holder", "sequence", "storage")
+
+    def __init__(self, storage: int, holder: _Holder, sequence: int, call: int) -> None:
+        self.storage, self.holder = storage, weakref.ref(holder)
+        self.sequence, self.call = sequence, call
+
+
+class Recorder(TorchDispatchMode):
+    """Fills `self.trace`. Use `placeholder` for what exists before forward, `watching` around forward, `finish` after."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        module: torch.nn.Module,
+        cpu_outputs: dict[Any, tuple[int, ...]],
+        values: Values,
+    ) -> None:
+        super().__init__()
+        self.trace = trace
+        self._values = values
+        self._cpu_outputs = cpu_outputs
+        self._names = {id(m): name for name, m in reversed(list(module.named_modules(remove_duplicate=False)))}
+        self._storages: dict[int, int] = {}
+        self._weak: list[StorageWeakRef] = []
+        self._packed: list[_Packed] = []
+        self._call = -1
+        self._current_calls: list[int] = []
+
+    # -- tensors that exist before forward -------------------------------------------------------------------------
+
+    def placeholder(self, name: str, tensor: torch.Tensor, kind: str, value: torch.Tensor | None = None) -> None:
+        """Enter a parameter, buffer or input before forward starts, with its real value where it has one."""
+        ref = Ref(len(self.trace.ops), 0)
+        fact = self._fact(tensor, ref, kind)
+        self.trace.ops.append(Op(ref.op, name, (), {}, (fact,), -1, (), 0, kind))
+        if value is not None:
+            self._values.known[ref.op] = value
+        setattr(tensor, _MARK, ref)
+
+    # -- operators -------------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        sequence = torch._C._autograd._get_sequence_nr()
+        seen_args = tuple(self._describe(a) for a in args)
+        seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
+        try:
+            result = func(*args, **kwargs)
+        except (DataDependentOutputException, DynamicOutputShapeException) as question:
+            result = self._answer(question, func, seen_args, seen_kwargs)
+        index = len(self.trace.ops)
+        on_cpu = self._cpu_outputs.get(func, ())
+        returned = result if isinstance(result, (tuple, list)) else (result,)
+        facts = tuple(
+            self._fact(value, Ref(index, i), "forward", "cpu" if i in on_cpu else None)
+            if isinstance(value, torch.Tensor)
+            else None
+            for i, value in enumerate(returned)
+        )
+        self.trace.ops.append(
+            Op(index, func, seen_args, seen_kwargs, facts, self._call, _user_frames(), sequence)
+        )
+        for i, value in enumerate(returned):
+            if isinstance(value, torch.Tensor):
+                setattr(value, _MARK, Ref(index, i))
+        if func._schema.is_mutable:
+            self._note_writes(func, args, index)
+        return result
+
+    def _answer(self, question: Exception, func: Any, args: Any, kwargs: Any) -> Any:
+        """What fake mode cannot say, from the values behind it."""
+        try:
+            real = self._values.run(func, args, kwargs)
+        except UnknownValueError as unknown:
+            question.graphmem_reason = str(unknown)  # type: ignore[attr-defined]
+            raise question from None
+        if isinstance(real, torch.Tensor):
+            return torch.empty_strided(real.size(), real.stride(), dtype=real.dtype, device=self.trace.device)
+        if isinstance(real, (tuple, list)):
+            return type(real)(
+                torch.empty_strided(r.size(), r.stride(), dtype=r.dtype, device=self.trace.device) for r in real
+            )
+        return real
+
+    def _note_writes(self, func: Any, args: Any, index: int) -> None:
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.is_write and isinstance(value, torch.Tensor):
+                storage = self._storages.get(value.untyped_storage()._cdata)
+                if storage is not None:
+                    self._values.wrote(storage, index)
+
+    def _describe(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            known = getattr(value, _MARK, None)
+            return known if known is not None else self._constant(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._describe(v) for v in value) if type(value) in (list, tuple) else value
+        return value
+
+    def _constant(self, tensor: torch.Tensor) -> Ref:
+        """A tensor that nothing recorded: a constant in the user's code, or made while recording was off."""
+        value = tensor.constant if isinstance(tensor, FakeTensor) else None if tensor.is_meta else tensor
+        self.placeholder(f"constant_{len(self.trace.ops)}", tensor, "constant", value)
+        return getattr(tensor, _MARK)  # type: ignore[no-any-return]
+
+    def _fact(self, tensor: torch.Tensor, ref: Ref, origin: str, device: str | None = None) -> TensorFact | None:
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError:  # sparse and other layouts without one storage
+            return None
+        index = self._storages.get(storage._cdata)
+        if index is None:
+            index = len(self.trace.storages)
+            self._storages[storage._cdata] = index
+            # A weak reference also keeps the address from being used again, so _cdata stays an identity.
+            self._weak.append(StorageWeakRef(storage))
+            where = device or tensor.device.type
+            self.trace.storages.append(Storage(index, storage.nbytes(), where, ref, origin))
+        elif storage.nbytes() != self.trace.storages[index].nbytes:  # resize_
+            self.trace.storages[index].nbytes = storage.nbytes()
+        return TensorFact(
+            index,
+            tuple(tensor.shape),
+            tuple(tensor.stride()),
+            tensor.storage_offset(),
+            tensor.dtype,
+            tensor.device.type,
+            tensor.requires_grad,
+        )
+
+    # -- what autograd packs ---------------------------------------------------------------------------------------
+
+    def _pack(self, tensor: torch.Tensor) -> _Holder:
+        holder = _Holder(tensor)
+        index = self._storages.get(holder.storage._cdata)
+        if index is None:
+            with torch._C._DisableTorchDispatch():
+                self._constant(tensor)
+            index = self._storages[holder.storage._cdata]
+        # The node that packs was numbered just before: autograd counts up when it makes a node.
+        sequence = torch._C._autograd._get_sequence_nr() - 1
+        self._packed.append(_Packed(index, holder, sequence, self._call))
+        return holder
+
+    @staticmethod
+    def _unpack(holder: _Holder) -> torch.Tensor:
+        blank = torch.empty(0, dtype=holder.dtype, device=holder.device)
+        return blank.set_(holder.storage, holder.offset, holder.shape, holder.stride)  # type: ignore[call-overload,no-any-return]
+
+    # -- modules ---------------------------------------------------------------------------------------------------
+
+    def _enter(self, module: torch.nn.Module, _args: Any) -> None:
+        path = self._names.get(id(module))
+        if path is None:  # made during forward: named by its class below its caller
+            above = self.trace.calls[self._call].path if self._call >= 0 else ""
+            path = f"{above}.{type(module).__name__}".lstrip(".")
+        self._current_calls.append(self._call)
+        self.trace.calls.append(Call(path, type(module).__name__, self._call))
+        self._call = len(self.trace.calls) - 1
+
+    def _leave(self, _module: torch.nn.Module, _args: Any, _output: Any) -> None:
+        self._call = self._current_calls.pop()
+
+    @property
+    def module_path(self) -> str:
+        """Where forward is, for an error message."""
+        return self.trace.calls[self._call].path if self._call >= 0 else ""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record until the block ends. Fake mode must already be active."""
+        hooks = torch.nn.modules.module
+        enter = hooks.register_module_forward_pre_hook(self._enter)
+        leave = hooks.register_module_forward_hook(self._leave)
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack), self:
+                yield
+        finally:
+            enter.remove()
+            leave.remove()
+
+    # -- afterwards ------------------------------------------------------------------------------------------------
+
+    def finish(self, kept: list[torch.Tensor]) -> None:
+        """Write down the fate of every storage; `kept` is what the caller still holds."""
+        nodes = _nodes_by_sequence(kept)
+        ops: dict[int, int] = {}
+        for op in self.trace.ops:
+            if op.kind == "call":
+                # The first operator after node n was made is the one it differentiates; n is one below the counter.
+                ops.setdefault(op.sequence - 1, op.index)
+        keeps: dict[int, list[Keep]] = {}
+        for packed in self._packed:
+            if packed.holder() is not None:
+                node = nodes.get(packed.sequence, "an autograd node that the outputs do not reach")
+                keep = Keep(node, ops.get(packed.sequence, -1), packed.call)
+                known = keeps.setdefault(packed.storage, [])
+                if keep not in known:
+                    known.append(keep)
+        for storage, weak in zip(self.trace.storages, self._weak, strict=True):
+            storage.alive = not weak.expired()
+            storage.keeps = tuple(keeps.get(storage.index, ()))
+        for tensor in kept:
+            index = self._storages.get(tensor.untyped_storage()._cdata)
+            if index is not None:
+                self.trace.storages[index].held = True
+
+
+def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
+    """The autograd graph behind `outputs`: sequence number -> node name."""
+    found: dict[int, str] = {}
+    seen = set()
+    todo = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        found[node._sequence_nr()] = node.name().split("::")[-1]
+        todo += [following for following, _ in node.next_functions if following is not None]
+    return found
+
+
+_foreign: dict[types.CodeType, bool] = {}
+
+
+def _user_frames() -> tuple[Place, ...]:
+    places = []
+    frame: types.FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == _OUTERMOST:
+            break
+        foreign = _foreign.get(code)
+        if foreign is None:
+            foreign = _foreign[code] = code.co_filename.startswith(_NOT_THE_USERS) or code.co_filename[:1] == "<"
+        if not foreign:
+            places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
+        frame = frame.f_back
+    return tuple(places)
