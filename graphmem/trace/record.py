@@ -133,6 +133,7 @@ class SdpaCall:
 class Trace:
     """One forward.
 
+    containers: paths of the module lists whose children are of one class: layers, experts.
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     notes: what had to be assumed, for the report.
     has_loss: backward starts from a loss, and all other outputs were released.
@@ -143,6 +144,7 @@ class Trace:
     ops: list[Op] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    containers: frozenset[str] = frozenset()
     sdpa: list[SdpaCall] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_loss: bool = False

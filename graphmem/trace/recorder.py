@@ -70,6 +70,7 @@ class Recorder(TorchDispatchMode):
         self._values = values
         self._cpu_outputs = cpu_outputs
         self._names = {id(m): name for name, m in reversed(list(module.named_modules(remove_duplicate=False)))}
+        trace.containers = frozenset(p for p, m in module.named_modules(remove_duplicate=False) if _repeats(m))
         self._storages: dict[int, int] = {}
         self._weak: list[StorageWeakRef] = []
         self._packed: list[_Packed] = []
@@ -254,6 +255,13 @@ class Recorder(TorchDispatchMode):
             index = self._storages.get(tensor.untyped_storage()._cdata)
             if index is not None:
                 self.trace.storages[index].held = True
+
+
+def _repeats(module: torch.nn.Module) -> bool:
+    children = list(module.children())
+    if len({type(child) for child in children}) != 1:
+        return False
+    return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
 
 
 def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:

@@ -1,0 +1,183 @@
+"""`analyze`: the stages in their order. load -> trace -> saved -> symbolic -> attention -> report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import GraphmemError, UsageError
+from graphmem.load import Subject, from_factories, from_module, isolated
+from graphmem.report import Report
+from graphmem.report.build import Findings, build_report
+from graphmem.symbolic.depth import SHALLOW, depth_symbols
+from graphmem.symbolic.derive import Derivation, derive
+from graphmem.target import Target, resolve
+from graphmem.trace import Trace, trace
+
+_DTYPES = {
+    "fp32": torch.float32, "float32": torch.float32, "fp16": torch.float16, "float16": torch.float16,
+    "half": torch.float16, "bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "fp64": torch.float64,
+    "float64": torch.float64,
+}  # fmt: skip
+
+
+def analyze(
+    model: nn.Module | Callable[..., nn.Module],
+    inputs: Any,
+    *,
+    gpu: str | None = "h100",
+    device: str = "cuda",
+    torch_version: str | None = None,
+    cudnn_version: str | None = None,
+    autocast: torch.dtype | str | None = None,
+    symbols: Mapping[str, int] | None = None,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+) -> Report:
+    """What autograd keeps of one forward of `model`, in bytes and as a formula. Nothing runs on a GPU.
+
+    Args:
+        model: a module (meta device welcome; dtype and train/eval mode are kept; nothing in it is changed), or a
+            function whose parameters are symbols with their working point as defaults and which returns one.
+        inputs: a tuple or dict of tensors (meta welcome; dtype and requires_grad are kept), or such a function.
+        gpu: the GPU whose kernels are meant; see `graphmem.target.gpus`. None: the one present, else an H100.
+        device: "cuda", or "cpu" for what the CPU keeps.
+        torch_version, cudnn_version: whose backend rules apply ("2.11", "9.19"); default: the installed torch and the
+            cuDNN that its CUDA build carries.
+        autocast: the dtype, as `torch.autocast(device, dtype)` around forward and loss.
+        symbols: with functions: values in place of their defaults. With tensors: names for sizes, {"b": 2, "s": 200}.
+        loss: forward's output -> the tensor that backward starts from. Default: the output's `loss`, and all other
+            outputs are released; without one all outputs are kept.
+
+    Raises:
+        GraphmemError: see `graphmem.errors`.
+    """
+    target = resolve(gpu=gpu, device=device, torch_version=torch_version, cudnn_version=cudnn_version)
+    notes: list[str] = []
+    with isolated(notes):
+        if isinstance(model, nn.Module):
+            if callable(inputs) and not isinstance(inputs, torch.Tensor):
+                raise UsageError("a module goes with tensors, a function with a function: inputs is a function")
+            subject = from_module(model, inputs, loss=loss, symbols=symbols)
+        else:
+            if not callable(inputs):
+                raise UsageError("a function for the model needs a function for the inputs")
+            name = getattr(model, "__qualname__", type(model).__name__)
+            subject = from_factories(model, inputs, name=name, loss=loss, settings=symbols)
+        report = analyze_subject(subject, target, autocast=as_dtype(autocast), notes=notes)
+    return report
+
+
+def analyze_subject(
+    subject: Subject,
+    target: Target,
+    *,
+    dtype: torch.dtype | None = None,
+    autocast: torch.dtype | None = None,
+    notes: list[str] | None = None,
+) -> Report:
+    """`analyze` for a loaded subject. The caller isolates it; notes made until the report is built are in it."""
+    tracer = Tracer(subject, target, dtype, autocast)
+    working = dict(subject.symbols)
+    depth = _depth(subject, working)
+    derived = _derive(tracer, working, subject.model_symbols, depth)
+    settings = {"dtype": _name(dtype) if dtype else "as the model has it"}
+    if autocast:
+        settings["autocast"] = _name(autocast)
+    findings = Findings(
+        name=subject.name,
+        target=target.describe(),
+        settings=settings,
+        working=working,
+        derived=derived,
+        notes=tuple(dict.fromkeys([*subject.notes, *(notes or []), *derived.notes])),
+        make_graph=_Graph(tracer, working),
+    )
+    return build_report(findings, working)
+
+
+def _derive(tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]) -> Derivation:
+    derived = derive(tracer, working, model_symbols, depth)
+    if not any(working[d] < SHALLOW for d in derived.depth):
+        return derived
+    # A single layer was not traced: two and three were, and the line through them must also hold below.
+    from graphmem.saved import sort_storages
+
+    actual = sum(k.nbytes for k in sort_storages(tracer(working)).kept)
+    foretold = sum(g.key.nbytes * g.count.at(working) for g in derived.groups)
+    return derived if actual == foretold else derive(tracer, working, model_symbols, [])
+
+
+def _depth(subject: Subject, working: dict[str, int]) -> list[str]:
+    names = [n for n in working if n in subject.model_symbols and working[n] > 0]
+    return depth_symbols(subject.build, working, names)
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """Traces a subject at a point; the same point is traced once."""
+
+    subject: Subject
+    target: Target
+    dtype: torch.dtype | None
+    autocast: torch.dtype | None
+    _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
+
+    def __call__(self, point: dict[str, int]) -> Trace:
+        key = tuple(sorted(point.items()))
+        if key not in self._made:
+            subject = self.subject
+            self._made[key] = trace(
+                subject.build(point),
+                subject.make_inputs(point, False),
+                self.target,
+                point=point,
+                dtype=self.dtype,
+                autocast=self.autocast,
+                loss=subject.loss,
+                reload=lambda: subject.make_inputs(point, True),
+            )
+        return self._made[key]
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Makes the fx graph of the working point when somebody asks for it."""
+
+    tracer: Tracer
+    point: dict[str, int]
+
+    def __call__(self) -> torch.fx.Graph:
+        return self._graph
+
+    @cached_property
+    def _graph(self) -> torch.fx.Graph:
+        from graphmem.trace.graph import to_graph
+
+        with isolated():
+            return to_graph(self.tracer(self.point))
+
+
+def as_dtype(name: torch.dtype | str | None) -> torch.dtype | None:
+    """A dtype by the names people use: bf16, float16, torch.float32.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name is None or isinstance(name, torch.dtype):
+        return name
+    found = _DTYPES.get(name.lower().removeprefix("torch."))
+    if found is None:
+        raise UsageError(f"unknown dtype {name!r}", hint="bf16, fp16, fp32 or fp64")
+    return found
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+__all__ = ["GraphmemError", "Tracer", "analyze", "analyze_subject", "as_dtype"]

@@ -1,0 +1,58 @@
+"""Build a model without its weights: what is large goes to the meta device, what is small stays real.
+
+Real small tensors let a constructor ask for values (`torch.linspace(0, p, L)[i].item()`) and let the trace answer
+`if mask.all()`. Moves to a device are dropped: the trace decides where things are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
+
+_MOVES = (torch.Tensor.cuda, torch.Tensor.cpu)
+
+
+class Blank(TorchFunctionMode):
+    """Inside the block, tensors of more than `limit` elements are made on meta; with None everything is real."""
+
+    LIMIT: ClassVar[int] = 2**16
+
+    def __init__(self, limit: int | None = LIMIT) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in _MOVES:
+            return args[0]
+        if func is torch.Tensor.to:
+            return self._converted(args, kwargs)
+        if func not in _device_constructors() or func is torch.tensor or func is torch.as_tensor:
+            if _names_cuda(kwargs.get("device")):
+                kwargs.pop("device")
+            return func(*args, **kwargs)
+        asked = kwargs.pop("device", None)
+        blank = func(*args, **kwargs, device="meta")
+        if _is_meta(asked) or (self._limit is not None and blank.numel() > self._limit):
+            return blank
+        return func(*args, **kwargs, device="cpu")
+
+    @staticmethod
+    def _converted(args: Any, kwargs: dict[str, Any]) -> Any:
+        if kwargs.pop("device", None) is not None and not kwargs and len(args) == 1:
+            return args[0]
+        rest = [a for a in args[1:] if not isinstance(a, (str, torch.device))]
+        if len(rest) < len(args) - 1 and not rest and not kwargs:
+            return args[0]
+        return torch.Tensor.to(args[0], *rest, **kwargs)
+
+
+def _names_cuda(device: Any) -> bool:
+    return device is not None and torch.device(device).type == "cuda"
+
+
+def _is_meta(device: Any) -> bool:
+    return device is not None and torch.device(device).type == "meta"

@@ -1,0 +1,96 @@
+"""TARGET on the command line: ``model.py``, ``model.py:factory``, ``package.module:factory``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from graphmem.errors import TargetError
+from graphmem.load.subject import Subject, from_factories
+from graphmem.load.usercode import raised
+
+_CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
+def model(h=768, a=12, L=12): ...    # -> nn.Module
+def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
+
+
+def load_target(target: str, settings: Mapping[str, object] | None = None) -> Subject:
+    """Execute the file or import the module that `target` names and make a Subject of its factories.
+
+    The file is executed: it can do whatever its author wrote.
+
+    Raises:
+        TargetError: there is no such file or factory.
+        ModelError: the file itself raised.
+    """
+    place, factory = _split(target)
+    module = _run_file(Path(place)) if _is_file(place) else _import(place)
+    model = _function(module, factory or "model", place)
+    inputs = _function(module, "inputs", place)
+    return from_factories(
+        model, inputs, name=target, loss=getattr(module, "loss", None), settings=settings
+    )
+
+
+def _split(target: str) -> tuple[str, str | None]:
+    place, colon, factory = target.rpartition(":")
+    if not colon or "/" in factory or "\\" in factory:
+        return target, None
+    return place, factory
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or "\\" in place or Path(place).exists()
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        raise TargetError(f"{path} {what}", hint="TARGET is model.py, model.py:factory or package.module:factory")
+    name = f"_graphmem_target_{path.stem}"
+    # Given as a string path so that tracebacks, and with them the report, show the path that the user typed.
+    spec = importlib.util.spec_from_file_location(name, str(path))
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{path} is not a Python file", hint="TARGET is model.py, model.py:factory or package.module:factory")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.parent.resolve()))
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        line = f"{error.filename}:{error.lineno}    {(error.text or '').strip()}"
+        raise TargetError(f"{path} has a syntax error: {error.msg}", where=line, hint="fix the line") from error
+    except (Exception, SystemExit) as error:
+        raise raised(error, str(path), str(path.resolve())) from error
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.split(".")[0] == error.name.split(".")[0]:
+            raise TargetError(
+                f"there is no file and no module {name}",
+                hint="TARGET is model.py, model.py:factory or package.module:factory",
+            ) from error
+        raise raised(error, name, None) from error
+    except (Exception, SystemExit) as error:
+        raise raised(error, name, None) from error
+
+
+def _function(module: ModuleType, name: str, place: str) -> object:
+    found = getattr(module, name, None)
+    if found is None:
+        raise TargetError(f"{place} has no {name}()", where=getattr(module, "__file__", None), hint=_CONVENTION)
+    if not callable(found) or isinstance(found, type):
+        raise TargetError(f"{name} in {place} is not a function", hint=_CONVENTION)
+    return found

@@ -1,0 +1,106 @@
+"""Leave the process as it was: whatever a model file or a factory sets globally is put back.
+
+A setting that the user's file makes holds during the analysis, since training would see it too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import torch
+from torch.utils import _device
+
+Setting = tuple[str, Callable[[], Any], Callable[[Any], None]]
+
+
+def _set_default_device(device: Any) -> None:
+    torch.set_default_device(device)
+
+
+def _set_deterministic(state: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
+
+
+def _attribute(owner: Any, name: str, label: str) -> Setting:
+    return label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
+
+
+_SETTINGS: tuple[Setting, ...] = (
+    ("the working directory", os.getcwd, os.chdir),
+    ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
+    ("torch's default device", lambda: _device.CURRENT_DEVICE, _set_default_device),
+    ("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
+    (
+        "torch's deterministic mode",
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        _set_deterministic,
+    ),
+    ("torch's float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
+    ("autocast for cuda", lambda: torch.is_autocast_enabled("cuda"), lambda v: torch.set_autocast_enabled("cuda", v)),
+    ("autocast for cpu", lambda: torch.is_autocast_enabled("cpu"), lambda v: torch.set_autocast_enabled("cpu", v)),
+    ("flash attention's switch", torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (
+        "efficient attention's switch",
+        torch.backends.cuda.mem_efficient_sdp_enabled,
+        torch.backends.cuda.enable_mem_efficient_sdp,
+    ),
+    ("math attention's switch", torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
+    ("cuDNN attention's switch", torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
+    (
+        "math attention's reduced precision",
+        torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed,
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp,
+    ),
+    _attribute(torch.backends.cudnn, "benchmark", "cuDNN's benchmark mode"),
+    _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic mode"),
+    _attribute(sys, "argv", "sys.argv"),
+)
+
+
+@contextmanager
+def isolated(notes: list[str] | None = None) -> Iterator[None]:
+    """Run the block, then put back settings, random state, sys.path, environment and warning filters.
+
+    What the block prints goes to stderr: stdout is for the report. Each setting that the block changed is named in `notes`.
+    """
+    before = [(setting, setting[1]()) for setting in _SETTINGS]
+    path, environment = list(sys.path), dict(os.environ)
+    random_state = _random_states()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for (label, get, put), value in before:
+            now = get()
+            if now != value:
+                put(value)
+                if notes is not None:
+                    notes.append(f"{label} was changed to {now} by the model's code; put back after the analysis")
+        sys.path[:] = path
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        for restore in random_state:
+            restore()
+
+
+def _random_states() -> list[Callable[[], None]]:
+    """Functions that put the random generators back."""
+    python, cpu = random.getstate(), torch.get_rng_state()
+    restore: list[Callable[[], None]] = [lambda: random.setstate(python), lambda: torch.set_rng_state(cpu)]
+    if torch.cuda.is_initialized():
+        gpus = torch.cuda.get_rng_state_all()
+        restore.append(lambda: torch.cuda.set_rng_state_all(gpus))
+    if "numpy" in sys.modules:
+        import numpy
+
+        legacy = numpy.random.get_state()
+        restore.append(lambda: numpy.random.set_state(legacy))
+    return restore

@@ -1,0 +1,253 @@
+"""`Subject`: a model and its inputs as functions of named integers, the symbols."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import SymbolError, TargetError
+from graphmem.load.blank import Blank
+from graphmem.load.usercode import user_code
+
+Point = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is analysed.
+
+    name: for headlines.
+    symbols: every integer that `build` or `make_inputs` takes, at its working point.
+    model_symbols: those of them that shape the model, not only its inputs.
+    build: symbols -> module. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
+    loss: forward's output -> what backward starts from, or None for the default.
+    notes: what was guessed.
+    """
+
+    name: str
+    symbols: Point
+    model_symbols: frozenset[str]
+    build: Callable[[Point], nn.Module]
+    make_inputs: Callable[[Point, bool], Any]
+    loss: Callable[[Any], torch.Tensor] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def at(self, values: Mapping[str, int]) -> Subject:
+        """The same with another working point.
+
+        Raises:
+            SymbolError: a name that is no symbol of this subject, or a value that is no positive integer.
+        """
+        for name, value in values.items():
+            if name not in self.symbols:
+                raise SymbolError(f"unknown symbol {name!r}", hint=_suggest(name, self.symbols))
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise SymbolError(f"{name} must be an integer, not {value!r}")
+        return replace(self, symbols={**self.symbols, **values})
+
+
+def from_factories(
+    model: Callable[..., nn.Module],
+    inputs: Callable[..., Any],
+    *,
+    name: str,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> Subject:
+    """A Subject of two functions whose parameter names are the symbols and whose defaults are the working point.
+
+    Args:
+        settings: values for parameters of either function, in place of the defaults; strings are read as the
+            default's type.
+
+    Raises:
+        SymbolError: a setting that neither function takes, or that cannot be read.
+        TargetError: a parameter without a default, or with two different ones.
+    """
+    model_defaults, input_defaults = _defaults(model), _defaults(inputs)
+    both = {**input_defaults, **model_defaults}
+    for shared in model_defaults.keys() & input_defaults.keys():
+        if model_defaults[shared] != input_defaults[shared] and shared not in (settings or {}):
+            raise TargetError(
+                f"{shared} is {model_defaults[shared]!r} in {model.__name__}() and {input_defaults[shared]!r} in "
+                f"{inputs.__name__}()",
+                where=_defined_at(inputs),
+                hint="one name is one symbol: give both the same default",
+            )
+    for key, value in (settings or {}).items():
+        if key not in both:
+            raise SymbolError(f"unknown symbol {key!r} in --set", hint=_suggest(key, both))
+        both[key] = _read(key, value, both[key])
+    symbols = {k: v for k, v in both.items() if isinstance(v, int) and not isinstance(v, bool)}
+
+    def arguments(names: Mapping[str, object], point: Point) -> dict[str, object]:
+        return {k: point.get(k, both[k]) for k in names}
+
+    def build(point: Point) -> nn.Module:
+        with user_code(model, f"{model.__name__}()"), Blank():
+            module = model(**arguments(model_defaults, point))
+        if not isinstance(module, nn.Module):
+            raise TargetError(
+                f"{model.__name__}() returned {type(module).__name__}, not a torch.nn.Module",
+                where=_defined_at(model),
+                hint="return the module itself",
+            )
+        return module
+
+    def make_inputs(point: Point, real: bool) -> Any:
+        with user_code(inputs, f"{inputs.__name__}()"), Blank(limit=None if real else Blank.LIMIT):
+            made = inputs(**arguments(input_defaults, point))
+        if not isinstance(made, (tuple, list, dict, torch.Tensor)):
+            raise TargetError(
+                f"{inputs.__name__}() returned {type(made).__name__}, not a tuple or dict of tensors",
+                where=_defined_at(inputs),
+                hint="return (ids,) or {'input_ids': ids}",
+            )
+        return made
+
+    return Subject(name, symbols, frozenset(model_defaults) & frozenset(symbols), build, make_inputs, loss)
+
+
+def from_module(
+    module: nn.Module,
+    inputs: Any,
+    *,
+    loss: Callable[[Any], torch.Tensor] | None = None,
+    symbols: Mapping[str, int] | None = None,
+) -> Subject:
+    """A Subject of a finished module and tensors: only sizes of the inputs can be symbols.
+
+    Args:
+        symbols: names for sizes: every input dimension of that size. Default: the first dimension that all inputs
+            share is b; the second of integer inputs of two dimensions and of floating ones of three is s.
+
+    Raises:
+        SymbolError: two symbols of one size, or a size that no input has.
+    """
+    tensors = _flatten(inputs)
+    if symbols:
+        named = _dimensions_of(symbols, tensors)
+        notes: tuple[str, ...] = ()
+    else:
+        named = _guess_dimensions(tensors)
+        notes = tuple(
+            f"{name} = {value} was taken from the inputs' sizes" for name, value in _values(named, tensors).items()
+        )
+
+    def make_inputs(point: Point, real: bool) -> Any:
+        sizes = {path: dict(dims) for path, dims in named.items()}
+        return _resized(inputs, "", sizes, point, _values(named, tensors))
+
+    working = _values(named, tensors)
+    return Subject(
+        type(module).__name__, working, frozenset(), lambda _point: module, make_inputs, loss, notes
+    )
+
+
+Dimensions = dict[str, tuple[tuple[int, str], ...]]
+
+
+def _guess_dimensions(tensors: Mapping[str, torch.Tensor]) -> Dimensions:
+    shaped = {k: t for k, t in tensors.items() if t.dim() > 0}
+    batches = {t.shape[0] for t in shaped.values()}
+    lengths = {t.shape[1] for t in shaped.values() if _is_sequence(t)}
+    named: Dimensions = {}
+    for path, tensor in shaped.items():
+        dims = [(0, "b")] if len(batches) == 1 else []
+        if len(lengths) == 1 and _is_sequence(tensor):
+            dims.append((1, "s"))
+        named[path] = tuple(dims)
+    return named
+
+
+def _is_sequence(tensor: torch.Tensor) -> bool:
+    return tensor.dim() == (3 if tensor.is_floating_point() else 2)
+
+
+def _dimensions_of(symbols: Mapping[str, int], tensors: Mapping[str, torch.Tensor]) -> Dimensions:
+    by_size = {size: name for name, size in symbols.items()}
+    if len(by_size) < len(symbols):
+        raise SymbolError("two symbols have the same size, so a dimension of it cannot be told apart", hint=str(symbols))
+    named = {
+        path: tuple((i, by_size[size]) for i, size in enumerate(tensor.shape) if size in by_size)
+        for path, tensor in tensors.items()
+    }
+    missing = set(symbols) - {name for dims in named.values() for _, name in dims}
+    if missing:
+        shapes = ", ".join(f"{k or 'input'} {list(t.shape)}" for k, t in tensors.items())
+        raise SymbolError(f"no input has a dimension of size {missing.pop()}", hint=f"the inputs are {shapes}")
+    return named
+
+
+def _values(named: Dimensions, tensors: Mapping[str, torch.Tensor]) -> Point:
+    return {name: int(tensors[path].shape[i]) for path, dims in named.items() for i, name in dims}
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return {path: value}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (tuple, list)) else ()
+    return {k: t for key, v in pairs for k, t in _flatten(v, f"{path}.{key}".lstrip(".")).items()}
+
+
+def _resized(value: Any, path: str, named: Mapping[str, dict[int, str]], point: Point, working: Point) -> Any:
+    if isinstance(value, torch.Tensor):
+        moved = {i: point[n] for i, n in named.get(path, {}).items() if point[n] != working[n]}
+        if not moved:
+            return value
+        shape = [moved.get(i, size) for i, size in enumerate(value.shape)]
+        return torch.empty(shape, dtype=value.dtype, device="meta").requires_grad_(value.requires_grad)
+    if isinstance(value, dict):
+        return {k: _resized(v, f"{path}.{k}".lstrip("."), named, point, working) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_resized(v, f"{path}.{i}".lstrip("."), named, point, working) for i, v in enumerate(value))
+    return value
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, object]:
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default is parameter.empty:
+            raise TargetError(
+                f"parameter {name} of {function.__name__}() has no default",
+                where=_defined_at(function),
+                hint=f"a default is the working point: def {function.__name__}({name}=1024, ...)",
+            )
+        found[name] = parameter.default
+    return found
+
+
+def _read(name: str, value: object, default: object) -> object:
+    if not isinstance(value, str) or isinstance(default, str):
+        return value
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+        if isinstance(default, int):
+            return int(value.replace("_", "").replace(",", ""))
+        if isinstance(default, float):
+            return float(value)
+    except (KeyError, ValueError):
+        kind = type(default).__name__
+        raise SymbolError(f"--set {name}={value}: {name} takes a value of type {kind}, such as {default!r}") from None
+    return value
+
+
+def _suggest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
+    return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"
+
+
+def _defined_at(function: Callable[..., Any]) -> str | None:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else None
+

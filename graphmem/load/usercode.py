@@ -1,0 +1,34 @@
+"""Running code that the user wrote: what it raises becomes one error with the user's own file and line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from graphmem.errors import GraphmemError, ModelError
+
+_OURS = str(Path(__file__).parents[1])
+
+
+@contextmanager
+def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
+    """Turn an exception inside the block into a ModelError: `what` raised, and where in the user's file."""
+    code = getattr(function, "__code__", None)
+    try:
+        yield
+    except GraphmemError:
+        raise
+    except Exception as error:
+        raise raised(error, what, code.co_filename if code else None) from error
+
+
+def raised(error: BaseException, what: str, file: str | None) -> ModelError:
+    """The ModelError for an exception out of the user's code, at the innermost line of `file` that was under way."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((_OURS, "<"))]
+    own = [f for f in frames if f.filename == file] or frames
+    where = f"{own[-1].filename}:{own[-1].lineno}    {own[-1].line}" if own else file
+    text = str(error).strip().split("\n")[0]
+    return ModelError(f"{what} raised {type(error).__name__}: {text}", where=where, hint="see all of it with --traceback")

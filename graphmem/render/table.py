@@ -1,0 +1,242 @@
+"""A report for a terminal: what is kept, where, by which attention, in which tensors. Reads well from 80 columns on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import sympy
+from tabulate import tabulate
+
+from graphmem.render.formula import formula
+from graphmem.report import AttentionRow, ModuleRow, NodeRow, Report
+from graphmem.units import human, unit_for
+
+NARROWEST, WIDEST = 80, 160
+LARGEST = 10
+_ABBREVIATIONS = {
+    "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32",
+    "uint64": "u64", "uint8": "u8", "int8": "i8", "int16": "i16", "bool": "bool",
+}  # fmt: skip
+
+
+def render(report: Report, width: int | None = None) -> str:
+    """The whole report.
+
+    Args:
+        width: columns to fill; default the terminal's, kept between 80 and 160.
+    """
+    columns = max(NARROWEST, min(WIDEST, width or shutil.get_terminal_size((NARROWEST, 24)).columns))
+    sections = [
+        _headline(report, columns),
+        _saved(report, columns),
+        _modules(report, columns),
+        _attention(report, columns),
+        _largest(report, columns),
+        _not_counted(report, columns),
+        _notes(report, columns),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _headline(report: Report, columns: int) -> str:
+    settings = "  ·  ".join(f"{k} {v}" for k, v in report.settings.items())
+    symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
+    return "\n".join(
+        [*_fill([report.name, f"as on {report.target}", settings], "  ·  ", columns), *([symbols] if symbols else [])]
+    )
+
+
+def _saved(report: Report, columns: int) -> str:
+    saved = report.saved
+    label = "saved for backward"
+    indent = " " * (len(label) + 2)
+    lines = [f"{label}  {human(saved.bytes)}  ({saved.bytes:,} bytes; {saved.allocated_bytes:,} allocated)"]
+    if report.symbols:
+        lines += _wrap(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
+    lines += _wrap(_proof(report), columns, indent)
+    quadratic = _quadratic(report)
+    if quadratic:
+        lines += _wrap(quadratic, columns, "", "s² terms".ljust(len(indent)))
+    return "\n".join(lines)
+
+
+def _proof(report: Report) -> str:
+    verified = report.verified
+    if not report.symbols:
+        return "no formula: no size was moved"
+    if verified.point is None:
+        return "not proved: no other point could be traced"
+    point = " ".join(f"{n}={verified.point[n]}" for n in report.symbols)
+    if verified.exact:
+        return f"proved: 0 bytes off at {point}"
+    missing = sum(n.size.bytes for n in report.nodes if not n.proved)
+    return f"NOT PROVED at {point}: {human(missing)} have a number, no formula"
+
+
+def _quadratic(report: Report) -> str:
+    """How much goes with s² or more, from where, and from which s on it is the larger part."""
+    s = next((x for x in report.saved.expr.free_symbols if x.name == "s"), None)
+    if s is None:
+        return ""
+    point = {x: report.symbols[x.name] for x in report.saved.expr.free_symbols}
+    terms = sympy.Add.make_args(sympy.expand(report.saved.expr))
+    square = sympy.Add(*(t for t in terms if sympy.degree(t, s) >= 2)) if all(t.is_polynomial(s) for t in terms) else 0
+    if square == 0:
+        return ""
+    rest = report.saved.expr - square
+    nbytes = int(square.subs(point))
+    at = {x: v for x, v in point.items() if x != s}
+    crossing = [r for r in sympy.Poly((square - rest).subs(at), s).nroots() if r.is_real and r > 0]
+    where = sorted({n.module for n in report.nodes if sympy.degree(n.each_expr, s) >= 2 and n.proved})
+    text = f"{human(nbytes)}, {100 * nbytes / report.saved.bytes:.0f} %, from {', '.join(w or 'the model' for w in where[:3])}"
+    return text + (f"; more than the rest from s = {int(max(crossing)) + 1:,} on" if crossing else "")
+
+
+def _modules(report: Report, columns: int) -> str:
+    unit, size = unit_for(report.saved.bytes)
+    rows = [
+        [_indented(m, report), m.count if m.count > 1 else "", _amount(m.size.bytes, size), _percent(m, report), _each(m, report)]
+        for m in _shown(report)
+    ]
+    return _table(["module", "×", unit, "%", "formula for one"], rows, columns, widest=4, right=(1, 2, 3))
+
+
+def _shown(report: Report) -> list[ModuleRow]:
+    """All modules but those that only pass on what their one child keeps."""
+    return [m for m in report.modules if m.own.bytes or not _only_passes(m, report)]
+
+
+def _only_passes(module: ModuleRow, report: Report) -> bool:
+    inside = [m for m in report.modules if m.path != module.path and m.path.startswith(module.path and f"{module.path}.")]
+    return bool(module.path) and any(m.size.bytes == module.size.bytes and m.count == module.count for m in inside)
+
+
+def _indented(module: ModuleRow, report: Report) -> str:
+    if not module.path:
+        return module.cls
+    above = [m for m in _shown(report) if m.path and module.path.startswith(f"{m.path}.")]
+    closest = max(above, key=lambda m: len(m.path), default=None)
+    name = module.label if closest is None else module.path[len(closest.path) + 1 :]
+    return "  " * (len(above) + 1) + name
+
+
+def _each(module: ModuleRow, report: Report) -> str:
+    if module.each is not None:
+        return _formula(report, module.each)
+    return f"together {_formula(report, module.size.expr, folded=True)}"
+
+
+def _attention(report: Report, columns: int) -> str:
+    if not report.attention:
+        return "attention: none found"
+    rows = [
+        [a.label or "(the model)", a.count, a.kind, a.kernel, human(a.each_bytes), _reason(a, report)]
+        for a in report.attention
+    ]
+    return _table(["attention", "×", "kind", "kernel", "one keeps", "formula; why"], rows, columns, widest=5, right=(1, 4))
+
+
+def _reason(row: AttentionRow, report: Report) -> str:
+    where = f" ({_short(row.where)})" if row.where else ""
+    return f"{_formula(report, row.each_expr)}; {row.why}{where}"
+
+
+def _largest(report: Report, columns: int) -> str:
+    unit, size = unit_for(report.saved.bytes)
+    shown = report.nodes[:LARGEST]
+    rows = [
+        [_amount(n.size.bytes, size), n.count, _formula(report, n.each_expr), _tensor(n), _maker(n), ", ".join(n.kept_by)]
+        for n in shown
+    ]
+    title = "largest tensors"
+    rest = report.nodes[LARGEST:]
+    text = _table([unit, "×", "one", title, "made by", "kept by"], rows, columns, widest=4, right=(0, 1), also=(2, 3, 5))
+    if rest:
+        text += f"\nand {len(rest)} more, {human(sum(n.size.bytes for n in rest))} together; all of them: --format json"
+    return text
+
+
+def _tensor(node: NodeRow) -> str:
+    return f"{_ABBREVIATIONS.get(node.dtype, node.dtype)}[{', '.join(map(str, node.shape))}]"
+
+
+def _maker(node: NodeRow) -> str:
+    op = node.op.removeprefix("aten.").rsplit(".", 1)[0]
+    where = f" {_short(node.where)}" if node.where else ""
+    return f"{op}{where} in {node.made_in or 'the model'}"
+
+
+def _short(where: object) -> str:
+    return Path(str(where)).name
+
+
+def _not_counted(report: Report, columns: int) -> str:
+    lines = ["not counted"]
+    for row in report.not_counted:
+        amount = human(row.bytes) if row.bytes is not None else ""
+        lines += _wrap(f"{row.why}", columns, " " * 32, f"  {row.what:<17} {amount:>10}  ")
+    return "\n".join(lines)
+
+
+def _notes(report: Report, columns: int) -> str:
+    return "\n".join(line for note in report.notes for line in _wrap(note, columns, "      ", "note: "))
+
+
+def _formula(report: Report, expr: sympy.Expr, *, folded: bool = False) -> str:
+    return formula(expr, report.symbols, report.depth if folded else ())
+
+
+def _amount(nbytes: int, unit: int) -> str:
+    return f"{nbytes / unit:.2f}" if unit > 1 else str(nbytes)
+
+
+def _percent(module: ModuleRow, report: Report) -> str:
+    return f"{100 * module.size.bytes / report.saved.bytes:.1f}" if report.saved.bytes else ""
+
+
+def _table(
+    headers: list[str],
+    rows: Sequence[Sequence[object]],
+    columns: int,
+    *,
+    widest: int,
+    right: tuple[int, ...],
+    also: tuple[int, ...] = (),
+) -> str:
+    """A plain table of at most `columns` columns: column `widest` (and those in `also`) gives way and is wrapped."""
+    cells = [[str(c) for c in row] for row in rows]
+    natural = [max(len(r[i]) for r in [headers, *cells]) for i in range(len(headers))]
+    free = columns - 2 * (len(headers) - 1)
+    flexible = [widest, *also]
+    limits = list(natural)
+    over = sum(natural) - free
+    floor = 12
+    for i in sorted(flexible, key=lambda i: -natural[i]) * 3:
+        if over <= 0:
+            break
+        cut = min(over, max(0, limits[i] - max(floor, (free - sum(natural[j] for j in range(len(natural)) if j not in flexible)) // len(flexible))))
+        limits[i] -= cut
+        over -= cut
+    align = ["right" if i in right else "left" for i in range(len(headers))]
+    return tabulate(
+        cells, headers, tablefmt="simple", colalign=align, maxcolwidths=limits, disable_numparse=True, preserve_whitespace=True
+    )
+
+
+def _fill(parts: list[str], separator: str, columns: int) -> list[str]:
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(separator) + len(part) > columns:
+            lines.append("")
+        lines[-1] += (separator if lines[-1] else "") + part
+    return lines
+
+
+def _wrap(text: str, columns: int, indent: str, first: str | None = None) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text, columns, initial_indent=indent if first is None else first, subsequent_indent=indent, break_on_hyphens=False
+    )

@@ -1,0 +1,167 @@
+"""The tables of a report. Bytes are logical bytes unless a name says `allocated`; expressions are sympy's, in bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sympy
+    import torch
+
+
+@dataclass(frozen=True)
+class Size:
+    """bytes: as asked for. allocated_bytes: every storage rounded up to 512. expr: the bytes as an expression."""
+
+    bytes: int
+    allocated_bytes: int
+    expr: sympy.Expr
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """An operator whose result autograd keeps, counted over identical layers.
+
+    op: the ATen operator, such as "aten._softmax.default".
+    module: the innermost module in which all that keep it run, layer numbers as "*". made_in: where the operator ran.
+    count: how many such storages there are; shape, dtype: of one of them; dims: its shape in symbols, where proved.
+    size: all of them together; each_bytes, each_expr: one of them.
+    kept_by: names of the autograd nodes that hold it.
+    proved: the expression came out at the held-out point; otherwise it is just the number.
+    """
+
+    op: str
+    module: str
+    made_in: str
+    count: int
+    shape: tuple[int, ...]
+    dims: tuple[str, ...] | None
+    dtype: str
+    each_bytes: int
+    each_expr: sympy.Expr
+    size: Size
+    kept_by: tuple[str, ...]
+    where: Location | None
+    proved: bool
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """A module, or a group of identical ones.
+
+    path: dotted, layer numbers as "*"; "" is the whole model. label: the same with the numbers as a range, "layers.0-31".
+    size: all that is kept within, children included; own: what belongs to no child. Over all rows own adds up to the total.
+    each: the expression for one of the `count` modules; None where they are not all the same.
+    """
+
+    path: str
+    label: str
+    cls: str
+    depth: int
+    count: int
+    size: Size
+    own: Size
+    each: sympy.Expr | None
+
+
+@dataclass(frozen=True)
+class AttentionRow:
+    """An attention, or a group of identical ones.
+
+    kind: "standard" (keeps s² terms) or "flash" (does not). kernel: "eager", "sdpa.flash", "sdpa.cudnn", ...
+    why: what made it that kind, and for SDPA what refused the kernels that would have come first.
+    size: the storages that the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output.
+    """
+
+    module: str
+    label: str
+    count: int
+    kind: str
+    kernel: str
+    why: str
+    where: Location | None
+    size: Size
+    each_bytes: int
+    each_expr: sympy.Expr
+
+
+@dataclass(frozen=True)
+class NotCounted:
+    """Memory that is not in *saved for backward*. bytes: None where it was not worked out."""
+
+    what: str
+    bytes: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The proof of the formula: the point that nothing was derived from, and whether every size there came out."""
+
+    point: dict[str, int] | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `graphmem.analyze`."""
+
+    name: str
+    target: str
+    symbols: dict[str, int]
+    settings: dict[str, str]
+    saved: Size
+    verified: Verified
+    nodes: tuple[NodeRow, ...]
+    modules: tuple[ModuleRow, ...]
+    attention: tuple[AttentionRow, ...]
+    not_counted: tuple[NotCounted, ...]
+    depth: tuple[str, ...]
+    notes: tuple[str, ...]
+    _elsewhere: Callable[[Mapping[str, int]], Report] = field(repr=False, compare=False)
+    _make_graph: Callable[[], Any] = field(repr=False, compare=False)
+
+    def at(self, **symbols: int) -> Report:
+        """The same report at other values of the symbols, from the formulas: nothing is traced.
+
+        Raises:
+            SymbolError: an unknown symbol, or a size whose formula was not proved.
+        """
+        return self._elsewhere(symbols)
+
+    @property
+    def graph(self) -> torch.fx.Graph:
+        """The forward at the working point as a `torch.fx.Graph` of ATen operators.
+
+        Each node's `meta` has `val`, `nn_module_stack` and `stack_trace` as torch writes them, `storage` (an index, the
+        same for views of one storage) and `kept_by` (names of the autograd nodes that hold that storage). All layers are
+        in it, so the first use traces the model at its full depth.
+        """
+        return self._make_graph()  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, strings and numbers; see docs/json.md."""
+        from graphmem.render.json import as_dict
+
+        return as_dict(self)
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)

@@ -1,0 +1,95 @@
+"""Depth: symbols that say how often a layer is repeated.
+
+Such a symbol is no size to probe. Two and three layers are traced, every kept tensor counted in both, and the counts
+carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself, built
+at its full depth without weights: class, shapes and settings of each layer against the layers that were traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import GraphmemError
+
+Point = Mapping[str, int]
+SHALLOW = 2
+_LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")
+
+
+def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]) -> list[str]:
+    """Those of `names` that repeat layers, all of which are alike at the values in `point`.
+
+    A symbol qualifies if fewer of it means fewer modules, and every module list that shrinks keeps the same kind of layer.
+    """
+    found: list[str] = []
+    shallow = dict(point)
+    whole = build(dict(shallow))
+    for name in sorted(names, key=lambda n: n.lower() not in _LIKELY):
+        try:
+            reduced = build({**shallow, name: SHALLOW})
+            # A model no deeper than that is compared upwards: there is nothing to cut.
+            full = whole if point[name] > SHALLOW else build({**shallow, name: SHALLOW + 1})
+        except GraphmemError:
+            continue
+        if _only_longer(full, reduced):
+            found.append(name)
+            shallow[name] = SHALLOW
+            whole = reduced
+    return found
+
+
+def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
+    """Whether `full` is `reduced` with more layers of the same kind at the end of its module lists."""
+    shrunk = False
+    reduced_modules = dict(reduced.named_modules())
+    grown: list[str] = []
+    for path, module in full.named_modules():
+        if any(path.startswith(f"{g}.") for g in grown):
+            continue
+        twin = reduced_modules.get(path)
+        if twin is None or type(twin) is not type(module):
+            return False
+        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):  # type: ignore[arg-type]
+            if len(module) < len(twin) or not _alike(list(module), list(twin)):  # type: ignore[arg-type]
+                return False
+            grown.append(path)
+            shrunk = True
+        elif _own_shapes(module) != _own_shapes(twin):
+            return False
+    return shrunk
+
+
+def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
+    if len(traced) < SHALLOW:
+        return False
+    kinds = [_kind(layer) for layer in traced]
+    # The first layer may be special, the others must repeat the second.
+    return all(_kind(layer) == kinds[min(i, 1)] for i, layer in enumerate(layers))
+
+
+def _kind(layer: nn.Module) -> list[Any]:
+    """What makes two layers run the same operators: classes, shapes and settings, but for the layer's own number."""
+    return [(path, type(m), _own_shapes(m), _settings(m)) for path, m in layer.named_modules()]
+
+
+def _own_shapes(module: nn.Module) -> list[Any]:
+    own = [*module._parameters.items(), *module._buffers.items()]
+    return [(name, tuple(t.shape), t.dtype) if t is not None else (name, None) for name, t in own]
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_") or isinstance(value, (torch.Tensor, nn.Module)):
+            continue
+        if isinstance(value, float):
+            kept[name] = value != 0  # a drop rate that grows with depth keeps the same tensors unless it is 0
+        elif isinstance(value, (bool, str, type(None))):
+            kept[name] = value
+        elif isinstance(value, int) and "layer" not in name and "idx" not in name and "index" not in name:
+            kept[name] = value
+    return kept

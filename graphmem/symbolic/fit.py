@@ -1,0 +1,109 @@
+"""One dimension of one tensor, seen at a base point and at points that differ in one symbol each -> an expression.
+
+The ratio of two values gives a symbol's exponent; the constant is an exact fraction. What is no monomial is tried as a
+sum and as a ceiling. Several candidates may agree with what was seen: the caller tells them apart on a further point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import sympy
+
+Point = Mapping[str, int]
+_EXPONENTS = (1, 2, -1, -2, 3)
+_CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
+_MULTIPLES = (32, 8, 16, 64, 128, 256)  # to what kernels and tables round up
+
+
+@cache
+def symbol(name: str) -> sympy.Symbol:
+    """The sympy symbol of that name: a positive integer."""
+    return sympy.Symbol(name, positive=True, integer=True)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A quantity at the base point, and at points where one symbol alone was moved (`moved[x]` is x's value there)."""
+
+    base: Point
+    moved: Point
+    at_base: int
+    at_moved: Mapping[str, int]
+
+    def ratio_is(self, name: str, exponent: int, minus: int = 0) -> bool:
+        """Whether the quantity less `minus` goes with the power `exponent` of the symbol."""
+        before, after = self.at_base - minus, self.at_moved[name] - minus
+        x0, x1 = self.base[name], self.moved[name]
+        if exponent < 0:
+            return after * x1**-exponent == before * x0**-exponent
+        return after * x0**exponent == before * x1**exponent
+
+
+def candidates(seen: Seen) -> list[sympy.Expr]:
+    """Every expression of a known form that agrees with `seen`, simplest first; none where no form does."""
+    moving = [name for name in seen.moved if seen.at_moved[name] != seen.at_base]
+    exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
+    odd = [name for name in moving if name not in exponents]
+    if not odd:
+        return [_monomial(seen.at_base, exponents, seen.base)]
+    return _with_constant(seen, moving) + _sum(seen, exponents, odd) + _ceiling(seen, exponents, odd)
+
+
+def _exponent(seen: Seen, name: str, minus: int = 0) -> int | None:
+    return next((e for e in _EXPONENTS if seen.ratio_is(name, e, minus)), None)
+
+
+def _monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) -> sympy.Expr:
+    coefficient = Fraction(value)
+    for name, exponent in exponents.items():
+        coefficient /= Fraction(base[name]) ** exponent
+    product = sympy.Rational(coefficient.numerator, coefficient.denominator)
+    for name, exponent in exponents.items():
+        product *= symbol(name) ** exponent
+    return product
+
+
+def _with_constant(seen: Seen, moving: list[str]) -> list[sympy.Expr]:
+    """c times a monomial, plus a small constant: (image / patch)**2 + 1."""
+    found = []
+    for constant in _CONSTANTS:
+        exponents = {name: _exponent(seen, name, constant) for name in moving}
+        known = {name: e for name, e in exponents.items() if e is not None}
+        if len(known) == len(moving) and seen.at_base != constant:
+            found.append(_monomial(seen.at_base - constant, known, seen.base) + constant)
+    return found
+
+
+def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """A monomial of the regular symbols times a sum of the odd ones: b (s + p + 1)."""
+    slopes = {
+        name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd
+    }
+    rest = Fraction(seen.at_base) - sum(slopes[name] * seen.base[name] for name in odd)
+    parts = [_monomial(rest, exponents, seen.base)] if rest else []
+    parts += [_monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]
+    return [sympy.Add(*parts)]
+
+
+def _ceiling(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """A monomial of the regular symbols times one odd symbol rounded up to a multiple: 4 a b ceil32(s)."""
+    if len(odd) != 1:
+        return []
+    (name,) = odd
+    found = []
+    for multiple in _MULTIPLES:
+        before, after = (-(-point[name] // multiple) * multiple for point in (seen.base, seen.moved))
+        if seen.at_moved[name] * before == seen.at_base * after:
+            rounded = multiple * sympy.ceiling(symbol(name) / multiple)
+            found.append(_monomial(Fraction(seen.at_base, before), exponents, seen.base) * rounded)
+    return found
+
+
+def evaluate(expression: sympy.Expr, point: Point) -> int | None:
+    """The expression's value at `point`; None where it is no whole number or a symbol is missing."""
+    value = expression.subs({symbol(name): v for name, v in point.items()})
+    return int(value) if value.is_Integer else None
