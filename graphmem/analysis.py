@@ -14,6 +14,7 @@ from graphmem.errors import GraphmemError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
 from graphmem.report.build import Findings, build_report
+from graphmem.saved import SAVED, saved_bytes
 from graphmem.symbolic.depth import SHALLOW, depth_symbols
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve
@@ -85,9 +86,7 @@ def analyze_subject(
     working = dict(subject.symbols)
     depth = _depth(subject, working)
     derived = _derive(tracer, working, subject.model_symbols, depth)
-    settings = {"dtype": _name(dtype) if dtype else "as the model has it"}
-    if autocast:
-        settings["autocast"] = _name(autocast)
+    settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     findings = Findings(
         name=subject.name,
         target=target.describe(),
@@ -96,6 +95,7 @@ def analyze_subject(
         derived=derived,
         notes=tuple(dict.fromkeys([*subject.notes, *(notes or []), *derived.notes])),
         make_graph=_Graph(tracer, working),
+        parameters=tracer.parameter_bytes(working),
     )
     return build_report(findings, working)
 
@@ -105,11 +105,8 @@ def _derive(tracer: Tracer, working: dict[str, int], model_symbols: frozenset[st
     if not any(working[d] < SHALLOW for d in derived.depth):
         return derived
     # A single layer was not traced: two and three were, and the line through them must also hold below.
-    from graphmem.saved import sort_storages
-
-    actual = sum(k.nbytes for k in sort_storages(tracer(working)).kept)
-    foretold = sum(g.key.nbytes * g.count.at(working) for g in derived.groups)
-    return derived if actual == foretold else derive(tracer, working, model_symbols, [])
+    foretold = sum(g.key.nbytes * g.count.at(working) for g in derived.groups if g.key.table == SAVED)
+    return derived if saved_bytes(tracer(working)) == foretold else derive(tracer, working, model_symbols, [])
 
 
 def _depth(subject: Subject, working: dict[str, int]) -> list[str]:
@@ -142,6 +139,13 @@ class Tracer:
                 reload=lambda: subject.make_inputs(point, True),
             )
         return self._made[key]
+
+    def parameter_bytes(self, point: Mapping[str, int]) -> int:
+        """Bytes of the model's parameters at `point`, each once."""
+        parameters = self.subject.build(dict(point)).parameters()
+        return sum(
+            p.numel() * (self.dtype if self.dtype and p.is_floating_point() else p.dtype).itemsize for p in parameters
+        )
 
 
 @dataclass(frozen=True)

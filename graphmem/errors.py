@@ -1,13 +1,13 @@
 """Everything graphmem can complain about.
 
-    GraphmemError              exit code 2; what happened, where, how to fix it
-    |-- UsageError             the command line: an option or a value that does not exist
-    |-- TargetError            the file, module or factory cannot be found or loaded
-    |-- ModelError             code of the user's raised: while loading, building or in forward
-    |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
-    |-- TargetDeviceError      an unknown GPU, or a device that this torch cannot pretend to be
-    |-- DataDependentError     forward asks for the value of a tensor
-    `-- MissingKernelError     an operator that cannot run on fake tensors
+GraphmemError              exit code 2; what happened, where, how to fix it
+|-- UsageError             the command line: an option or a value that does not exist
+|-- TargetError            the file, module or factory cannot be found or loaded
+|-- ModelError             code of the user's raised: while loading, building or in forward
+|-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
+|-- TargetDeviceError      an unknown GPU, or a device that this torch cannot pretend to be
+|-- DataDependentError     forward asks for the value of a tensor
+`-- MissingKernelError     an operator that cannot run on fake tensors
 """
 
 from __future__ import annotations

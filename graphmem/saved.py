@@ -1,7 +1,7 @@
-"""From a trace to what autograd keeps: every storage once, with who made it and who keeps it.
+"""From a trace to what is alive after forward: every storage once, with who made it and who keeps it.
 
-A storage counts as *saved for backward* if it came into being during forward, is on the target device, and a saved tensor
-in the autograd graph still holds it after forward. Everything else that is alive is sorted into the other tables.
+A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in the
+autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
 """
 
 from __future__ import annotations
@@ -11,13 +11,22 @@ from dataclasses import dataclass
 
 from graphmem.trace.record import Op, Place, Storage, Trace
 
+# The tables. SAVED is what the tool is about; ALIVE is what the step still holds of what forward made.
+SAVED = "saved"
+OUTPUT = "output"  # held by the caller, saved by no node
+OTHERWISE = "held otherwise"  # a closure, a cache, an attribute
+INPUT, PARAMETER, BUFFER = "saved input", "saved parameter", "saved buffer"  # there before forward
+ELSEWHERE = "saved elsewhere"  # on another device than the target's, such as RNG seeds on the CPU
+ALIVE = (SAVED, OUTPUT, OTHERWISE)
+
 SHARED = "*"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One storage that autograd keeps.
+    """One storage that is alive after forward.
 
+    table: which of the tables above it stands in.
     storage: its index in the trace; op: the operator that made it.
     module: the innermost module within which all its keepers ran: the attention for what q, k and v projections share.
     made_in: the module whose forward made it. Both with layer numbers in place.
@@ -26,6 +35,7 @@ class Kept:
     keepers: names of the autograd nodes; keeper_ops: the operators these belong to.
     """
 
+    table: str
     storage: int
     op: Op
     module: str
@@ -43,64 +53,38 @@ class Kept:
         return self.op.place
 
 
-@dataclass(frozen=True)
-class Fate:
-    """What became of every storage that is alive after forward, in logical bytes.
-
-    held_outputs: kept by the caller and saved by no node. held_otherwise: by a closure, a cache or an attribute.
-    saved_inputs, saved_parameters, saved_buffers: what nodes hold of tensors that were there before.
-    saved_elsewhere: held by nodes on another device than the target's, such as RNG seeds on the CPU.
-    """
-
-    kept: tuple[Kept, ...]
-    held_outputs: int
-    held_otherwise: int
-    saved_inputs: int
-    saved_parameters: int
-    saved_buffers: int
-    saved_elsewhere: int
-    parameters: int
-
-
-def sort_storages(trace: Trace) -> Fate:
-    """Put every storage of the trace into exactly one place."""
-    totals: Counter[str] = Counter()
-    kept = []
+def sort_storages(trace: Trace) -> tuple[Kept, ...]:
+    """Every storage of the trace that is alive after forward, in exactly one table; parameters are left out."""
     ordinals = _ordinals(trace)
-    for storage in trace.storages:
-        table = _table(storage, trace.device)
-        totals[table] += storage.nbytes
-        if storage.origin == "parameter":
-            totals["parameters"] += storage.nbytes
-        if table == "saved" and storage.nbytes:
-            kept.append(_kept(storage, trace, ordinals))
-    return Fate(
-        kept=tuple(kept),
-        held_outputs=totals["held_outputs"],
-        held_otherwise=totals["held_otherwise"],
-        saved_inputs=totals["saved_input"],
-        saved_parameters=totals["saved_parameter"],
-        saved_buffers=totals["saved_buffer"] + totals["saved_constant"],
-        saved_elsewhere=totals["saved_elsewhere"],
-        parameters=totals["parameters"],
+    return tuple(
+        _kept(storage, table, trace, ordinals)
+        for storage in trace.storages
+        if (table := _table(storage, trace.device)) not in (None, PARAMETER) and storage.nbytes
     )
 
 
-def _table(storage: Storage, device: str) -> str:
+def saved_bytes(trace: Trace) -> int:
+    """Logical bytes saved for backward."""
+    return sum(k.nbytes for k in sort_storages(trace) if k.table == SAVED)
+
+
+def _table(storage: Storage, device: str) -> str | None:
     if storage.keeps and storage.device != device:
-        return "saved_elsewhere"
+        return ELSEWHERE
     if storage.keeps:
-        return "saved" if storage.origin == "forward" else f"saved_{storage.origin}"
+        before = {"input": INPUT, "parameter": PARAMETER, "buffer": BUFFER, "constant": BUFFER}
+        return before.get(storage.origin, SAVED)
     if storage.alive and storage.origin == "forward" and storage.device == device:
-        return "held_outputs" if storage.held else "held_otherwise"
-    return "gone"
+        return OUTPUT if storage.held else OTHERWISE
+    return None
 
 
-def _kept(storage: Storage, trace: Trace, ordinals: list[int]) -> Kept:
+def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[int]) -> Kept:
     op = trace.ops[storage.born.op]
     fact = op.outputs[storage.born.output]
-    assert fact is not None, "a storage is born as a tensor"
+    assert table is not None and fact is not None, "a storage is born as a tensor"
     return Kept(
+        table=table,
         storage=storage.index,
         op=op,
         module=_common_module(storage, trace),
@@ -118,7 +102,7 @@ def _kept(storage: Storage, trace: Trace, ordinals: list[int]) -> Kept:
 def _common_module(storage: Storage, trace: Trace) -> str:
     paths = [trace.call_path(keep.call) for keep in storage.keeps]
     common = 0
-    while all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
+    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
         common += 1
     return trace.calls[paths[0][common - 1]].path if common else ""
 
@@ -128,14 +112,14 @@ def _ordinals(trace: Trace) -> list[int]:
     ordinals = []
     for op in trace.ops:
         ordinals.append(seen[op.call])
-        seen[op.call] += 1
+        seen[op.call] += op.kind == "call"  # placeholders have names, and their number depends on the depth
     return ordinals
 
 
 def folded(path: str, containers: frozenset[str]) -> tuple[str, tuple[int, ...]]:
     """`layers.3.attn` as (`layers.*.attn`, (3,)): the number of every layer in one of `containers` is taken out."""
     parts = path.split(".") if path else []
-    numbers = []
+    numbers: list[int] = []
     for i, part in enumerate(parts):
         if part.isdigit() and ".".join(_numbered(parts[:i], numbers)) in containers:
             numbers.append(int(part))

@@ -1,6 +1,6 @@
 """A model that cannot be analysed: what it does next hangs on a value that only a real run has.
 
-    graphmem analyze samples/data_dependent.py        exits with 2 and says which line asks for the value
+graphmem analyze samples/data_dependent.py        exits with 2 and says which line asks for the value
 """
 
 import torch

@@ -1,7 +1,7 @@
 """A GPT-2-like language model: learned positions, hand-written or SDPA attention, GELU, tied embeddings.
 
-    graphmem analyze samples/gpt2.py                      standard attention: terms in s²
-    graphmem analyze samples/gpt2.py --set attn=sdpa      the kernel that the target GPU runs
+graphmem analyze samples/gpt2.py                      standard attention: terms in s²
+graphmem analyze samples/gpt2.py --set attn=sdpa      the kernel that the target GPU runs
 """
 
 import math

@@ -1,7 +1,7 @@
 """A Llama-like language model of the shape of Llama-3-8B: RMSNorm, RoPE, grouped-query attention, SwiGLU.
 
-    graphmem analyze samples/llama.py
-    graphmem analyze samples/llama.py --set s=131072 --set L=126 --set h=16384 --set a=128 --set f=53248
+graphmem analyze samples/llama.py
+graphmem analyze samples/llama.py --set s=131072 --set L=126 --set h=16384 --set a=128 --set f=53248
 """
 
 import torch

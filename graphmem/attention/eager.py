@@ -8,6 +8,7 @@ product with a parameter is a linear layer: a softmax over classes or over exper
 
 from __future__ import annotations
 
+import networkx as nx
 import torch
 
 from graphmem.attention.flow import MATMULS, SOFTMAXES, Flow, references
@@ -55,26 +56,17 @@ def _around(flow: Flow, softmax: int) -> Site | None:
     region = _between(subgraph, set(scores), set(outputs))
     if softmax not in region:
         return None
-    where = op.place.line if op.place else None
-    file = op.place.file.rsplit("/", 1)[-1] if op.place else ""
-    shape = ", ".join(str(n) for n in fact.shape)
     return Site(
         module=flow.trace.calls[op.call].path if op.call >= 0 else "",
         kind="standard",
         kernel="eager",
-        why=f"softmax of a product of activations, {file}:{where}: the ({_letters(shape)}) probabilities are kept",
+        why="a softmax between two products of activations: its result is kept",
         place=op.place,
         ops=frozenset(region),
     )
 
 
-def _letters(_shape: str) -> str:
-    return "b, a, s, s"
-
-
-def _between(graph: object, starts: set[int], ends: set[int]) -> set[int]:
-    import networkx as nx
-
+def _between(graph: nx.DiGraph[int], starts: set[int], ends: set[int]) -> set[int]:
     after = starts | {n for s in starts for n in nx.descendants(graph, s)}
     before = ends | {n for e in ends for n in nx.ancestors(graph, e)}
     return after & before
@@ -84,11 +76,7 @@ def _elementwise(flow: Flow, index: int) -> bool:
     op = flow.trace.ops[index]
     if op.kind != "call":
         return False
-    return (
-        torch.Tag.pointwise in op.target.tags
-        or op.target.is_view
-        or flow.packet(index) in _ALSO
-    )
+    return torch.Tag.pointwise in op.target.tags or op.target.is_view or flow.packet(index) in _ALSO
 
 
 def _product_of_activations(flow: Flow, index: int) -> bool:

@@ -24,8 +24,7 @@ def find(flow: Flow) -> list[Site]:
 def _why(backend: str, refused: tuple[tuple[str, str], ...]) -> str:
     if not refused:
         return f"{backend} comes first on this GPU"
-    reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
-    return reasons
+    return "; ".join(f"not {name}: {reason}" for name, reason in refused)
 
 
 def _site(flow: Flow, ops: range, backend: str, why: str) -> Site:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphmem.saved import Fate, Kept
+from graphmem.saved import SAVED, Kept
 from graphmem.trace.record import Place
 
 
@@ -23,6 +23,6 @@ class Site:
     place: Place | None
     ops: frozenset[int]
 
-    def kept(self, fate: Fate) -> list[Kept]:
-        """The storages that the attention's own operators keep."""
-        return [k for k in fate.kept if not self.ops.isdisjoint(k.keeper_ops)]
+    def kept(self, alive: tuple[Kept, ...]) -> list[Kept]:
+        """Those of `alive` that the attention's own operators save."""
+        return [k for k in alive if k.table == SAVED and not self.ops.isdisjoint(k.keeper_ops)]

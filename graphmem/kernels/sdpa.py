@@ -46,7 +46,8 @@ class SdpaAsOn(TorchFunctionMode):
     def __enter__(self) -> SdpaAsOn:
         if self._target.device == "cuda":
             F.scaled_dot_product_attention = self._attend
-        return super().__enter__()  # type: ignore[no-any-return]
+        super().__enter__()
+        return self
 
     def __exit__(self, *exc: Any) -> None:
         F.scaled_dot_product_attention = _ORIGINAL
@@ -96,7 +97,7 @@ class SdpaAsOn(TorchFunctionMode):
                     query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
                 )[0]
         self._trace.sdpa.append(SdpaCall(start, len(self._trace.ops), backend, refused))
-        return out  # type: ignore[no-any-return]
+        return out
 
 
 def _facts(

@@ -213,7 +213,7 @@ def order(target: Target) -> tuple[str, ...]:
 
 def choose(facts: SdpaFacts, target: Target) -> tuple[str | None, tuple[tuple[str, str], ...]]:
     """The backend that runs, and why each one before it was refused. None where none is left."""
-    refused = []
+    refused: list[tuple[str, str]] = []
     for backend in order(target):
         reason = None if _ENABLED[backend]() else "switched off by sdpa_kernel or torch.backends.cuda"
         reason = reason or next((r for rule in RULES[backend] if (r := rule(facts, target))), None)

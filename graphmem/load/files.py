@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from graphmem.errors import TargetError
 from graphmem.load.subject import Subject, from_factories
 from graphmem.load.usercode import raised
+from graphmem.paths import shown
 
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
 def model(h=768, a=12, L=12): ...    # -> nn.Module
@@ -31,9 +33,7 @@ def load_target(target: str, settings: Mapping[str, object] | None = None) -> Su
     module = _run_file(Path(place)) if _is_file(place) else _import(place)
     model = _function(module, factory or "model", place)
     inputs = _function(module, "inputs", place)
-    return from_factories(
-        model, inputs, name=target, loss=getattr(module, "loss", None), settings=settings
-    )
+    return from_factories(model, inputs, name=target, loss=getattr(module, "loss", None), settings=settings)
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -55,7 +55,9 @@ def _run_file(path: Path) -> ModuleType:
     # Given as a string path so that tracebacks, and with them the report, show the path that the user typed.
     spec = importlib.util.spec_from_file_location(name, str(path))
     if spec is None or spec.loader is None:
-        raise TargetError(f"{path} is not a Python file", hint="TARGET is model.py, model.py:factory or package.module:factory")
+        raise TargetError(
+            f"{path} is not a Python file", hint="TARGET is model.py, model.py:factory or package.module:factory"
+        )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))
@@ -63,7 +65,7 @@ def _run_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        line = f"{error.filename}:{error.lineno}    {(error.text or '').strip()}"
+        line = f"{shown(error.filename or str(path))}:{error.lineno}    {(error.text or '').strip()}"
         raise TargetError(f"{path} has a syntax error: {error.msg}", where=line, hint="fix the line") from error
     except (Exception, SystemExit) as error:
         raise raised(error, str(path), str(path.resolve())) from error
@@ -87,10 +89,10 @@ def _import(name: str) -> ModuleType:
         raise raised(error, name, None) from error
 
 
-def _function(module: ModuleType, name: str, place: str) -> object:
+def _function(module: ModuleType, name: str, place: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if found is None:
-        raise TargetError(f"{place} has no {name}()", where=getattr(module, "__file__", None), hint=_CONVENTION)
+        raise TargetError(f"{place} has no {name}()", where=shown(module.__file__ or place), hint=_CONVENTION)
     if not callable(found) or isinstance(found, type):
         raise TargetError(f"{name} in {place} is not a function", hint=_CONVENTION)
-    return found
+    return found  # type: ignore[no-any-return]

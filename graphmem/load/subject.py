@@ -14,6 +14,7 @@ from torch import nn
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.usercode import user_code
+from graphmem.paths import shown
 
 Point = dict[str, int]
 
@@ -145,9 +146,7 @@ def from_module(
         return _resized(inputs, "", sizes, point, _values(named, tensors))
 
     working = _values(named, tensors)
-    return Subject(
-        type(module).__name__, working, frozenset(), lambda _point: module, make_inputs, loss, notes
-    )
+    return Subject(type(module).__name__, working, frozenset(), lambda _point: module, make_inputs, loss, notes)
 
 
 Dimensions = dict[str, tuple[tuple[int, str], ...]]
@@ -173,7 +172,9 @@ def _is_sequence(tensor: torch.Tensor) -> bool:
 def _dimensions_of(symbols: Mapping[str, int], tensors: Mapping[str, torch.Tensor]) -> Dimensions:
     by_size = {size: name for name, size in symbols.items()}
     if len(by_size) < len(symbols):
-        raise SymbolError("two symbols have the same size, so a dimension of it cannot be told apart", hint=str(symbols))
+        raise SymbolError(
+            "two symbols have the same size, so a dimension of it cannot be told apart", hint=str(symbols)
+        )
     named = {
         path: tuple((i, by_size[size]) for i, size in enumerate(tensor.shape) if size in by_size)
         for path, tensor in tensors.items()
@@ -249,5 +250,4 @@ def _suggest(name: str, known: Mapping[str, object]) -> str:
 
 def _defined_at(function: Callable[..., Any]) -> str | None:
     code = getattr(function, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else None
-
+    return f"{shown(code.co_filename)}:{code.co_firstlineno}" if code else None

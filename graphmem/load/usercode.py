@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphmem.errors import GraphmemError, ModelError
+from graphmem.paths import shown
 
 _OURS = str(Path(__file__).parents[1])
 
@@ -29,6 +30,8 @@ def raised(error: BaseException, what: str, file: str | None) -> ModelError:
     """The ModelError for an exception out of the user's code, at the innermost line of `file` that was under way."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((_OURS, "<"))]
     own = [f for f in frames if f.filename == file] or frames
-    where = f"{own[-1].filename}:{own[-1].lineno}    {own[-1].line}" if own else file
+    where = f"{shown(own[-1].filename)}:{own[-1].lineno}    {own[-1].line}" if own else file
     text = str(error).strip().split("\n")[0]
-    return ModelError(f"{what} raised {type(error).__name__}: {text}", where=where, hint="see all of it with --traceback")
+    return ModelError(
+        f"{what} raised {type(error).__name__}: {text}", where=where, hint="see all of it with --traceback"
+    )

@@ -26,6 +26,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "settings": dict(report.settings),
         "symbols": dict(report.symbols),
         "saved": _size(report.saved, report),
+        "alive": _size(report.alive, report),
         "verified": {"point": report.verified.point, "exact": report.verified.exact},
         "nodes": [
             {
@@ -68,7 +69,10 @@ def as_dict(report: Report) -> dict[str, Any]:
             }
             for m in report.modules
         ],
-        "not_counted": [{"what": n.what, "bytes": n.bytes, "why": n.why} for n in report.not_counted],
+        "not_counted": [
+            {"what": n.what, "bytes": n.bytes, "expr": None if n.expr is None else str(n.expr), "why": n.why}
+            for n in report.not_counted
+        ],
         "notes": list(report.notes),
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from graphmem.render.formula import formula
 from graphmem.report import AttentionRow, ModuleRow, NodeRow, Report
 from graphmem.units import human, unit_for
 
-NARROWEST, WIDEST = 80, 160
+NARROWEST, WIDE, WIDEST = 80, 120, 160
 LARGEST = 10
 _ABBREVIATIONS = {
     "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32",
@@ -41,16 +43,16 @@ def render(report: Report, width: int | None = None) -> str:
 
 
 def _headline(report: Report, columns: int) -> str:
-    settings = "  ·  ".join(f"{k} {v}" for k, v in report.settings.items())
+    settings = [f"{k} {v}" for k, v in report.settings.items()]
     symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
     return "\n".join(
-        [*_fill([report.name, f"as on {report.target}", settings], "  ·  ", columns), *([symbols] if symbols else [])]
+        [*_fill([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *([symbols] if symbols else [])]
     )
 
 
 def _saved(report: Report, columns: int) -> str:
     saved = report.saved
-    label = "saved for backward"
+    label = "saved for backward "
     indent = " " * (len(label) + 2)
     lines = [f"{label}  {human(saved.bytes)}  ({saved.bytes:,} bytes; {saved.allocated_bytes:,} allocated)"]
     if report.symbols:
@@ -58,7 +60,12 @@ def _saved(report: Report, columns: int) -> str:
     lines += _wrap(_proof(report), columns, indent)
     quadratic = _quadratic(report)
     if quadratic:
-        lines += _wrap(quadratic, columns, "", "s² terms".ljust(len(indent)))
+        lines += _wrap(quadratic, columns, indent, "s² terms".ljust(len(indent)))
+    if report.alive.bytes != saved.bytes:
+        alive = f"{human(report.alive.bytes)}  ({report.alive.bytes:,} bytes)"
+        lines += _wrap(alive, columns, indent, "alive after forward ".ljust(len(indent)))
+        if report.symbols:
+            lines += _wrap(f"= {_formula(report, report.alive.expr, folded=True)}", columns, indent)
     return "\n".join(lines)
 
 
@@ -82,7 +89,9 @@ def _quadratic(report: Report) -> str:
         return ""
     point = {x: report.symbols[x.name] for x in report.saved.expr.free_symbols}
     terms = sympy.Add.make_args(sympy.expand(report.saved.expr))
-    square = sympy.Add(*(t for t in terms if sympy.degree(t, s) >= 2)) if all(t.is_polynomial(s) for t in terms) else 0
+    if not all(t.is_polynomial(s) for t in terms):
+        return ""
+    square = sympy.Add(*(t for t in terms if sympy.degree(t, s) >= 2))
     if square == 0:
         return ""
     rest = report.saved.expr - square
@@ -97,7 +106,13 @@ def _quadratic(report: Report) -> str:
 def _modules(report: Report, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
     rows = [
-        [_indented(m, report), m.count if m.count > 1 else "", _amount(m.size.bytes, size), _percent(m, report), _each(m, report)]
+        [
+            _indented(m, report),
+            m.count if m.count > 1 else "",
+            _amount(m.size.bytes, size),
+            _percent(m, report),
+            _each(m, report),
+        ]
         for m in _shown(report)
     ]
     return _table(["module", "×", unit, "%", "formula for one"], rows, columns, widest=4, right=(1, 2, 3))
@@ -109,7 +124,9 @@ def _shown(report: Report) -> list[ModuleRow]:
 
 
 def _only_passes(module: ModuleRow, report: Report) -> bool:
-    inside = [m for m in report.modules if m.path != module.path and m.path.startswith(module.path and f"{module.path}.")]
+    inside = [
+        m for m in report.modules if m.path != module.path and m.path.startswith(module.path and f"{module.path}.")
+    ]
     return bool(module.path) and any(m.size.bytes == module.size.bytes and m.count == module.count for m in inside)
 
 
@@ -123,6 +140,8 @@ def _indented(module: ModuleRow, report: Report) -> str:
 
 
 def _each(module: ModuleRow, report: Report) -> str:
+    if not module.path:
+        return ""
     if module.each is not None:
         return _formula(report, module.each)
     return f"together {_formula(report, module.size.expr, folded=True)}"
@@ -135,24 +154,32 @@ def _attention(report: Report, columns: int) -> str:
         [a.label or "(the model)", a.count, a.kind, a.kernel, human(a.each_bytes), _reason(a, report)]
         for a in report.attention
     ]
-    return _table(["attention", "×", "kind", "kernel", "one keeps", "formula; why"], rows, columns, widest=5, right=(1, 4))
+    return _table(
+        ["attention", "×", "kind", "kernel", "one keeps", "formula; why"], rows, columns, widest=5, right=(1, 4)
+    )
 
 
 def _reason(row: AttentionRow, report: Report) -> str:
-    where = f" ({_short(row.where)})" if row.where else ""
+    where = f", {_short(row.where)}" if row.where else ""
     return f"{_formula(report, row.each_expr)}; {row.why}{where}"
 
 
 def _largest(report: Report, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
-    shown = report.nodes[:LARGEST]
     rows = [
-        [_amount(n.size.bytes, size), n.count, _formula(report, n.each_expr), _tensor(n), _maker(n), ", ".join(n.kept_by)]
-        for n in shown
+        [
+            _amount(n.size.bytes, size),
+            n.count,
+            _formula(report, n.each_expr),
+            _tensor(n),
+            _maker(n, with_module=columns >= WIDE),
+            ", ".join(_short_node(node) for node in n.kept_by),
+        ]
+        for n in report.nodes[:LARGEST]
     ]
-    title = "largest tensors"
+    headers = [unit, "×", "one", "largest tensors", "made by", "kept by"]
+    text = _table(headers, rows, columns, widest=4, right=(0, 1), also=(5,))
     rest = report.nodes[LARGEST:]
-    text = _table([unit, "×", "one", title, "made by", "kept by"], rows, columns, widest=4, right=(0, 1), also=(2, 3, 5))
     if rest:
         text += f"\nand {len(rest)} more, {human(sum(n.size.bytes for n in rest))} together; all of them: --format json"
     return text
@@ -162,10 +189,16 @@ def _tensor(node: NodeRow) -> str:
     return f"{_ABBREVIATIONS.get(node.dtype, node.dtype)}[{', '.join(map(str, node.shape))}]"
 
 
-def _maker(node: NodeRow) -> str:
-    op = node.op.removeprefix("aten.").rsplit(".", 1)[0]
+def _maker(node: NodeRow, *, with_module: bool) -> str:
+    op = node.op.removeprefix("aten.").rsplit(".", 1)[0].lstrip("_")
+    op = re.sub(r"^scaled_dot_product_(\w+)_attention", r"sdpa \1", op)
     where = f" {_short(node.where)}" if node.where else ""
-    return f"{op}{where} in {node.made_in or 'the model'}"
+    return f"{op}{where}" + (f" in {node.made_in or 'the model'}" if with_module else "")
+
+
+def _short_node(name: str) -> str:
+    """`MulBackward0` as `Mul`: they are all backward nodes."""
+    return re.sub(r"^ScaledDotProduct(\w+)Attention", r"Sdpa\1", re.sub(r"Backward\d*$", "", name))
 
 
 def _short(where: object) -> str:
@@ -207,21 +240,23 @@ def _table(
 ) -> str:
     """A plain table of at most `columns` columns: column `widest` (and those in `also`) gives way and is wrapped."""
     cells = [[str(c) for c in row] for row in rows]
-    natural = [max(len(r[i]) for r in [headers, *cells]) for i in range(len(headers))]
-    free = columns - 2 * (len(headers) - 1)
-    flexible = [widest, *also]
-    limits = list(natural)
-    over = sum(natural) - free
-    floor = 12
-    for i in sorted(flexible, key=lambda i: -natural[i]) * 3:
-        if over <= 0:
-            break
-        cut = min(over, max(0, limits[i] - max(floor, (free - sum(natural[j] for j in range(len(natural)) if j not in flexible)) // len(flexible))))
+    limits = [max(len(r[i]) for r in [headers, *cells]) for i in range(len(headers))]
+    spare = columns - 2 * (len(headers) - 1) - sum(limits)
+    for i in sorted((widest, *also), key=lambda i: -limits[i]):
+        # Each gives what is missing, but stays wide enough for its longest word.
+        word = max((len(w) for r in [headers, *cells] for w in r[i].split()), default=1)
+        cut = min(max(0, -spare), limits[i] - min(word, limits[i]))
         limits[i] -= cut
-        over -= cut
+        spare += cut
     align = ["right" if i in right else "left" for i in range(len(headers))]
     return tabulate(
-        cells, headers, tablefmt="simple", colalign=align, maxcolwidths=limits, disable_numparse=True, preserve_whitespace=True
+        cells,
+        headers,
+        tablefmt="simple",
+        colalign=align,
+        maxcolwidths=limits,
+        disable_numparse=True,
+        preserve_whitespace=True,
     )
 
 
@@ -235,8 +270,10 @@ def _fill(parts: list[str], separator: str, columns: int) -> list[str]:
 
 
 def _wrap(text: str, columns: int, indent: str, first: str | None = None) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(
-        text, columns, initial_indent=indent if first is None else first, subsequent_indent=indent, break_on_hyphens=False
+        text,
+        columns,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )

@@ -13,6 +13,7 @@ import sympy
 
 from graphmem.attention import Site, find_attention
 from graphmem.errors import SymbolError
+from graphmem.paths import shown
 from graphmem.report.tables import (
     AttentionRow,
     Location,
@@ -23,9 +24,21 @@ from graphmem.report.tables import (
     Size,
     Verified,
 )
-from graphmem.saved import SHARED, Fate, folded, sort_storages
+from graphmem.saved import (
+    ALIVE,
+    BUFFER,
+    ELSEWHERE,
+    INPUT,
+    OTHERWISE,
+    OUTPUT,
+    SAVED,
+    SHARED,
+    Kept,
+    folded,
+    sort_storages,
+)
 from graphmem.symbolic.derive import Derivation, Group
-from graphmem.symbolic.fit import evaluate, symbol
+from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count, counts, key_of
 from graphmem.trace.record import Place, Trace
 from graphmem.units import allocated
@@ -43,11 +56,15 @@ class Findings:
     working: dict[str, int]
     derived: Derivation
     notes: tuple[str, ...]
+    parameters: int
     make_graph: Callable[[], Any] = field(repr=False)
 
     @cached_property
-    def fate(self) -> Fate:
-        return self.derived.fate
+    def saved(self) -> tuple[Group, ...]:
+        return self.tables(SAVED)
+
+    def tables(self, *names: str) -> tuple[Group, ...]:
+        return tuple(g for g in self.derived.groups if g.key.table in names)
 
     @cached_property
     def instances(self) -> dict[str, Count]:
@@ -57,7 +74,7 @@ class Findings:
     @cached_property
     def sites(self) -> dict[Any, tuple[list[Site], Count]]:
         """Attentions by what makes them alike, with their count."""
-        base = _sites(self.derived.trace, self.fate)
+        base = _sites(self.derived.trace, self.derived.kept)
         found = _count_all({d: _sites(t, sort_storages(t)) for d, t in self.derived.deeper.items()}, base)
         return {key: (base[key], found[key]) for key in base}
 
@@ -71,12 +88,13 @@ def build_report(findings: Findings, point: Point) -> Report:
         target=findings.target,
         symbols={n: point[n] for n in derived.symbols},
         settings=findings.settings,
-        saved=at.total(derived.groups),
+        saved=at.total(findings.saved),
+        alive=at.total(findings.tables(*ALIVE)),
         verified=Verified(derived.proof, derived.exact),
-        nodes=tuple(sorted((at.node(g) for g in derived.groups), key=lambda n: -n.size.bytes)),
+        nodes=tuple(sorted((at.node(g) for g in findings.saved), key=lambda n: -n.size.bytes)),
         modules=at.modules(),
         attention=at.attention(),
-        not_counted=_not_counted(findings, point),
+        not_counted=at.not_counted(),
         depth=derived.depth,
         notes=findings.notes,
         _elsewhere=partial(_elsewhere, findings, point),
@@ -151,7 +169,7 @@ class _At:
     def modules(self) -> tuple[ModuleRow, ...]:
         """Every module that keeps something, parents before children, in the order in which they run."""
         own: dict[str, list[Group]] = defaultdict(list)
-        for group in self.findings.derived.groups:
+        for group in self.findings.saved:
             own[group.key.module].append(group)
         paths = _running_order(self.findings.derived.trace)
         rows = []
@@ -202,7 +220,11 @@ class _At:
             return path
         upto = path[: path.index(SHARED) + 1]
         numbers = sorted(
-            n for c in self.findings.derived.trace.calls for f, ns in [folded(c.path, self._containers)] if f == upto for n in ns
+            n
+            for c in self.findings.derived.trace.calls
+            for f, ns in [folded(c.path, self._containers)]
+            if f == upto
+            for n in ns
         )
         count = self.count(upto)
         if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
@@ -220,7 +242,7 @@ class _At:
         for sites, count in self.findings.sites.values():
             site = sites[-1]
             module = folded(site.module, self._containers)[0]
-            groups = [by_key[key_of(k, self._containers)] for k in site.kept(self.findings.fate)]
+            groups = [by_key[key_of(k, self._containers)] for k in site.kept(self.findings.derived.kept)]
             each = sum(self.each(g) for g in groups)
             expr = sympy.expand(sympy.Add(*(_expr(g) for g in groups)))
             n = count.at(self.point)
@@ -241,13 +263,34 @@ class _At:
             )
         return tuple(rows)
 
+    def not_counted(self) -> tuple[NotCounted, ...]:
+        """What else there is, largest kinds first; kinds that are empty are left out."""
+        moved = any(v != self.point[n] for n, v in self.findings.working.items())
+        weights = "the weights themselves" + (", at the working point" if moved else "")
+        rows = [NotCounted("parameters", self.findings.parameters, None, weights)]
+        for what, why in _OTHER_TABLES.items():
+            size = self.total(self.findings.tables(what))
+            if size.bytes:
+                rows.append(NotCounted(what, size.bytes, size.expr, why))
+        why = "freed during forward or made in backward: so this is not the peak; gradients, optimizer state"
+        return (*rows, NotCounted("temporaries", None, None, why))
+
+
+_OTHER_TABLES = {
+    INPUT: "saved, but yours: it exists anyway",
+    BUFFER: "saved, but the model's own: it exists anyway",
+    OUTPUT: "held by whoever called forward, and by no autograd node",
+    OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
+    ELSEWHERE: "saved on another device, such as RNG seeds on the CPU",
+}
+
 
 def _expr(group: Group) -> sympy.Expr:
     return group.size if group.size is not None else sympy.Integer(group.key.nbytes)
 
 
 def _location(place: Place | None) -> Location | None:
-    return Location(place.file, place.line) if place else None
+    return Location(shown(place.file), place.line) if place else None
 
 
 def _is_within(path: str, ancestor: str) -> bool:
@@ -281,10 +324,10 @@ def _called(trace: Trace) -> dict[str, list[str]]:
     return dict(paths)
 
 
-def _sites(trace: Trace, fate: Fate) -> dict[Any, list[Site]]:
+def _sites(trace: Trace, alive: tuple[Kept, ...]) -> dict[Any, list[Site]]:
     sites: dict[Any, list[Site]] = defaultdict(list)
     for site in find_attention(trace):
-        kept = tuple(key_of(k, trace.containers) for k in site.kept(fate))
+        kept = tuple(key_of(k, trace.containers) for k in site.kept(alive))
         module = folded(site.module, trace.containers)[0]
         sites[(module, site.kind, site.kernel, site.why, site.place, kept)].append(site)
     return dict(sites)
@@ -293,24 +336,3 @@ def _sites(trace: Trace, fate: Fate) -> dict[Any, list[Site]]:
 def _count_all(deeper: Mapping[str, Mapping[Any, list[Any]]], base: Mapping[Any, list[Any]]) -> dict[Any, Count]:
     found = counts(base, deeper)
     return found if found is not None else {key: Count(len(members)) for key, members in base.items()}
-
-
-def _not_counted(findings: Findings, point: Point) -> tuple[NotCounted, ...]:
-    """What else the step holds, at the traced point; with depth folded away, only what is known at full depth."""
-    fate, depth = findings.fate, findings.derived.depth
-    traced = all(point[n] == v for n, v in findings.derived.base.items())
-    suffix = "" if traced else " (at the traced point " + ", ".join(f"{k}={v}" for k, v in findings.derived.base.items()) + ")"
-    rows = [
-        ("inputs", fate.saved_inputs, "saved, but yours: they exist anyway"),
-        ("buffers", fate.saved_buffers, "saved, but the model's own: they exist anyway"),
-        ("outputs", fate.held_outputs, "held by whoever called forward, saved by no autograd node"),
-        ("held otherwise", fate.held_otherwise, "alive after forward, but in no autograd node: a closure, a cache, an attribute"),
-        ("saved elsewhere", fate.saved_elsewhere, "saved on another device, such as RNG seeds on the CPU"),
-    ]
-    known = [NotCounted(what, nbytes, why + suffix) for what, nbytes, why in rows if nbytes]
-    parameters = NotCounted("parameters", fate.parameters, "weights" + (suffix if depth else ""))
-    temporary = NotCounted("temporaries", None, "freed during forward, or made during backward; gradients; optimizer state")
-    return (parameters, *known, temporary)
-
-
-__all__ = ["Findings", "build_report", "symbol"]

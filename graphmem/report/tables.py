@@ -104,10 +104,11 @@ class AttentionRow:
 
 @dataclass(frozen=True)
 class NotCounted:
-    """Memory that is not in *saved for backward*. bytes: None where it was not worked out."""
+    """Memory that is not in *saved for backward*. bytes, expr: None where they were not worked out."""
 
     what: str
     bytes: int | None
+    expr: sympy.Expr | None
     why: str
 
 
@@ -121,13 +122,19 @@ class Verified:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `graphmem.analyze`."""
+    """The result of `graphmem.analyze`.
+
+    saved: what autograd keeps for backward. alive: that, and what else forward leaves behind: outputs that the caller
+    holds, and what closures, caches and attributes hold. Neither counts parameters or the caller's inputs.
+    depth: the symbols that count layers. settings: what was asked for beyond the target.
+    """
 
     name: str
     target: str
     symbols: dict[str, int]
     settings: dict[str, str]
     saved: Size
+    alive: Size
     verified: Verified
     nodes: tuple[NodeRow, ...]
     modules: tuple[ModuleRow, ...]

@@ -53,8 +53,8 @@ def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
         twin = reduced_modules.get(path)
         if twin is None or type(twin) is not type(module):
             return False
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):  # type: ignore[arg-type]
-            if len(module) < len(twin) or not _alike(list(module), list(twin)):  # type: ignore[arg-type]
+        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
+            if len(module) < len(twin) or not _alike(list(module), list(twin)):
                 return False
             grown.append(path)
             shrunk = True
@@ -88,8 +88,8 @@ def _settings(module: nn.Module) -> dict[str, Any]:
             continue
         if isinstance(value, float):
             kept[name] = value != 0  # a drop rate that grows with depth keeps the same tensors unless it is 0
-        elif isinstance(value, (bool, str, type(None))):
-            kept[name] = value
-        elif isinstance(value, int) and "layer" not in name and "idx" not in name and "index" not in name:
+        elif isinstance(value, (bool, str, type(None))) or (
+            isinstance(value, int) and "layer" not in name and "idx" not in name and "index" not in name
+        ):
             kept[name] = value
     return kept

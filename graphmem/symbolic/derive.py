@@ -1,10 +1,10 @@
 """From traces at chosen points to an expression for every kept storage, and a proof.
 
-    base        the working point, with as few layers as show how they repeat
-    deeper      one layer more, per depth symbol: what repeats
-    moved       one symbol moved: exponents and sums, from shapes that correspond operator by operator
-    check       all symbols moved: tells apart what fits `moved` equally well; only where something does
-    held out    all symbols moved again, depths too: every size must come out to the byte
+base        the working point, with as few layers as show how they repeat
+deeper      one layer more, per depth symbol: what repeats
+moved       one symbol moved: exponents and sums, from shapes that correspond operator by operator
+check       all symbols moved: tells apart what fits `moved` equally well; only where something does
+held out    all symbols moved again, depths too: every size must come out to the byte
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 import sympy
 
 from graphmem.errors import GraphmemError
-from graphmem.saved import Fate, Kept, sort_storages
+from graphmem.saved import Kept, sort_storages
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import Seen, candidates, evaluate
 from graphmem.symbolic.group import Count, Key, counts, grouped
 from graphmem.symbolic.points import held_out, moves
-from graphmem.trace.record import Trace
+from graphmem.trace.record import Ref, Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
@@ -53,7 +53,7 @@ class Derivation:
     base: Point
     trace: Trace
     deeper: Mapping[str, Trace]
-    fate: Fate
+    kept: tuple[Kept, ...]
     groups: tuple[Group, ...]
     depth: tuple[str, ...]
     symbols: tuple[str, ...]
@@ -66,33 +66,35 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     """Trace what is needed and derive. `depth` symbols that turn out not to repeat layers are traced as they are."""
     notes: list[str] = []
     base, trace, deeper = _base(tracer, working, depth)
-    fate = sort_storages(trace)
-    groups = grouped(fate.kept, trace.containers)
+    kept = sort_storages(trace)
+    groups = grouped(kept, trace.containers)
     how_often = counts(groups, {d: _groups_of(t) for d, t in deeper.items()})
     if how_often is None:
         notes.append(f"the layers counted by {', '.join(depth)} are not alike: all of them were traced")
         base, trace, deeper = _base(tracer, working, [])
-        fate = sort_storages(trace)
-        groups = grouped(fate.kept, trace.containers)
+        kept = sort_storages(trace)
+        groups = grouped(kept, trace.containers)
         how_often = counts(groups, {})
     assert how_often is not None
     depth = list(deeper)
 
-    probes = _Probes(tracer, trace, fate, base, model_symbols)
+    probes = _Probes(tracer, trace, kept, base, model_symbols)
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     refused = [n for n in names if n not in moved]
     if refused:
         values = ", ".join(f"{n}={base[n]}" for n in refused)
-        notes.append(f"no other value of {', '.join(refused)} runs the same operators: the formula holds for {values} only")
+        notes.append(
+            f"no other value of {', '.join(refused)} runs the same operators: the formula holds for {values} only"
+        )
     sizes, proof, exact = _sizes(probes, moved, depth, how_often, groups)
-    moving = [n for n in moved if _moves_something(fate, trace, moved[n])]
+    moving = [n for n in moved if _moves_something(kept, trace, moved[n])]
     symbols = tuple(moving) + tuple(d for d in depth if any(d == n for c in how_often.values() for n, _ in c.per_layer))
     return Derivation(
         base=base,
         trace=trace,
         deeper=deeper,
-        fate=fate,
+        kept=kept,
         groups=tuple(_group(key, members, how_often[key], sizes) for key, members in groups.items()),
         depth=tuple(depth),
         symbols=tuple(n for n in working if n in symbols),
@@ -103,12 +105,12 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
 
 
 def _base(tracer: Tracer, working: Point, depth: list[str]) -> tuple[Point, Trace, dict[str, Trace]]:
-    base = {**working, **{d: SHALLOW for d in depth}}
+    base = {**working, **dict.fromkeys(depth, SHALLOW)}
     return base, tracer(base), {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
 
 
 def _groups_of(trace: Trace) -> dict[Key, list[Kept]]:
-    return grouped(sort_storages(trace).kept, trace.containers)
+    return grouped(sort_storages(trace), trace.containers)
 
 
 def _group(key: Key, members: list[Kept], count: Count, sizes: Mapping[int, tuple[sympy.Expr, ...] | None]) -> Group:
@@ -123,10 +125,12 @@ def _group(key: Key, members: list[Kept], count: Count, sizes: Mapping[int, tupl
 class _Probes:
     """Traces at other points that correspond to the base operator by operator."""
 
-    def __init__(self, tracer: Tracer, trace: Trace, fate: Fate, base: Point, model_symbols: frozenset[str]) -> None:
+    def __init__(
+        self, tracer: Tracer, trace: Trace, kept: tuple[Kept, ...], base: Point, model_symbols: frozenset[str]
+    ) -> None:
         self._tracer, self._signature = tracer, trace.signature()
-        self._born = {trace.storages[k.storage].born for k in fate.kept}
-        self.trace, self.fate, self.base, self.model_symbols = trace, fate, base, model_symbols
+        self._born = _born(trace, kept)
+        self.trace, self.kept, self.base, self.model_symbols = trace, kept, base, model_symbols
         self.values: Point = {}
 
     def moved(self, name: str) -> Trace | None:
@@ -156,8 +160,11 @@ class _Probes:
         trace = self.at(point)
         if trace is None or trace.signature() != self._signature:
             return None
-        born = {s.born for s in trace.storages if s.keeps and s.origin == "forward" and s.device == trace.device}
-        return trace if born == self._born else None
+        return trace if _born(trace, sort_storages(trace)) == self._born else None
+
+
+def _born(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
+    return {(k.table, trace.storages[k.storage].born) for k in kept}
 
 
 Dims = tuple[sympy.Expr, ...]
@@ -171,25 +178,27 @@ def _sizes(
     groups: Mapping[Key, list[Kept]],
 ) -> tuple[dict[int, Dims | None], Point | None, bool]:
     """Expressions of every kept storage's dimensions by storage index, the held-out point, and whether it came out."""
-    options = {k.storage: _options(probes, moved, k) for k in probes.fate.kept}
-    apart = probes.apart({n: v for n, v in probes.values.items() if _moves_something(probes.fate, probes.trace, moved[n])})
+    options = {k.storage: _options(probes, moved, k) for k in probes.kept}
+    apart = probes.apart(
+        {n: v for n, v in probes.values.items() if _moves_something(probes.kept, probes.trace, moved[n])}
+    )
     chosen: dict[int, Dims | None]
     if all(len(dim) == 1 for dims in options.values() for dim in dims):
         chosen = {i: tuple(dim[0] for dim in dims) for i, dims in options.items()}
     else:
         point, check = next(apart, (probes.base, probes.trace))
-        chosen = {k.storage: _choose(options[k.storage], _dims(probes.trace, check, k), point) for k in probes.fate.kept}
+        chosen = {k.storage: _choose(options[k.storage], _dims(probes.trace, check, k), point) for k in probes.kept}
     found = next(apart, None)
     if found is None:
         return chosen, None, False
     point, trace = found
-    for kept in probes.fate.kept:
+    for kept in probes.kept:
         dims = chosen[kept.storage]
         if dims is not None and [evaluate(d, point) for d in dims] != _dims(probes.trace, trace, kept):
             chosen[kept.storage] = None
     exact = all(dims is not None for dims in chosen.values())
     if exact and depth:
-        point = {**point, **{d: SHALLOW + 2 for d in depth}}
+        point = {**point, **dict.fromkeys(depth, SHALLOW + 2)}
         exact = _agrees(probes.at(point), point, how_often, groups, chosen)
     return chosen, point, exact
 
@@ -210,7 +219,7 @@ def _agrees(
         assert dims is not None
         size = math.prod(evaluate(d, point) or 0 for d in dims) * _item_bytes(members[0])
         foretold[size] += how_often[key].at(point)
-    return +foretold == Counter(k.nbytes for k in sort_storages(trace).kept)
+    return +foretold == Counter(k.nbytes for k in sort_storages(trace))
 
 
 def _options(probes: _Probes, moved: Mapping[str, Trace], kept: Kept) -> list[list[sympy.Expr]]:
@@ -249,5 +258,5 @@ def _item_bytes(kept: Kept) -> int:
     return kept.itemsize if _is_dense(kept) else 1
 
 
-def _moves_something(fate: Fate, base: Trace, trace: Trace) -> bool:
-    return any(_dims(base, trace, k) != _dims(base, base, k) for k in fate.kept)
+def _moves_something(kept: tuple[Kept, ...], base: Trace, trace: Trace) -> bool:
+    return any(_dims(base, trace, k) != _dims(base, base, k) for k in kept)

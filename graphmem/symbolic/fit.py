@@ -39,8 +39,8 @@ class Seen:
         before, after = self.at_base - minus, self.at_moved[name] - minus
         x0, x1 = self.base[name], self.moved[name]
         if exponent < 0:
-            return after * x1**-exponent == before * x0**-exponent
-        return after * x0**exponent == before * x1**exponent
+            return bool(after * x1**-exponent == before * x0**-exponent)
+        return bool(after * x0**exponent == before * x1**exponent)
 
 
 def candidates(seen: Seen) -> list[sympy.Expr]:
@@ -80,9 +80,7 @@ def _with_constant(seen: Seen, moving: list[str]) -> list[sympy.Expr]:
 
 def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """A monomial of the regular symbols times a sum of the odd ones: b (s + p + 1)."""
-    slopes = {
-        name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd
-    }
+    slopes = {name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd}
     rest = Fraction(seen.at_base) - sum(slopes[name] * seen.base[name] for name in odd)
     parts = [_monomial(rest, exponents, seen.base)] if rest else []
     parts += [_monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]

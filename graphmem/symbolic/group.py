@@ -17,6 +17,7 @@ from graphmem.symbolic.fit import symbol
 class Key(NamedTuple):
     """What storages of one group share: where they are kept and made with layer numbers taken out, and what they are."""
 
+    table: str
     module: str
     made_in: str
     op: str
@@ -30,6 +31,7 @@ class Key(NamedTuple):
 def key_of(kept: Kept, containers: frozenset[str]) -> Key:
     """The group that `kept` belongs to."""
     return Key(
+        kept.table,
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
         kept.op.name,
@@ -54,9 +56,7 @@ class Count:
 
     @property
     def expr(self) -> sympy.Expr:
-        return sympy.expand(
-            self.at_base + sum(slope * (symbol(name) - SHALLOW) for name, slope in self.per_layer)
-        )
+        return sympy.expand(self.at_base + sum(slope * (symbol(name) - SHALLOW) for name, slope in self.per_layer))
 
 
 def grouped(kept: tuple[Kept, ...], containers: frozenset[str]) -> dict[Key, list[Kept]]:

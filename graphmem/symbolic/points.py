@@ -46,5 +46,7 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
 
 def _far(value: int, shapes_model: bool) -> list[int]:
     if shapes_model:
-        return [v for v in (value // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0), 3 * value, 2 * value) if v]
+        return [
+            v for v in (value // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0), 3 * value, 2 * value) if v
+        ]
     return [value + value // 3 + 3, value + value // 5 + 2]

@@ -1,4 +1,4 @@
-"""A device guard for CUDA on builds of torch that have none.
+"""What a CPU-only build of torch lacks so that fake CUDA tensors behave as on a CUDA build.
 
 Autograd asks the registry for a guard of every device that it meets and aborts the process where there is none. A
 CPU-only build registers the CPU's guard alone. Forward on fake tensors never enters a real device, so the CPU's guard,
@@ -43,3 +43,19 @@ def ensure_cuda_guard() -> None:
         ) from None
     if not slots[_CUDA]:
         slots[_CUDA] = slots[_CPU]
+    _register_rms_norm()
+
+
+def _register_rms_norm() -> None:
+    """A CUDA kernel that never runs: that there is one makes autograd treat the operator as one, as on a CUDA build."""
+    import torch
+
+    def never(*_args: object) -> None:
+        raise AssertionError("fake mode answers before a kernel is asked")
+
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_fused_rms_norm", never, "CUDA")
+    _libraries.append(library)  # a registration lasts as long as its Library
+
+
+_libraries: list[object] = []

@@ -17,8 +17,6 @@ def answering_as(target: Target) -> Iterator[None]:
     if target.device != "cuda":
         yield
         return
-    import torch
-    import torch.cuda.amp.common
 
     replaced: list[tuple[Any, str, Any]] = []
     try:

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError
+from graphmem.paths import shown
 
 _OURS = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
@@ -28,7 +29,10 @@ def explain(error: Exception, module: nn.Module, module_path: str) -> GraphmemEr
         error.where = error.where or where
         return error
     op = _unsupported_op(error)
-    if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)) or "data-dependent" in str(error).lower():
+    if (
+        isinstance(error, (DataDependentOutputException, DynamicOutputShapeException))
+        or "data-dependent" in str(error).lower()
+    ):
         return DataDependentError(
             f"forward asks for the value of a tensor, and {getattr(error, 'graphmem_reason', 'there are none here')}",
             where=where,
@@ -73,7 +77,7 @@ def _where(error: Exception, module_path: str) -> str | None:
     parts = []
     if frames:
         line = f"    {frames[-1].line}" if frames[-1].line else ""
-        parts.append(f"{frames[-1].filename}:{frames[-1].lineno}{line}")
+        parts.append(f"{shown(frames[-1].filename)}:{frames[-1].lineno}{line}")
     if module_path:
         parts.append(f"in module {module_path}")
     return ", ".join(parts) or None

@@ -28,9 +28,7 @@ class Faker:
         if fake is None:
             dtype = self._dtype if self._dtype is not None and tensor.is_floating_point() else tensor.dtype
             with self._mode, torch.no_grad():
-                fake = torch.empty_strided(
-                    tensor.size(), tensor.stride(), dtype=dtype, device=device or self._device
-                )
+                fake = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device or self._device)
             if isinstance(tensor, nn.Parameter):
                 fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
             else:

@@ -86,9 +86,9 @@ def _run(
         if not isinstance(value, torch.Tensor):
             raise ModelError(f"loss returned {type(value).__name__}, not a tensor")
         return [value], True
-    value = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if isinstance(value, torch.Tensor):
-        return [value], True
+    found = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(found, torch.Tensor):
+        return [found], True
     return _tensors(output), False
 
 

@@ -1,8 +1,8 @@
 """What a trace writes down: facts only, no tensor among them, so that a record keeps nothing alive.
 
-    Trace.ops        every ATen operator that ran, in order, with its arguments as references to earlier operators
-    Trace.storages   every storage that those operators, the parameters or the inputs brought, with its fate
-    Trace.calls      the module calls that were under way
+Trace.ops        every ATen operator that ran, in order, with its arguments as references to earlier operators
+Trace.storages   every storage that those operators, the parameters or the inputs brought, with its fate
+Trace.calls      the module calls that were under way
 """
 
 from __future__ import annotations

@@ -92,6 +92,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # a question about a tensor, such as its device: nothing is computed
+            return func(*args, **kwargs)
         sequence = torch._C._autograd._get_sequence_nr()
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
@@ -108,9 +110,7 @@ class Recorder(TorchDispatchMode):
             else None
             for i, value in enumerate(returned)
         )
-        self.trace.ops.append(
-            Op(index, func, seen_args, seen_kwargs, facts, self._call, _user_frames(), sequence)
-        )
+        self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, _user_frames(), sequence))
         for i, value in enumerate(returned):
             if isinstance(value, torch.Tensor):
                 setattr(value, _MARK, Ref(index, i))
@@ -173,7 +173,7 @@ class Recorder(TorchDispatchMode):
             index,
             tuple(tensor.shape),
             tuple(tensor.stride()),
-            tensor.storage_offset(),
+            int(tensor.storage_offset()),
             tensor.dtype,
             tensor.device.type,
             tensor.requires_grad,
@@ -196,7 +196,7 @@ class Recorder(TorchDispatchMode):
     @staticmethod
     def _unpack(holder: _Holder) -> torch.Tensor:
         blank = torch.empty(0, dtype=holder.dtype, device=holder.device)
-        return blank.set_(holder.storage, holder.offset, holder.shape, holder.stride)  # type: ignore[call-overload,no-any-return]
+        return blank.set_(holder.storage, holder.offset, holder.shape, holder.stride)
 
     # -- modules ---------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class Values:
         if op.kind == "input" and self._reload is not None:
             if self._inputs is None:
                 self._inputs = self._reload()
-            if op.name in self._inputs:
+            if op.name in self._inputs and not self._inputs[op.name].is_meta:
                 return self._inputs[op.name]
         assumed = self._assume(op)
         if assumed is not None:
@@ -104,7 +104,9 @@ class Values:
         if op.kind != "input" or fact is None or fact.dtype.is_floating_point or fact.dtype.is_complex:
             return None
         filler = True if fact.dtype == torch.bool else ORDINARY_ID
-        self._trace.notes.append(f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout")
+        self._trace.notes.append(
+            f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout"
+        )
         return torch.full(fact.shape, filler, dtype=fact.dtype)
 
 

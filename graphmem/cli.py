@@ -1,0 +1,122 @@
+"""The command line: arguments in, text and an exit code out. Nothing here imports torch before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from graphmem import __version__
+from graphmem.errors import GraphmemError, UsageError
+
+CLEAN, FINDINGS, FAILED = 0, 1, 2
+
+_TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do whatever
+its author wrote: analyse only files that you would run. It has two functions, whose parameters are the symbols and
+whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and inputs(b=8, s=1024, ...) -> tuple or
+dict of tensors; and, if the model returns no loss, optionally loss(output) -> tensor."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 clean, 2 could not analyse."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return FAILED
+    try:
+        return int(options.run(options))
+    except GraphmemError as error:
+        if options.traceback:
+            traceback.print_exc()
+        print(f"graphmem: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("graphmem: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader of stdout has seen enough
+        sys.stderr.close()
+        return CLEAN
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="graphmem",
+        description="Where a Transformer's activation memory goes, in bytes and as a formula, without running it on a GPU.",
+        epilog="exit codes: 0 clean, 2 could not analyse",
+    )
+    parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    analyze = commands.add_parser(
+        "analyze",
+        help="what autograd keeps for backward, where, and why",
+        description="What autograd keeps for backward: per module, per attention, per tensor, in bytes and as a formula.",
+    )
+    analyze.add_argument("target", metavar="TARGET", help=_TARGET)
+    analyze.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of model() or inputs(); repeatable",
+    )
+    analyze.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
+    analyze.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
+    analyze.add_argument(
+        "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
+    )
+    analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
+    analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
+    analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
+    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
+    analyze.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+    analyze.set_defaults(run=_analyze)
+    return parser
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    settings = _settings(options.set)
+    from graphmem.analysis import analyze_subject, as_dtype
+    from graphmem.load import isolated, load_target
+    from graphmem.render import FORMATS
+    from graphmem.target import resolve
+
+    target = resolve(gpu=options.gpu, device=options.device, torch_version=options.torch, cudnn_version=options.cudnn)
+    dtype, autocast = as_dtype(options.dtype), as_dtype(options.autocast)
+    changed: list[str] = []
+    with isolated(changed):
+        subject = load_target(options.target, settings)
+        report = analyze_subject(subject, target, dtype=dtype, autocast=autocast)
+    for note in changed:
+        print(f"graphmem: note: {note}", file=sys.stderr)
+    _write(FORMATS[options.format](report), options.output)
+    return CLEAN
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, object]:
+    settings: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {pair}: not NAME=VALUE", hint="--set s=4096")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _write(text: str, file: str | None) -> None:
+    if file is None:
+        sys.stdout.write(text)
+        return
+    path = Path(file)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write {path}: {error.strerror}", hint="-o takes a file in an existing folder"
+        ) from error

@@ -1,0 +1,17 @@
+"""How a file is shown: relative to the working directory where it lies below it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_START = Path.cwd()
+
+
+def shown(file: str) -> str:
+    """`file` as the user would type it. The directory at import counts: a model file may change the current one."""
+    try:
+        relative = os.path.relpath(file, _START)
+    except ValueError:  # another drive
+        return file
+    return file if relative.startswith("..") else relative
