@@ -14,7 +14,6 @@ from graphmem.errors import GraphmemError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
 from graphmem.report.build import Findings, build_report
-from graphmem.saved import SAVED, saved_bytes
 from graphmem.symbolic.depth import SHALLOW, depth_symbols
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve
@@ -85,7 +84,7 @@ def analyze_subject(
     tracer = Tracer(subject, target, dtype, autocast)
     working = dict(subject.symbols)
     depth = _depth(subject, working)
-    derived = _derive(tracer, working, subject.model_symbols, depth)
+    derived, remarks = _derive(tracer, working, subject.model_symbols, depth)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     findings = Findings(
         name=subject.name,
@@ -93,20 +92,39 @@ def analyze_subject(
         settings=settings,
         working=working,
         derived=derived,
-        notes=tuple(dict.fromkeys([*subject.notes, *(notes or []), *derived.notes])),
+        notes=tuple(dict.fromkeys([*subject.notes, *(notes or []), *remarks])),
         make_graph=_Graph(tracer, working),
         parameters=tracer.parameter_bytes(working),
     )
     return build_report(findings, working)
 
 
-def _derive(tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]) -> Derivation:
+def _derive(
+    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]
+) -> tuple[Derivation, list[str]]:
+    """The derivation that holds at the working point, and what to say about it."""
+    notes = []
     derived = derive(tracer, working, model_symbols, depth)
-    if not any(working[d] < SHALLOW for d in derived.depth):
-        return derived
-    # A single layer was not traced: two and three were, and the line through them must also hold below.
-    foretold = sum(g.key.nbytes * g.count.at(working) for g in derived.groups if g.key.table == SAVED)
-    return derived if saved_bytes(tracer(working)) == foretold else derive(tracer, working, model_symbols, [])
+    if derived is not None and any(working[d] < SHALLOW for d in depth) and not derived.holds(tracer(working)):
+        derived = None  # a single layer was not traced, and the line through two and three misses it
+    if derived is None:
+        notes.append(f"the layers that {', '.join(depth)} counts are not alike: all of them were traced")
+        derived = derive(tracer, working, model_symbols, [])
+        assert derived is not None, "without depth there is nothing to disagree with"
+    ones = [n for n in derived.refused if working[n] == 1]
+    if ones:
+        # A size of 1 makes copies unnecessary that any other needs. Derived from 2, the formula may still hold at 1.
+        from_two = derive(tracer, {**working, **dict.fromkeys(ones, 2)}, model_symbols, list(derived.depth))
+        if (
+            from_two is not None
+            and from_two.exact
+            and from_two.holds(tracer({**from_two.base, **dict.fromkeys(ones, 1)}))
+        ):
+            derived = from_two
+    if derived.refused:
+        fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
+        notes.append(f"the formula is for {fixed} only: other values run other operators, or do not run")
+    return derived, [*derived.trace.notes, *notes]
 
 
 def _depth(subject: Subject, working: dict[str, int]) -> list[str]:

@@ -13,10 +13,10 @@ from graphmem.errors import GraphmemError, UsageError
 
 CLEAN, FINDINGS, FAILED = 0, 1, 2
 
-_TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do whatever
-its author wrote: analyse only files that you would run. It has two functions, whose parameters are the symbols and
-whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and inputs(b=8, s=1024, ...) -> tuple or
-dict of tensors; and, if the model returns no loss, optionally loss(output) -> tensor."""
+_TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
+whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
+symbols and whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and inputs(b=8, s=1024, ...) ->
+tuple or dict of tensors; and, if the model returns no loss, optionally loss(output) -> tensor."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="graphmem",
-        description="Where a Transformer's activation memory goes, in bytes and as a formula, without running it on a GPU.",
+        description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
         epilog="exit codes: 0 clean, 2 could not analyse",
     )
     parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze = commands.add_parser(
         "analyze",
         help="what autograd keeps for backward, where, and why",
-        description="What autograd keeps for backward: per module, per attention, per tensor, in bytes and as a formula.",
+        description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
     )
     analyze.add_argument("target", metavar="TARGET", help=_TARGET)
     analyze.add_argument(

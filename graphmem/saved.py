@@ -1,7 +1,7 @@
 """From a trace to what is alive after forward: every storage once, with who made it and who keeps it.
 
-A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in the
-autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
+A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in
+the autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
 """
 
 from __future__ import annotations
@@ -63,11 +63,6 @@ def sort_storages(trace: Trace) -> tuple[Kept, ...]:
     )
 
 
-def saved_bytes(trace: Trace) -> int:
-    """Logical bytes saved for backward."""
-    return sum(k.nbytes for k in sort_storages(trace) if k.table == SAVED)
-
-
 def _table(storage: Storage, device: str) -> str | None:
     if storage.keeps and storage.device != device:
         return ELSEWHERE
@@ -82,7 +77,8 @@ def _table(storage: Storage, device: str) -> str | None:
 def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[int]) -> Kept:
     op = trace.ops[storage.born.op]
     fact = op.outputs[storage.born.output]
-    assert table is not None and fact is not None, "a storage is born as a tensor"
+    assert table is not None
+    assert fact is not None, "a storage is born as a tensor"
     return Kept(
         table=table,
         storage=storage.index,

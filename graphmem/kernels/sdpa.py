@@ -35,8 +35,8 @@ _ORIGINAL = F.scaled_dot_product_attention
 class SdpaAsOn(TorchFunctionMode):
     """Runs scaled_dot_product_attention with `target`'s backend. On the CPU torch decides by itself.
 
-    As a mode it also catches the function where someone imported it by name; the name in torch.nn.functional is replaced
-    as well, since a mode is off inside F.multi_head_attention_forward, which it has been shown as a whole.
+    As a mode it also catches the function where someone imported it by name; the name in torch.nn.functional is
+    replaced as well, since a mode is off inside F.multi_head_attention_forward, which it was shown as a whole.
     """
 
     def __init__(self, target: Target, trace: Trace) -> None:

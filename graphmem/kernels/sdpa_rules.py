@@ -140,10 +140,7 @@ def _last_stride(f: SdpaFacts, _t: Target) -> str | None:
 
 def _efficient_alignment(f: SdpaFacts, t: Target) -> str | None:
     # check_head_dim_size_mem_efficient: minimum_gemm_alignment, 16 bytes on sm80 and later
-    if t.gpu.capability >= (8, 0):
-        alignment = 8 if f.half else 4
-    else:
-        alignment = 8 if f.half else 1
+    alignment = 8 if f.half else 4 if t.gpu.capability >= (8, 0) else 1
     if f.q[-1] % alignment or f.v[-1] % alignment or f.q[-1] != f.k[-1]:
         return f"head size {f.head} is no multiple of {alignment}"
     return None

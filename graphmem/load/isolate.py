@@ -68,7 +68,7 @@ _SETTINGS: tuple[Setting, ...] = (
 def isolated(notes: list[str] | None = None) -> Iterator[None]:
     """Run the block, then put back settings, random state, sys.path, environment and warning filters.
 
-    What the block prints goes to stderr: stdout is for the report. Each setting that the block changed is named in `notes`.
+    What the block prints goes to stderr: stdout is for the report. Settings that it changed are named in `notes`.
     """
     before = [(setting, setting[1]()) for setting in _SETTINGS]
     path, environment = list(sys.path), dict(os.environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -38,19 +38,6 @@ class Subject:
     make_inputs: Callable[[Point, bool], Any]
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: tuple[str, ...] = field(default=())
-
-    def at(self, values: Mapping[str, int]) -> Subject:
-        """The same with another working point.
-
-        Raises:
-            SymbolError: a name that is no symbol of this subject, or a value that is no positive integer.
-        """
-        for name, value in values.items():
-            if name not in self.symbols:
-                raise SymbolError(f"unknown symbol {name!r}", hint=_suggest(name, self.symbols))
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise SymbolError(f"{name} must be an integer, not {value!r}")
-        return replace(self, symbols={**self.symbols, **values})
 
 
 def from_factories(

@@ -48,10 +48,7 @@ def _sum(expression: sympy.Expr, point: Mapping[str, int]) -> str:
 def _order(term: sympy.Expr, point: Mapping[str, int]) -> tuple[int, float]:
     """As in the literature: the terms that go with s, then those with s², then the small ones; large before small."""
     powers = {str(b): int(e) for b, e in term.as_powers_dict().items() if b.is_Symbol}
-    if powers.get("s", 0) >= 2:
-        kind = 1
-    else:
-        kind = 0 if sum(powers.values()) >= 3 else 2
+    kind = 1 if powers.get("s", 0) >= 2 else 0 if sum(powers.values()) >= 3 else 2
     value = term.subs({s: point.get(s.name, 1) for s in term.free_symbols})
     return kind, -abs(float(value))
 

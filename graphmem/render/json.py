@@ -1,4 +1,4 @@
-"""A report as JSON. `format` is the version of this layout: it changes when a field changes its meaning or goes away."""
+"""A report as JSON. `format` is the version of this layout: it grows when a field changes its meaning or goes."""
 
 from __future__ import annotations
 

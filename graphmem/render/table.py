@@ -99,7 +99,8 @@ def _quadratic(report: Report) -> str:
     at = {x: v for x, v in point.items() if x != s}
     crossing = [r for r in sympy.Poly((square - rest).subs(at), s).nroots() if r.is_real and r > 0]
     where = sorted({n.module for n in report.nodes if sympy.degree(n.each_expr, s) >= 2 and n.proved})
-    text = f"{human(nbytes)}, {100 * nbytes / report.saved.bytes:.0f} %, from {', '.join(w or 'the model' for w in where[:3])}"
+    share = 100 * nbytes / report.saved.bytes
+    text = f"{human(nbytes)}, {share:.0f} %, from {', '.join(w or 'the model' for w in where[:3])}"
     return text + (f"; more than the rest from s = {int(max(crossing)) + 1:,} on" if crossing else "")
 
 

@@ -108,7 +108,7 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
             raise SymbolError(f"unknown symbol {name!r}", hint=f"known: {', '.join(findings.working)}")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise SymbolError(f"{name} must be a positive integer, not {value!r}")
-        if value != findings.working[name] and name not in findings.derived.symbols:
+        if value != findings.working[name] and name in findings.derived.refused:
             raise SymbolError(
                 f"{name} is not in the formula: it was only traced at {findings.working[name]}",
                 hint=f"analyse again with {name}={value}",
@@ -125,18 +125,16 @@ class _At:
 
     def each(self, group: Group) -> int:
         """One storage's bytes."""
-        if group.size is not None:
-            value = evaluate(group.size, self.point)
-            if value is not None:
-                return value
         derived = self.findings.derived
         moved = [n for n in derived.symbols if n not in derived.depth and self.point[n] != derived.base[n]]
-        if moved:
+        value = group.bytes_at(self.point)
+        if value is None or (group.dims is None and moved):
+            module = group.key.module or "the model"
             raise SymbolError(
-                f"the size of {group.key.op} in {group.key.module or 'the model'} has no proved formula in {', '.join(moved)}",
+                f"{group.key.op} in {module}: no proved formula gives its size at {', '.join(moved)}",
                 hint="analyse again at that point",
             )
-        return group.key.nbytes
+        return value
 
     def total(self, groups: Iterable[Group]) -> Size:
         nbytes = rounded = 0
@@ -145,25 +143,26 @@ class _At:
             count, each = group.count.at(self.point), self.each(group)
             nbytes += count * each
             rounded += count * allocated(each)
-            sizes[_expr(group)] += group.count.expr
+            sizes[group.size] += group.count.expr
         return Size(nbytes, rounded, sympy.expand(sympy.Add(*(n * size for size, n in sizes.items()))))
 
     def node(self, group: Group) -> NodeRow:
         key, each = group.key, self.each(group)
+        dims = group.dims if group.dense else None
         return NodeRow(
             op=key.op,
             module=key.module,
             made_in=key.made_in,
             count=group.count.at(self.point),
-            shape=key.shape if group.dims is None else tuple(evaluate(d, self.point) or 0 for d in group.dims),
-            dims=None if group.dims is None else tuple(str(d) for d in group.dims),
+            shape=tuple(evaluate(d, self.point) or 0 for d in dims) if dims is not None else key.shape,
+            dims=tuple(str(d) for d in dims) if dims is not None else None,
             dtype=key.dtype,
             each_bytes=each,
-            each_expr=_expr(group),
+            each_expr=group.size,
             size=self.total([group]),
             kept_by=key.keepers,
             where=_location(group.members[0].place),
-            proved=group.size is not None,
+            proved=group.dims is not None,
         )
 
     def modules(self) -> tuple[ModuleRow, ...]:
@@ -200,7 +199,7 @@ class _At:
         instances = self.findings.instances.get(path, Count(1))
         by_size: dict[sympy.Expr, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for group in groups:
-            counted = by_size[_expr(group)]
+            counted = by_size[group.size]
             counted[""] += group.count.at_base
             for name, slope in group.count.per_layer:
                 counted[name] += slope
@@ -244,7 +243,7 @@ class _At:
             module = folded(site.module, self._containers)[0]
             groups = [by_key[key_of(k, self._containers)] for k in site.kept(self.findings.derived.kept)]
             each = sum(self.each(g) for g in groups)
-            expr = sympy.expand(sympy.Add(*(_expr(g) for g in groups)))
+            expr = sympy.expand(sympy.Add(*(g.size for g in groups)))
             n = count.at(self.point)
             rounded = sum(allocated(self.each(g)) for g in groups)
             rows.append(
@@ -283,10 +282,6 @@ _OTHER_TABLES = {
     OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
     ELSEWHERE: "saved on another device, such as RNG seeds on the CPU",
 }
-
-
-def _expr(group: Group) -> sympy.Expr:
-    return group.size if group.size is not None else sympy.Integer(group.key.nbytes)
 
 
 def _location(place: Place | None) -> Location | None:

@@ -66,8 +66,9 @@ class NodeRow:
 class ModuleRow:
     """A module, or a group of identical ones.
 
-    path: dotted, layer numbers as "*"; "" is the whole model. label: the same with the numbers as a range, "layers.0-31".
-    size: all that is kept within, children included; own: what belongs to no child. Over all rows own adds up to the total.
+    path: dotted, layer numbers as "*"; "" is the whole model. label: the same with the numbers as a range: layers.0-31.
+    size: all that is kept within, children included; own: what belongs to no child: over all rows it adds up to the
+    total.
     each: the expression for one of the `count` modules; None where they are not all the same.
     """
 
@@ -157,9 +158,9 @@ class Report:
     def graph(self) -> torch.fx.Graph:
         """The forward at the working point as a `torch.fx.Graph` of ATen operators.
 
-        Each node's `meta` has `val`, `nn_module_stack` and `stack_trace` as torch writes them, `storage` (an index, the
-        same for views of one storage) and `kept_by` (names of the autograd nodes that hold that storage). All layers are
-        in it, so the first use traces the model at its full depth.
+        Each node's `meta` has `val`, `nn_module_stack` and `stack_trace` as torch writes them, `storage` (an index,
+        the same for views of one storage) and `kept_by` (names of the autograd nodes that hold that storage). All
+        layers are in it, so the first use traces the model at its full depth.
         """
         return self._make_graph()  # type: ignore[no-any-return]
 

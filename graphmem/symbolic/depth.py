@@ -1,8 +1,8 @@
 """Depth: symbols that say how often a layer is repeated.
 
 Such a symbol is no size to probe. Two and three layers are traced, every kept tensor counted in both, and the counts
-carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself, built
-at its full depth without weights: class, shapes and settings of each layer against the layers that were traced.
+carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself,
+built at its full depth without weights: class, shapes and settings of each layer against those that were traced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layer
 def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]) -> list[str]:
     """Those of `names` that repeat layers, all of which are alike at the values in `point`.
 
-    A symbol qualifies if fewer of it means fewer modules, and every module list that shrinks keeps the same kind of layer.
+    A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of one kind of layer.
     """
     found: list[str] = []
     shallow = dict(point)

@@ -45,7 +45,7 @@ class Seen:
 
 def candidates(seen: Seen) -> list[sympy.Expr]:
     """Every expression of a known form that agrees with `seen`, simplest first; none where no form does."""
-    moving = [name for name in seen.moved if seen.at_moved[name] != seen.at_base]
+    moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
     exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
     odd = [name for name in moving if name not in exponents]
     if not odd:

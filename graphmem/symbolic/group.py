@@ -15,7 +15,7 @@ from graphmem.symbolic.fit import symbol
 
 
 class Key(NamedTuple):
-    """What storages of one group share: where they are kept and made with layer numbers taken out, and what they are."""
+    """What storages of one group share: where they are kept and made, layer numbers taken out, and what they are."""
 
     table: str
     module: str

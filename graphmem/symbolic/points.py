@@ -1,4 +1,4 @@
-"""Which points to trace: one where each symbol alone is moved, and one where all are, which nothing was derived from."""
+"""Which points to trace: one per symbol with that alone moved, and one with all moved that nothing is derived from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _TRIES = 12
 def moves(value: int, *, shapes_model: bool) -> list[int]:
     """Other values for a symbol, likeliest to be accepted first.
 
-    Sizes of the inputs are moved to something odd, so that a rounding shows. Sizes of the model have divisors to respect
-    and limits to stay under (a larger head may need another kernel), so they are halved first.
+    Sizes of the inputs are moved to something odd, so that a rounding shows. Sizes of the model have divisors to
+    respect and limits to stay under (a larger head may need another kernel), so they are halved first.
     """
     if shapes_model:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
@@ -25,7 +25,7 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
 def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterator[Point]:
     """Points that differ from `base` in every symbol of `moved`, none of which was probed.
 
-    First every symbol goes its own way; where a constructor refuses that, the model's sizes grow by one factor together.
+    First every symbol goes its own way; where a constructor refuses that, the model's sizes grow together.
     """
     chance = random.Random(0)
     for _ in range(_TRIES):

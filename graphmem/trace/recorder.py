@@ -56,7 +56,7 @@ class _Packed:
 
 
 class Recorder(TorchDispatchMode):
-    """Fills `self.trace`. Use `placeholder` for what exists before forward, `watching` around forward, `finish` after."""
+    """Fills `self.trace`: `placeholder` for what exists before forward, `watching` around forward, `finish` after."""
 
     def __init__(
         self,

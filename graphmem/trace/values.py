@@ -99,7 +99,7 @@ class Values:
         raise UnknownValueError(f"it depends on {_describe(op)}, which has no values here")
 
     def _assume(self, op: Op) -> torch.Tensor | None:
-        """Ids and masks that were given on meta, without values: ordinary tokens, nothing masked. Said in the report."""
+        """Ids and masks given on meta, without values: ordinary tokens, nothing masked. The report says so."""
         fact = op.outputs[0]
         if op.kind != "input" or fact is None or fact.dtype.is_floating_point or fact.dtype.is_complex:
             return None
