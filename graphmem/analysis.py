@@ -13,7 +13,8 @@ from torch import nn
 from graphmem.errors import GraphmemError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
-from graphmem.report.build import Findings, build_report
+from graphmem.report.build import build_report
+from graphmem.report.findings import Findings
 from graphmem.symbolic.depth import SHALLOW, depth_symbols
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve

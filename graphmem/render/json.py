@@ -53,8 +53,8 @@ def as_dict(report: Report) -> dict[str, Any]:
                 "kernel": a.kernel,
                 "why": a.why,
                 "where": str(a.where) if a.where else None,
-                "each_bytes": a.each_bytes,
                 **_size(a.size, report),
+                "each": str(a.each) if a.each is not None else None,
             }
             for a in report.attention
         ],

@@ -112,7 +112,7 @@ def _modules(report: Report, columns: int) -> str:
             m.count if m.count > 1 else "",
             _amount(m.size.bytes, size),
             _percent(m, report),
-            _each(m, report),
+            _each(m, report) if m.path else "",
         ]
         for m in _shown(report)
     ]
@@ -140,29 +140,26 @@ def _indented(module: ModuleRow, report: Report) -> str:
     return "  " * (len(above) + 1) + name
 
 
-def _each(module: ModuleRow, report: Report) -> str:
-    if not module.path:
-        return ""
-    if module.each is not None:
-        return _formula(report, module.each)
-    return f"together {_formula(report, module.size.expr, folded=True)}"
+def _each(row: ModuleRow | AttentionRow, report: Report) -> str:
+    if row.each is not None:
+        return _formula(report, row.each)
+    return f"together {_formula(report, row.size.expr, folded=True)}"
 
 
 def _attention(report: Report, columns: int) -> str:
     if not report.attention:
         return "attention: none found"
+    unit, size = unit_for(report.saved.bytes)
     rows = [
-        [a.label or "(the model)", a.count, a.kind, a.kernel, human(a.each_bytes), _reason(a, report)]
+        [a.label or "(the model)", a.count, a.kind, a.kernel, _amount(a.size.bytes, size), _reason(a, report)]
         for a in report.attention
     ]
-    return _table(
-        ["attention", "×", "kind", "kernel", "one keeps", "formula; why"], rows, columns, widest=5, right=(1, 4)
-    )
+    return _table(["attention", "×", "kind", "kernel", unit, "one keeps; why"], rows, columns, widest=5, right=(1, 4))
 
 
 def _reason(row: AttentionRow, report: Report) -> str:
     where = f", {_short(row.where)}" if row.where else ""
-    return f"{_formula(report, row.each_expr)}; {row.why}{where}"
+    return f"{_each(row, report)}; {row.why}{where}"
 
 
 def _largest(report: Report, columns: int) -> str:

@@ -1,19 +1,18 @@
-"""`build_report`: a derivation, evaluated at a point."""
+"""`build_report`: findings, evaluated at a point."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import sympy
 
-from graphmem.attention import Site, find_attention
 from graphmem.errors import SymbolError
 from graphmem.paths import shown
+from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
     AttentionRow,
     Location,
@@ -24,59 +23,14 @@ from graphmem.report.tables import (
     Size,
     Verified,
 )
-from graphmem.saved import (
-    ALIVE,
-    BUFFER,
-    ELSEWHERE,
-    INPUT,
-    OTHERWISE,
-    OUTPUT,
-    SAVED,
-    SHARED,
-    Kept,
-    folded,
-    sort_storages,
-)
-from graphmem.symbolic.derive import Derivation, Group
+from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
+from graphmem.symbolic.derive import Group
 from graphmem.symbolic.fit import evaluate
-from graphmem.symbolic.group import Count, counts, key_of
-from graphmem.trace.record import Place, Trace
+from graphmem.symbolic.group import Count, key_of
+from graphmem.trace.record import Place
 from graphmem.units import allocated
 
 Point = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What does not change from point to point."""
-
-    name: str
-    target: str
-    settings: dict[str, str]
-    working: dict[str, int]
-    derived: Derivation
-    notes: tuple[str, ...]
-    parameters: int
-    make_graph: Callable[[], Any] = field(repr=False)
-
-    @cached_property
-    def saved(self) -> tuple[Group, ...]:
-        return self.tables(SAVED)
-
-    def tables(self, *names: str) -> tuple[Group, ...]:
-        return tuple(g for g in self.derived.groups if g.key.table in names)
-
-    @cached_property
-    def instances(self) -> dict[str, Count]:
-        """How many modules ran under each folded path."""
-        return _count_all({d: _called(t) for d, t in self.derived.deeper.items()}, _called(self.derived.trace))
-
-    @cached_property
-    def sites(self) -> dict[Any, tuple[list[Site], Count]]:
-        """Attentions by what makes them alike, with their count."""
-        base = _sites(self.derived.trace, self.derived.kept)
-        found = _count_all({d: _sites(t, sort_storages(t)) for d, t in self.derived.deeper.items()}, base)
-        return {key: (base[key], found[key]) for key in base}
 
 
 def build_report(findings: Findings, point: Point) -> Report:
@@ -170,10 +124,10 @@ class _At:
         own: dict[str, list[Group]] = defaultdict(list)
         for group in self.findings.saved:
             own[group.key.module].append(group)
-        paths = _running_order(self.findings.derived.trace)
+        paths = self.findings.running_order
         rows = []
         for path in paths:
-            inside = [g for p, groups in own.items() if _is_within(p, path) for g in groups]
+            inside = [g for p, groups in own.items() if is_within(p, path) for g in groups]
             if not inside:
                 continue
             rows.append(
@@ -181,11 +135,11 @@ class _At:
                     path=path,
                     label=self.label(path),
                     cls=paths[path],
-                    depth=sum(_is_within(path, p) for p in paths) - 1,
+                    depth=sum(is_within(path, p) for p in paths) - 1,
                     count=self.count(path),
                     size=self.total(inside),
                     own=self.total(own.get(path, [])),
-                    each=self.one_of(path, inside),
+                    each=self.one_of(self.findings.instances.get(path, Count(1)), inside),
                 )
             )
         return tuple(rows)
@@ -194,9 +148,8 @@ class _At:
         count = self.findings.instances.get(path)
         return count.at(self.point) if count else 1
 
-    def one_of(self, path: str, groups: list[Group]) -> sympy.Expr | None:
-        """The expression for one of the modules under `path`, where all of them keep the same."""
-        instances = self.findings.instances.get(path, Count(1))
+    def one_of(self, instances: Count, groups: list[Group]) -> sympy.Expr | None:
+        """The expression for one of so many that together keep `groups`; None where they do not all keep the same."""
         by_size: dict[sympy.Expr, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for group in groups:
             counted = by_size[group.size]
@@ -236,28 +189,24 @@ class _At:
         return self.findings.derived.trace.containers
 
     def attention(self) -> tuple[AttentionRow, ...]:
-        by_key = {g.key: g for g in self.findings.derived.groups}
+        by_key = {g.key: g for g in self.findings.saved}
         rows = []
         for sites, count in self.findings.sites.values():
-            site = sites[-1]
-            module = folded(site.module, self._containers)[0]
-            groups = [by_key[key_of(k, self._containers)] for k in site.kept(self.findings.derived.kept)]
-            each = sum(self.each(g) for g in groups)
-            expr = sympy.expand(sympy.Add(*(g.size for g in groups)))
-            n = count.at(self.point)
-            rounded = sum(allocated(self.each(g)) for g in groups)
+            kept = [k for site in sites for k in site.kept(self.findings.derived.kept)]
+            groups = [by_key[key] for key in dict.fromkeys(key_of(k, self._containers) for k in kept)]
+            size, n = self.total(groups), count.at(self.point)
+            module = folded(sites[0].module, self._containers)[0]
             rows.append(
                 AttentionRow(
                     module=module,
                     label=self.label(module),
                     count=n,
-                    kind=site.kind,
-                    kernel=site.kernel,
-                    why=site.why,
-                    where=_location(site.place),
-                    size=Size(n * each, n * rounded, sympy.expand(count.expr * expr)),
-                    each_bytes=each,
-                    each_expr=expr,
+                    kind=sites[0].kind,
+                    kernel=sites[0].kernel,
+                    why=sites[0].why,
+                    where=_location(sites[0].place),
+                    size=size,
+                    each=self.one_of(count, groups),
                 )
             )
         return tuple(rows)
@@ -286,48 +235,3 @@ _OTHER_TABLES = {
 
 def _location(place: Place | None) -> Location | None:
     return Location(shown(place.file), place.line) if place else None
-
-
-def _is_within(path: str, ancestor: str) -> bool:
-    return not ancestor or path == ancestor or path.startswith(f"{ancestor}.")
-
-
-def _running_order(trace: Trace) -> dict[str, str]:
-    """Folded path -> class, parents first, else by first call."""
-    first: dict[str, str] = {"": ""}
-    for call in trace.calls:
-        first.setdefault(folded(call.path, trace.containers)[0], call.cls)
-        if not call.path:
-            first[""] = call.cls
-    ordered: dict[str, str] = {}
-
-    def visit(path: str) -> None:
-        ordered[path] = first[path]
-        inside = [p for p in first if p != path and _is_within(p, path)]
-        for child in inside:
-            if child not in ordered and not any(_is_within(child, p) and p != child for p in inside):
-                visit(child)
-
-    visit("")
-    return ordered
-
-
-def _called(trace: Trace) -> dict[str, list[str]]:
-    paths: dict[str, list[str]] = defaultdict(list)
-    for path in dict.fromkeys(call.path for call in trace.calls):
-        paths[folded(path, trace.containers)[0]].append(path)
-    return dict(paths)
-
-
-def _sites(trace: Trace, alive: tuple[Kept, ...]) -> dict[Any, list[Site]]:
-    sites: dict[Any, list[Site]] = defaultdict(list)
-    for site in find_attention(trace):
-        kept = tuple(key_of(k, trace.containers) for k in site.kept(alive))
-        module = folded(site.module, trace.containers)[0]
-        sites[(module, site.kind, site.kernel, site.why, site.place, kept)].append(site)
-    return dict(sites)
-
-
-def _count_all(deeper: Mapping[str, Mapping[Any, list[Any]]], base: Mapping[Any, list[Any]]) -> dict[Any, Count]:
-    found = counts(base, deeper)
-    return found if found is not None else {key: Count(len(members)) for key, members in base.items()}

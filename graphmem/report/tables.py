@@ -88,7 +88,8 @@ class AttentionRow:
 
     kind: "standard" (keeps s² terms) or "flash" (does not). kernel: "eager", "sdpa.flash", "sdpa.cudnn", ...
     why: what made it that kind, and for SDPA what refused the kernels that would have come first.
-    size: the storages that the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output.
+    size: what the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output.
+    each: the expression for one of the `count` attentions; None where they are not all the same.
     """
 
     module: str
@@ -99,8 +100,7 @@ class AttentionRow:
     why: str
     where: Location | None
     size: Size
-    each_bytes: int
-    each_expr: sympy.Expr
+    each: sympy.Expr | None
 
 
 @dataclass(frozen=True)

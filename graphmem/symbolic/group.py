@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import sympy
 
 from graphmem.saved import Kept, folded
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import symbol
+
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 class Key(NamedTuple):
@@ -67,8 +70,8 @@ def grouped(kept: tuple[Kept, ...], containers: frozenset[str]) -> dict[Key, lis
     return dict(groups)
 
 
-def counts(base: Mapping[Key, list[Kept]], deeper: Mapping[str, Mapping[Key, list[Kept]]]) -> dict[Key, Count] | None:
-    """How often each group occurs, from the base and one trace per depth symbol with one layer more.
+def counts(base: Mapping[K, list[T]], deeper: Mapping[str, Mapping[K, list[T]]]) -> dict[K, Count] | None:
+    """How often each key occurs, from the base and one trace per depth symbol with one layer more.
 
     None where the deeper traces hold something that the base does not: then the layers are not alike.
     """

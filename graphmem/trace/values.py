@@ -75,15 +75,23 @@ class Values:
     def _evaluate(self, op: Op) -> Any:
         if op.kind != "call":
             return self._placeholder(op)
-        if torch.Tag.nondeterministic_seeded in op.target.tags:
-            raise UnknownValueError(f"{op.name} is random")
         for fact in op.outputs:
             if fact is not None and torch.Size(fact.shape).numel() > LIMIT:
                 raise UnknownValueError(f"{op.name} gives {list(fact.shape)}, too large to work out")
+        if torch.Tag.nondeterministic_seeded in op.target.tags:
+            return self._draw(op)
         args, kwargs = self._real(op.args), {k: self._real(v) for k, v in op.kwargs.items()}
         if op.target._schema.is_mutable:
             args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)
         return op.target(*args, **kwargs)
+
+    def _draw(self, op: Op) -> Any:
+        """A random number that forward decides by (layer drop): drawn once, from a generator of our own."""
+        where = f" at {op.place.file}:{op.place.line}" if op.place else ""
+        self._trace.notes.append(f"forward decides by a random number{where}: one draw was taken")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(op.index)
+            return op.target(*self._real(op.args), **{k: self._real(v) for k, v in op.kwargs.items()})
 
     def _placeholder(self, op: Op) -> torch.Tensor:
         if op.index in self.known:

@@ -1,0 +1,100 @@
+"""`Findings`: what a derivation says of the modules and attentions, before any point is chosen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from graphmem.attention import Site, find_attention
+from graphmem.errors import GraphmemError
+from graphmem.saved import SAVED, folded
+from graphmem.symbolic.derive import Derivation, Group
+from graphmem.symbolic.group import Count, counts
+from graphmem.trace.record import Trace
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What does not change from point to point."""
+
+    name: str
+    target: str
+    settings: dict[str, str]
+    working: dict[str, int]
+    derived: Derivation
+    notes: tuple[str, ...]
+    parameters: int
+    make_graph: Callable[[], Any] = field(repr=False)
+
+    @cached_property
+    def saved(self) -> tuple[Group, ...]:
+        return self.tables(SAVED)
+
+    def tables(self, *names: str) -> tuple[Group, ...]:
+        return tuple(g for g in self.derived.groups if g.key.table in names)
+
+    @cached_property
+    def instances(self) -> dict[str, Count]:
+        """How many modules ran under each folded path."""
+        return _count_all({d: _called(t) for d, t in self.derived.deeper.items()}, _called(self.derived.trace))
+
+    @cached_property
+    def sites(self) -> dict[Any, tuple[list[Site], Count]]:
+        """Attentions by what makes them alike, with their count."""
+        base = _sites(self.derived.trace)
+        found = _count_all({d: _sites(t) for d, t in self.derived.deeper.items()}, base)
+        return {key: (base[key], found[key]) for key in base}
+
+    @cached_property
+    def running_order(self) -> dict[str, str]:
+        """Folded path -> class of every module that ran, parents first, else by first call."""
+        return _running_order(self.derived.trace)
+
+
+def is_within(path: str, ancestor: str) -> bool:
+    """Whether module `path` is `ancestor` or below it; all are within ""."""
+    return not ancestor or path == ancestor or path.startswith(f"{ancestor}.")
+
+
+def _running_order(trace: Trace) -> dict[str, str]:
+    first: dict[str, str] = {"": ""}
+    for call in trace.calls:
+        first.setdefault(folded(call.path, trace.containers)[0], call.cls)
+        if not call.path:
+            first[""] = call.cls
+    ordered: dict[str, str] = {}
+
+    def visit(path: str) -> None:
+        ordered[path] = first[path]
+        inside = [p for p in first if p != path and is_within(p, path)]
+        for child in inside:
+            if child not in ordered and not any(is_within(child, p) and p != child for p in inside):
+                visit(child)
+
+    visit("")
+    return ordered
+
+
+def _called(trace: Trace) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = defaultdict(list)
+    for path in dict.fromkeys(call.path for call in trace.calls):
+        paths[folded(path, trace.containers)[0]].append(path)
+    return dict(paths)
+
+
+def _sites(trace: Trace) -> dict[Any, list[Site]]:
+    sites: dict[Any, list[Site]] = defaultdict(list)
+    for site in find_attention(trace):
+        module = folded(site.module, trace.containers)[0]
+        sites[(module, site.kind, site.kernel, site.why, site.place)].append(site)
+    return dict(sites)
+
+
+def _count_all(deeper: Mapping[str, Mapping[Any, list[Any]]], base: Mapping[Any, list[Any]]) -> dict[Any, Count]:
+    found = counts(base, deeper)
+    if found is None:  # the tensors that they keep do repeat, or the layers would not have been counted
+        raise GraphmemError("modules or attentions differ from layer to layer though they keep the same")
+    return found
