@@ -146,8 +146,9 @@ def _guess_dimensions(tensors: Mapping[str, torch.Tensor]) -> Dimensions:
     named: Dimensions = {}
     for path, tensor in shaped.items():
         dims = [(0, "b")] if len(batches) == 1 else []
-        if len(lengths) == 1 and _is_sequence(tensor):
-            dims.append((1, "s"))
+        if len(lengths) == 1:  # in anything else, such as a mask (b, 1, s, s), every dimension of that size
+            of_size = [i for i in range(1, tensor.dim()) if tensor.shape[i] in lengths]
+            dims += [(i, "s") for i in ([1] if _is_sequence(tensor) else of_size)]
         named[path] = tuple(dims)
     return named
 

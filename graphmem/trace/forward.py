@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def trace(
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)
-    with _quiet_collector(), faked(module, fake, recorder.placeholder):
+    with _quiet_collector(), _quiet_logger(), faked(module, fake, recorder.placeholder):
         args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
         with answering_as(target), _unnoticed(), mode, torch.enable_grad():
@@ -130,6 +131,18 @@ def _quiet_collector() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def _quiet_logger() -> Iterator[None]:
+    """Fake mode logs a traceback for every operator that refuses its arguments; the error that follows says it all."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

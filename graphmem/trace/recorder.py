@@ -24,6 +24,7 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
@@ -101,6 +102,8 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
+        if self.trace.device == "cpu" and func in ON_CPU:
+            result = ON_CPU[func](args, result)
         index = len(self.trace.ops)
         on_cpu = self._cpu_outputs.get(func, ())
         returned = result if isinstance(result, (tuple, list)) else (result,)

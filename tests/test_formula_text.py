@@ -1,0 +1,34 @@
+"""Formulas read as in the literature."""
+
+import pytest
+import sympy
+
+from graphmem.render.formula import formula
+from graphmem.symbolic.fit import symbol
+
+a, b, f, h, k, s, v, L = (symbol(n) for n in "abfhksvL")
+POINT = {"a": 16, "b": 4, "f": 4096, "h": 1024, "k": 4, "s": 512, "v": 50000, "L": 12}
+
+CASES = [
+    (34 * s * b * h + 5 * a * s**2 * b, "34sbh + 5as²b"),
+    (10 * s * b * h + 4 * a * b * s + 24, "10sbh + 4abs + 24"),
+    (16 * s * b + 2 * s * b * h, "2sbh + 16sb"),
+    (2 * s * b * v, "2sbv"),
+    (a * s**2 * b, "as²b"),
+    (4 * s * b * h * k / a, "4sbhk/a"),
+    (s * b * h * sympy.Rational(8, 3), "(8/3)sbh"),
+    (4 * a * b * 32 * sympy.ceiling(s / 32), "4abceil32(s)"),
+    (2 * s * b * h - 2 * b * h, "2sbh - 2bh"),
+    (symbol("width") * s * 2, "2·s·width"),
+    (sympy.Integer(0), "0"),
+]
+
+
+@pytest.mark.parametrize(("expression", "text"), CASES, ids=[t for _, t in CASES])
+def test_text(expression, text):
+    assert formula(expression, POINT) == text
+
+
+def test_depth_is_factored_out():
+    assert formula(L * (34 * s * b * h + 5 * a * s**2 * b) + 2 * s * b * v, POINT, ("L",)) == "L(34sbh + 5as²b) + 2sbv"
+    assert formula(L * 2 * s * b * h, POINT, ("L",)) == "L(2sbh)"

@@ -1,0 +1,99 @@
+"""The formulas: what they read, and that they hold where nothing was traced."""
+
+import pytest
+import sympy
+from conftest import ROOT
+
+from graphmem.analysis import analyze_subject
+from graphmem.load import isolated, load_target
+from graphmem.render.formula import formula
+
+
+def analyse(sample, target, **settings):
+    with isolated():
+        return analyze_subject(load_target(str(ROOT / "samples" / sample), settings), target)
+
+
+def read(expression, report):
+    return formula(expression, report.symbols, report.depth)
+
+
+def module(report, path):
+    return next(m for m in report.modules if m.path == path)
+
+
+def test_the_textbook_layer(h100):
+    report = analyse("megatron_layer.py", h100)
+    assert read(report.saved.expr, report) == "34sbh + 5as²b + s² + 16sb"
+    assert read(module(report, "1.attention").each, report) == "11sbh + 5as²b + s²"
+    assert read(module(report, "1.mlp").each, report) == "19sbh"
+    assert report.attention[0].kind == "standard"
+
+
+def test_the_block_of_issue_899(h100):
+    report = analyse("flash_block.py", h100)
+    assert read(report.saved.expr, report) == "10sbh + 4abs + 24"
+    assert read(report.alive.expr, report) == "12sbh + 4abs + 24"
+    assert (report.attention[0].kind, report.attention[0].kernel) == ("flash", "sdpa.flash")
+    # Measured on an H100 at these sizes: 403,178,496 bytes allocated, the block's input and output included.
+    assert report.alive.allocated_bytes == 403_178_496
+
+
+def test_gpt2_eager_and_fused(h100):
+    eager = analyse("gpt2.py", h100)
+    assert read(eager.saved.expr, eager).startswith("L(34sbh + 5as²b + s² + 16sb) + 2sbv")
+    fused = analyse("gpt2.py", h100, attn="sdpa")
+    assert sympy.degree(fused.saved.expr, next(x for x in fused.saved.expr.free_symbols if x.name == "s")) == 1
+
+
+def test_llama_with_every_symbol(h100):
+    report = analyse("llama.py", h100)
+    assert set(report.symbols) == {"b", "s", "h", "a", "k", "f", "L", "v"}
+    assert read(report.saved.expr, report).startswith("L(8sbf + 12sbh + 4sbhk/a + 4abs + 8sb + 16)")
+
+
+POINTS = {
+    "megatron_layer.py": [{"b": 3, "s": 100}, {"b": 1, "s": 77, "h": 96, "a": 8}, {"b": 7, "s": 513, "h": 512, "a": 4}],
+    "gpt2.py": [{"b": 3, "s": 1000, "L": 1}, {"b": 2, "s": 77, "L": 7, "v": 1234}, {"b": 5, "h": 1024, "a": 16}],
+    "llama.py": [
+        {"b": 3, "s": 1000, "L": 1},
+        {"s": 77, "L": 9, "v": 99, "k": 4},
+        {"b": 5, "h": 1024, "a": 8, "f": 777},
+    ],
+    "flash_block.py": [{"b": 5, "s": 999}, {"b": 2, "h": 4096, "a": 16}, {"b": 3, "s": 31, "h": 512, "a": 64}],
+}
+
+
+@pytest.mark.parametrize("sample", POINTS)
+def test_three_points_that_were_never_traced(sample, h100):
+    report = analyse(sample, h100)
+    assert report.verified.exact
+    for point in POINTS[sample]:
+        fresh = analyse(sample, h100, **point)
+        there = report.at(**point)
+        assert there.saved.bytes == fresh.saved.bytes, point
+        assert there.saved.allocated_bytes == fresh.saved.allocated_bytes, point
+        assert there.alive.bytes == fresh.alive.bytes, point
+        assert {a.kernel for a in there.attention} == {a.kernel for a in fresh.attention}
+
+
+def test_expressions_give_the_bytes(h100):
+    report = analyse("llama.py", h100)
+    values = {s: report.symbols[s.name] for s in report.saved.expr.free_symbols}
+    assert report.saved.expr.subs(values) == report.saved.bytes
+    for node in report.nodes:
+        assert node.size.expr.subs(values) == node.size.bytes == node.count * node.each_bytes
+        assert node.proved
+
+
+@pytest.mark.parametrize("sample", POINTS)
+def test_rows_add_up(sample, h100):
+    report = analyse(sample, h100)
+    assert sum(n.size.bytes for n in report.nodes) == report.saved.bytes
+    assert sum(m.own.bytes for m in report.modules) == report.saved.bytes
+    assert report.modules[0].size.bytes == report.saved.bytes
+    for row in report.modules:
+        inside = [m for m in report.modules if m.path == row.path or m.path.startswith(row.path and row.path + ".")]
+        assert sum(m.own.bytes for m in inside) == row.size.bytes
+    outputs = sum(n.bytes for n in report.not_counted if n.what in ("output", "held otherwise"))
+    assert report.alive.bytes == report.saved.bytes + outputs
