@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import GraphmemError, UsageError
+from graphmem.errors import UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
 from graphmem.report.build import build_report
@@ -69,7 +69,7 @@ def analyze(
                 raise UsageError("a function for the model needs a function for the inputs")
             name = getattr(model, "__qualname__", type(model).__name__)
             subject = from_factories(model, inputs, name=name, loss=loss, settings=symbols)
-        report = analyze_subject(subject, target, autocast=as_dtype(autocast), notes=notes)
+        report = analyze_subject(subject, target, autocast=as_autocast(autocast), notes=notes)
     return report
 
 
@@ -199,8 +199,17 @@ def as_dtype(name: torch.dtype | str | None) -> torch.dtype | None:
     return found
 
 
+def as_autocast(name: torch.dtype | str | None) -> torch.dtype | None:
+    """A dtype that torch.autocast takes.
+
+    Raises:
+        UsageError: any other; torch would warn and switch autocast off.
+    """
+    dtype = as_dtype(name)
+    if dtype not in (None, torch.bfloat16, torch.float16):
+        raise UsageError(f"torch.autocast does not run in {name}", hint="bf16 or fp16")
+    return dtype
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-__all__ = ["GraphmemError", "Tracer", "analyze", "analyze_subject", "as_dtype"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +15,7 @@ from graphmem import __version__
 from graphmem.errors import GraphmemError, UsageError
 
 CLEAN, FINDINGS, FAILED = 0, 1, 2
+_OUTPUT = "-o takes a file in an existing folder that can be written"
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
 whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
@@ -79,19 +83,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _analyze(options: argparse.Namespace) -> int:
     settings = _settings(options.set)
-    from graphmem.analysis import analyze_subject, as_dtype
+    _check_output(options.output)
+    from graphmem.analysis import analyze_subject, as_autocast, as_dtype
     from graphmem.load import isolated, load_target
     from graphmem.render import FORMATS
     from graphmem.target import resolve
 
     target = resolve(gpu=options.gpu, device=options.device, torch_version=options.torch, cudnn_version=options.cudnn)
-    dtype, autocast = as_dtype(options.dtype), as_dtype(options.autocast)
+    dtype, autocast = as_dtype(options.dtype), as_autocast(options.autocast)
     changed: list[str] = []
-    with isolated(changed):
-        subject = load_target(options.target, settings)
-        report = analyze_subject(subject, target, dtype=dtype, autocast=autocast)
-    for note in changed:
-        print(f"graphmem: note: {note}", file=sys.stderr)
+    try:
+        with isolated(changed, keep_stdout_clean=True):
+            subject = load_target(options.target, settings)
+            report = analyze_subject(subject, target, dtype=dtype, autocast=autocast)
+    finally:
+        for note in changed:
+            print(f"graphmem: note: {note}", file=sys.stderr)
     _write(FORMATS[options.format](report), options.output)
     return CLEAN
 
@@ -106,9 +113,20 @@ def _settings(pairs: Sequence[str]) -> dict[str, object]:
     return settings
 
 
+def _check_output(file: str | None) -> None:
+    """Refuse a file that cannot be written before any work is done for it."""
+    if file is None:
+        return
+    path = Path(file)
+    if not path.name or path.is_dir():
+        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT)
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT)
+
+
 def _write(text: str, file: str | None) -> None:
     if file is None:
-        sys.stdout.write(text)
+        _print(text)
         return
     path = Path(file)
     partial = path.with_name(f".{path.name}.partial")
@@ -116,7 +134,21 @@ def _write(text: str, file: str | None) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UsageError(
-            f"cannot write {path}: {error.strerror}", hint="-o takes a file in an existing folder"
-        ) from error
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT) from error
+
+
+def _print(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ² shows ?
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What could not be written must not be tried again when the interpreter closes stdout.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(f"cannot write to stdout: {error.strerror}", hint="free some space, or -o FILE") from error

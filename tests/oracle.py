@@ -58,7 +58,8 @@ def real_saved(
     alive = [holder.storage for reference in held if (holder := reference()) is not None]
     device = next(iter(module.parameters())).device.type
     new = [storage for storage in alive if storage._cdata not in before and storage.device.type == device]
-    sizes = {storage._cdata: storage.nbytes() for storage in new}
+    # torch 2.11 keeps empty tensors where it checkpoints, 2.13 does not: nothing that could be counted in bytes.
+    sizes = {storage._cdata: storage.nbytes() for storage in new if storage.nbytes()}
     if between is not None:
         between()
     del kept  # it had to live until here: the graph hangs on it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import random
@@ -371,6 +373,7 @@ def test_bad_setting(refuse: Refuse, setting: str, says: str) -> None:
         ("--dtype", "bf15", "unknown dtype 'bf15'|bf16"),
         ("--dtype", "int8", "unknown dtype 'int8'|bf16"),
         ("--autocast", "bf15", "unknown dtype 'bf15'|bf16"),
+        ("--autocast", "fp64", "bf16|fp16"),
         ("--torch", "new", "cannot read the version 'new'|write it like"),
         ("--cudnn", "9", "cannot read the version '9'|write it like"),
     ],
@@ -440,6 +443,22 @@ def test_output_that_cannot_be_written(
     assert sorted(p.name for p in file.parent.rglob("*")) == ["folder", "model.py"]
 
 
+class Full(io.StringIO):
+    """A stdout on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_stdout_that_cannot_be_written(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(GOOD)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(["analyze", str(file)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_an_older_report_survives_a_failure(file: Path) -> None:
     old = file.with_name("out.json")
     old.write_text("old")
@@ -463,6 +482,14 @@ def test_prints_go_to_stderr(file: Path, capsys: pytest.CaptureFixture[str], in_
     )
     assert main(["analyze", str(file), "--format", "json"]) == 0
     stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["format"] == 1
+    assert "noise" in stderr
+
+
+def test_prints_of_other_programs_go_to_stderr(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file.write_text("import os\nos.system('echo noise')\n" + GOOD)
+    assert main(["analyze", str(file), "--format", "json"]) == 0
+    stdout, stderr = capfd.readouterr()
     assert json.loads(stdout)["format"] == 1
     assert "noise" in stderr
 
@@ -493,10 +520,10 @@ CHANGES = {
     "deterministic mode": "torch.use_deterministic_algorithms(True, warn_only=True)",
     "working directory": "os.chdir('/')",
     "environment": "os.environ['GRAPHMEM_TEST'] = '1'; os.environ.pop('PATH')",
-    "sys.path": "sys.path.insert(0, '/no/such/folder'); sys.path.remove(sys.path[-1])",
     "sys.argv": "sys.argv = ['train.py']",
 }
 SILENT = {
+    "sys.path": "sys.path.insert(0, '/no/such/folder'); sys.path.remove(sys.path[-1])",
     "torch's seed": "torch.manual_seed(7)",
     "random's seed": "import random; random.seed(7)",
     "warnings": "import warnings; warnings.simplefilter('error')",

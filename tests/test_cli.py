@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -149,6 +150,17 @@ def test_table_says_the_same_as_json(folder: Path, capsys: pytest.CaptureFixture
     assert "v=32 h=16 a=2 L=3" in stdout or "b=2 s=8" in stdout
     for row in report["attention"]:
         assert row["kernel"] in stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_terminal_of_any_encoding(folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    (folder / "model.py").write_text(ATTENTION)
+    written = io.BytesIO()
+    stdout = io.TextIOWrapper(written, encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["analyze", "model.py"]) == 0
+    stdout.flush()
+    assert b"saved for backward" in written.getvalue()
 
 
 def test_same_twice(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every measured call of scaled_dot_product_attention: the backend that the H100 chose and the storages that it kept."""
+"""Every measured call of scaled_dot_product_attention: the backend that an H100 chose, the storages that it kept."""
 
 import collections
 

@@ -5,7 +5,7 @@ import ast
 from conftest import ROOT
 
 STAGES = [
-    {"errors", "units", "paths"},
+    {"errors", "units", "paths", "callables"},
     {"target"},
     {"trace", "kernels"},  # a trace runs the kernels' choice, a kernel writes its choice into the trace
     {"load"},

@@ -1,7 +1,7 @@
 """Results that a real CPU kernel makes differently from its fake one: in another layout or another dtype.
 
-The layout decides whether the next reshape copies, and with it what is kept. Each entry is a function from the operator's
-arguments and the fake result to the result as the CPU makes it. On CUDA no difference is known among these.
+The layout decides whether the next reshape copies, and with it what is kept. Each entry is a function from the
+operator's arguments and the fake result to the result as the CPU makes it.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ chosen by the target's rules, and the ATen operator of that backend called, with
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
 from graphmem.errors import ModelError
 from graphmem.kernels.sdpa_rules import SdpaFacts, choose
@@ -29,37 +29,10 @@ CPU_OUTPUTS: dict[Any, tuple[int, ...]] = {_aten._scaled_dot_product_efficient_a
 _ALIGNMENT = 8
 
 
-_ORIGINAL = F.scaled_dot_product_attention
+def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]:
+    """scaled_dot_product_attention with `target`'s backend; every call is noted in `trace`."""
 
-
-class SdpaAsOn(TorchFunctionMode):
-    """Runs scaled_dot_product_attention with `target`'s backend. On the CPU torch decides by itself.
-
-    As a mode it also catches the function where someone imported it by name; the name in torch.nn.functional is
-    replaced as well, since a mode is off inside F.multi_head_attention_forward, which it was shown as a whole.
-    """
-
-    def __init__(self, target: Target, trace: Trace) -> None:
-        super().__init__()
-        self._target, self._trace = target, trace
-
-    def __enter__(self) -> SdpaAsOn:
-        if self._target.device == "cuda":
-            F.scaled_dot_product_attention = self._attend
-        super().__enter__()
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        F.scaled_dot_product_attention = _ORIGINAL
-        super().__exit__(*exc)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is _ORIGINAL and self._target.device == "cuda":
-            return self._attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attend(
-        self,
+    def attend(
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
@@ -69,11 +42,11 @@ class SdpaAsOn(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        start = len(self._trace.ops)
+        start = len(trace.ops)
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
         with torch.autocast("cuda", enabled=False):
             facts = _facts(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
-            backend, refused = choose(facts, self._target)
+            backend, refused = choose(facts, target)
             if backend is None:
                 raise ModelError(
                     "no backend of scaled_dot_product_attention is left: "
@@ -96,8 +69,10 @@ class SdpaAsOn(TorchFunctionMode):
                 out = _aten._scaled_dot_product_attention_math(
                     query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
                 )[0]
-        self._trace.sdpa.append(SdpaCall(start, len(self._trace.ops), backend, refused))
+        trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused))
         return out
+
+    return attend
 
 
 def _facts(
@@ -144,15 +119,15 @@ def _float_mask(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor |
 
 
 def _aligned(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
-    """preprocess_mask: rows padded to a multiple of 8 elements, then expanded to (b, heads, s_q, s_k)."""
+    """preprocess_mask: rows that start at no multiple of 8 elements are padded; then (b, heads, s_q, s_k)."""
     if mask is None:
         return None
     b, heads, s_q, s_k = query.shape[0], query.shape[1], query.shape[2], key.shape[2]
-    rest = mask.shape[-1] % _ALIGNMENT
-    if rest == 0:
-        return mask.expand(b, heads, s_q, s_k)
-    padded = F.pad(mask, [0, _ALIGNMENT - rest])
-    return padded[..., :s_k].expand(b, heads, s_q, s_k)
+    aligned = mask.stride(-1) == 1 and all(stride % _ALIGNMENT == 0 for stride in mask.stride()[:-1])
+    if not aligned:  # aligned_tensor asks for the strides, pad_bias pads the size
+        size = mask.shape[-1]
+        mask = F.pad(mask, [0, _ALIGNMENT - size % _ALIGNMENT])[..., :size]
+    return mask.expand(b, heads, s_q, s_k)
 
 
 def _flash(

@@ -10,11 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
 from graphmem.errors import TargetError
 from graphmem.load.subject import Subject, from_factories
 from graphmem.load.usercode import raised
 from graphmem.paths import shown
 
+_KINDS = "TARGET is model.py, model.py:factory or package.module:factory"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
 def model(h=768, a=12, L=12): ...    # -> nn.Module
 def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
@@ -33,7 +36,8 @@ def load_target(target: str, settings: Mapping[str, object] | None = None) -> Su
     module = _run_file(Path(place)) if _is_file(place) else _import(place)
     model = _function(module, factory or "model", place)
     inputs = _function(module, "inputs", place)
-    return from_factories(model, inputs, name=target, loss=getattr(module, "loss", None), settings=settings)
+    loss = _function(module, "loss", place) if hasattr(module, "loss") else None
+    return from_factories(model, inputs, name=target, loss=loss, settings=settings)
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -44,20 +48,24 @@ def _split(target: str) -> tuple[str, str | None]:
 
 
 def _is_file(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or "\\" in place or Path(place).exists()
+    path = Path(place)
+    return (
+        place.endswith(".py")
+        or "/" in place
+        or "\\" in place
+        or (path.exists() and not (path / "__init__.py").exists())
+    )
 
 
 def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
-        raise TargetError(f"{path} {what}", hint="TARGET is model.py, model.py:factory or package.module:factory")
+        raise TargetError(f"{path} {what}", hint=_KINDS)
     name = f"_graphmem_target_{path.stem}"
     # Given as a string path so that tracebacks, and with them the report, show the path that the user typed.
     spec = importlib.util.spec_from_file_location(name, str(path))
     if spec is None or spec.loader is None:
-        raise TargetError(
-            f"{path} is not a Python file", hint="TARGET is model.py, model.py:factory or package.module:factory"
-        )
+        raise TargetError(f"{path} is not a Python file", hint=_KINDS)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))
@@ -65,16 +73,27 @@ def _run_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        line = f"{shown(error.filename or str(path))}:{error.lineno}    {(error.text or '').strip()}"
-        raise TargetError(f"{path} has a syntax error: {error.msg}", where=line, hint="fix the line") from error
+        raise _syntax_error(error, path) from error
     except (Exception, SystemExit) as error:
-        raise raised(error, str(path), str(path.resolve())) from error
+        raise raised(error, str(path), module.__file__) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
     return module
 
 
+def _syntax_error(error: SyntaxError, path: Path) -> TargetError:
+    file = shown(error.filename or str(path))
+    if error.lineno is None:  # a null byte, say: nothing was parsed
+        return TargetError(
+            f"{file} is no Python source: {error.msg}", where=file, hint="save it as plain text in UTF-8"
+        )
+    line = f"{file}:{error.lineno}    {(error.text or '').strip()}"
+    return TargetError(f"{file} has a syntax error: {error.msg}", where=line, hint="fix the line")
+
+
 def _import(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise TargetError(f"there is no file and no module {name}", hint=_KINDS)
     sys.path.insert(0, "")
     try:
         return importlib.import_module(name)
@@ -82,7 +101,7 @@ def _import(name: str) -> ModuleType:
         if error.name and name.split(".")[0] == error.name.split(".")[0]:
             raise TargetError(
                 f"there is no file and no module {name}",
-                hint="TARGET is model.py, model.py:factory or package.module:factory",
+                hint=_KINDS,
             ) from error
         raise raised(error, name, None) from error
     except (Exception, SystemExit) as error:
@@ -93,6 +112,7 @@ def _function(module: ModuleType, name: str, place: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if found is None:
         raise TargetError(f"{place} has no {name}()", where=shown(module.__file__ or place), hint=_CONVENTION)
-    if not callable(found) or isinstance(found, type):
-        raise TargetError(f"{name} in {place} is not a function", hint=_CONVENTION)
+    if not callable(found) or isinstance(found, (type, nn.Module)):
+        hint = "def loss(output): return output.float().mean()" if name == "loss" else _CONVENTION
+        raise TargetError(f"{name} in {place} is not a function", where=shown(module.__file__ or place), hint=hint)
     return found  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import torch
@@ -65,31 +65,69 @@ _SETTINGS: tuple[Setting, ...] = (
 
 
 @contextmanager
-def isolated(notes: list[str] | None = None) -> Iterator[None]:
+def isolated(notes: list[str] | None = None, *, keep_stdout_clean: bool = False) -> Iterator[None]:
     """Run the block, then put back settings, random state, sys.path, environment and warning filters.
 
-    What the block prints goes to stderr: stdout is for the report. Settings that it changed are named in `notes`.
+    Args:
+        notes: gets a sentence for each setting and environment variable that the block changed.
+        keep_stdout_clean: what the block prints, its C code and child processes included, goes to stderr.
     """
     before = [(setting, setting[1]()) for setting in _SETTINGS]
     path, environment = list(sys.path), dict(os.environ)
     random_state = _random_states()
+    said: list[str] = []
     try:
-        with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+        with warnings.catch_warnings(), _stdout_to_stderr() if keep_stdout_clean else nullcontext():
             warnings.simplefilter("ignore")  # the model is built and run at sizes that its author never meant
             yield
     finally:
         for (label, get, put), value in before:
-            now = get()
-            if now != value:
-                put(value)
-                if notes is not None:
-                    notes.append(f"{label} was changed to {now} by the model's code; put back after the analysis")
+            said += _put_back(label, get, put, value)
         sys.path[:] = path
-        if dict(os.environ) != environment:
+        changed = [k for k in {**os.environ, **environment} if os.environ.get(k) != environment.get(k)]
+        if changed:
             os.environ.clear()
             os.environ.update(environment)
+        names = ", ".join(sorted(k for k in changed if not k.startswith("TORCHINDUCTOR_")))  # torch sets these itself
+        if names:
+            said.append(f"the environment was changed ({names}) {_BY_THE_MODEL}")
         for restore in random_state:
             restore()
+        if notes is not None:
+            notes += said
+
+
+_BY_THE_MODEL = "by the model's code; put back after the analysis"
+
+
+def _put_back(label: str, get: Callable[[], Any], put: Callable[[Any], None], value: Any) -> list[str]:
+    try:
+        now = get()
+    except OSError:  # the working directory was removed
+        now = "a folder that is gone"
+    if now == value:
+        return []
+    put(value)
+    return [f"{label} was changed to {now} {_BY_THE_MODEL}"]
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Python's stdout and the process's file descriptor 1."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError):  # no such descriptor here
+        with redirect_stdout(sys.stderr):
+            yield
+        return
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _random_states() -> list[Callable[[], None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphmem.callables import defined_at, name_of
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.usercode import user_code
-from graphmem.paths import shown
 
 Point = dict[str, int]
 
@@ -63,9 +64,9 @@ def from_factories(
     for shared in model_defaults.keys() & input_defaults.keys():
         if model_defaults[shared] != input_defaults[shared] and shared not in (settings or {}):
             raise TargetError(
-                f"{shared} is {model_defaults[shared]!r} in {model.__name__}() and {input_defaults[shared]!r} in "
-                f"{inputs.__name__}()",
-                where=_defined_at(inputs),
+                f"{shared} is {model_defaults[shared]!r} in {name_of(model)}() and {input_defaults[shared]!r} in "
+                f"{name_of(inputs)}()",
+                where=defined_at(inputs),
                 hint="one name is one symbol: give both the same default",
             )
     for key, value in (settings or {}).items():
@@ -78,23 +79,23 @@ def from_factories(
         return {k: point.get(k, both[k]) for k in names}
 
     def build(point: Point) -> nn.Module:
-        with user_code(model, f"{model.__name__}()"), Blank():
+        with user_code(model, f"{name_of(model)}()"), Blank():
             module = model(**arguments(model_defaults, point))
         if not isinstance(module, nn.Module):
             raise TargetError(
-                f"{model.__name__}() returned {type(module).__name__}, not a torch.nn.Module",
-                where=_defined_at(model),
+                f"{name_of(model)}() returned {type(module).__name__}, not a torch.nn.Module",
+                where=defined_at(model),
                 hint="return the module itself",
             )
         return module
 
     def make_inputs(point: Point, real: bool) -> Any:
-        with user_code(inputs, f"{inputs.__name__}()"), Blank(limit=None if real else Blank.LIMIT):
+        with user_code(inputs, f"{name_of(inputs)}()"), Blank(limit=None if real else Blank.LIMIT):
             made = inputs(**arguments(input_defaults, point))
         if not isinstance(made, (tuple, list, dict, torch.Tensor)):
             raise TargetError(
-                f"{inputs.__name__}() returned {type(made).__name__}, not a tuple or dict of tensors",
-                where=_defined_at(inputs),
+                f"{name_of(inputs)}() returned {type(made).__name__}, not a tuple or dict of tensors",
+                where=defined_at(inputs),
                 hint="return (ids,) or {'input_ids': ids}",
             )
         return made
@@ -206,15 +207,16 @@ def _defaults(function: Callable[..., Any]) -> dict[str, object]:
             continue
         if parameter.default is parameter.empty:
             raise TargetError(
-                f"parameter {name} of {function.__name__}() has no default",
-                where=_defined_at(function),
-                hint=f"a default is the working point: def {function.__name__}({name}=1024, ...)",
+                f"parameter {name} of {name_of(function)}() has no default",
+                where=defined_at(function),
+                hint=f"a default is the working point: def {name_of(function)}({name}=1024, ...)",
             )
         found[name] = parameter.default
     return found
 
 
 def _read(name: str, value: object, default: object) -> object:
+    """A setting from the command line as a value of its default's type."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
     try:
@@ -224,18 +226,20 @@ def _read(name: str, value: object, default: object) -> object:
             return int(value.replace("_", "").replace(",", ""))
         if isinstance(default, float):
             return float(value)
-    except (KeyError, ValueError):
-        kind = type(default).__name__
-        raise SymbolError(f"--set {name}={value}: {name} takes a value of type {kind}, such as {default!r}") from None
-    return value
+        found = ast.literal_eval(value)
+    except (KeyError, ValueError, SyntaxError):
+        if default is None:
+            return value
+        found = value
+    if default is None or isinstance(found, type(default)):
+        return found
+    raise SymbolError(
+        f"--set {name}={value}: {name} takes a value of type {type(default).__name__}, such as {default!r}",
+        hint=f"--set {name}={default}",
+    )
 
 
 def _suggest(name: str, known: Mapping[str, object]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
     return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"
-
-
-def _defined_at(function: Callable[..., Any]) -> str | None:
-    code = getattr(function, "__code__", None)
-    return f"{shown(code.co_filename)}:{code.co_firstlineno}" if code else None

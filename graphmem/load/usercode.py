@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from graphmem.callables import code_of
 from graphmem.errors import GraphmemError, ModelError
 from graphmem.paths import shown
 
@@ -17,12 +18,12 @@ _OURS = str(Path(__file__).parents[1])
 @contextmanager
 def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
     """Turn an exception inside the block into a ModelError: `what` raised, and where in the user's file."""
-    code = getattr(function, "__code__", None)
+    code = code_of(function)
     try:
         yield
     except GraphmemError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise raised(error, what, code.co_filename if code else None) from error
 
 
@@ -32,6 +33,10 @@ def raised(error: BaseException, what: str, file: str | None) -> ModelError:
     own = [f for f in frames if f.filename == file] or frames
     where = f"{shown(own[-1].filename)}:{own[-1].lineno}    {own[-1].line}" if own else file
     text = str(error).strip().split("\n")[0]
-    return ModelError(
-        f"{what} raised {type(error).__name__}: {text}", where=where, hint="see all of it with --traceback"
-    )
+    return ModelError(f"{what} raised {type(error).__name__}: {text}", where=where, hint=_hint(error))
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "remove sys.exit(), or put it under if __name__ == '__main__':"
+    return "see all of it with --traceback"

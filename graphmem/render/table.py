@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sympy
-from tabulate import tabulate
+from tabulate import MIN_PADDING, tabulate
 
 from graphmem.render.formula import formula
 from graphmem.report import AttentionRow, ModuleRow, NodeRow, Report
 from graphmem.units import human, unit_for
 
 NARROWEST, WIDE, WIDEST = 80, 120, 160
+NARROWEST_COLUMN = 12
 LARGEST = 10
 _ABBREVIATIONS = {
     "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32",
@@ -46,7 +47,7 @@ def _headline(report: Report, columns: int) -> str:
     settings = [f"{k} {v}" for k, v in report.settings.items()]
     symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
     return "\n".join(
-        [*_fill([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *([symbols] if symbols else [])]
+        [*_fill([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *_wrap(symbols, columns, "")]
     )
 
 
@@ -116,7 +117,7 @@ def _modules(report: Report, columns: int) -> str:
         ]
         for m in _shown(report)
     ]
-    return _table(["module", "×", unit, "%", "formula for one"], rows, columns, widest=4, right=(1, 2, 3))
+    return _table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
 
 
 def _shown(report: Report) -> list[ModuleRow]:
@@ -154,7 +155,7 @@ def _attention(report: Report, columns: int) -> str:
         [a.label or "(the model)", a.count, a.kind, a.kernel, _amount(a.size.bytes, size), _reason(a, report)]
         for a in report.attention
     ]
-    return _table(["attention", "×", "kind", "kernel", unit, "one keeps; why"], rows, columns, widest=5, right=(1, 4))
+    return _table(["attention", "×", "kind", "kernel", unit, "one keeps; why"], rows, columns, right=(1, 4))
 
 
 def _reason(row: AttentionRow, report: Report) -> str:
@@ -176,7 +177,7 @@ def _largest(report: Report, columns: int) -> str:
         for n in report.nodes[:LARGEST]
     ]
     headers = [unit, "×", "one", "largest tensors", "made by", "kept by"]
-    text = _table(headers, rows, columns, widest=4, right=(0, 1), also=(5,))
+    text = _table(headers, rows, columns, right=(0, 1))
     rest = report.nodes[LARGEST:]
     if rest:
         text += f"\nand {len(rest)} more, {human(sum(n.size.bytes for n in rest))} together; all of them: --format json"
@@ -227,35 +228,33 @@ def _percent(module: ModuleRow, report: Report) -> str:
     return f"{100 * module.size.bytes / report.saved.bytes:.1f}" if report.saved.bytes else ""
 
 
-def _table(
-    headers: list[str],
-    rows: Sequence[Sequence[object]],
-    columns: int,
-    *,
-    widest: int,
-    right: tuple[int, ...],
-    also: tuple[int, ...] = (),
-) -> str:
-    """A plain table of at most `columns` columns: column `widest` (and those in `also`) gives way and is wrapped."""
+def _table(headers: list[str], rows: Sequence[Sequence[object]], columns: int, *, right: tuple[int, ...]) -> str:
+    """A plain table of at most `columns` columns. Numbers stand right; columns of text give way and are wrapped."""
     cells = [[str(c) for c in row] for row in rows]
-    limits = [max(len(r[i]) for r in [headers, *cells]) for i in range(len(headers))]
-    spare = columns - 2 * (len(headers) - 1) - sum(limits)
-    for i in sorted((widest, *also), key=lambda i: -limits[i]):
-        # Each gives what is missing, but stays wide enough for its longest word.
-        word = max((len(w) for r in [headers, *cells] for w in r[i].split()), default=1)
-        cut = min(max(0, -spare), limits[i] - min(word, limits[i]))
-        limits[i] -= cut
-        spare += cut
-    align = ["right" if i in right else "left" for i in range(len(headers))]
     return tabulate(
         cells,
         headers,
         tablefmt="simple",
-        colalign=align,
-        maxcolwidths=limits,
+        colalign=["right" if i in right else "left" for i in range(len(headers))],
+        maxcolwidths=_widths(headers, cells, columns, right),
         disable_numparse=True,
         preserve_whitespace=True,
     )
+
+
+def _widths(headers: list[str], cells: list[list[str]], columns: int, right: tuple[int, ...]) -> list[int]:
+    least = [len(header) + MIN_PADDING for header in headers]  # tabulate makes no column narrower
+    words = [max((len(w) for row in cells for w in row[i].split()), default=1) for i in range(len(headers))]
+    widths = [max([least[i], *(len(row[i]) for row in cells)]) for i in range(len(headers))]
+    over = sum(widths) + 2 * (len(headers) - 1) - columns
+    text = [i for i in range(len(headers)) if i not in right]
+    # First the widest gives what is missing, as far as its longest word allows; then words are broken.
+    for floors in (words, [NARROWEST_COLUMN] * len(headers)):
+        for i in sorted(text, key=lambda i: -widths[i]):
+            cut = min(max(over, 0), max(0, widths[i] - max(least[i], floors[i])))
+            widths[i] -= cut
+            over -= cut
+    return widths
 
 
 def _fill(parts: list[str], separator: str, columns: int) -> list[str]:

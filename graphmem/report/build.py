@@ -161,9 +161,10 @@ class _At:
         for size, counted in by_size.items():
             times = Fraction(counted[""], instances.at_base)
             names = {n for n in (*counted, *wanted) if n}
-            if any(counted.get(n, 0) != times * wanted.get(n, 0) for n in names):
+            # A fraction would be an average: some keep it and some do not.
+            if times.denominator > 1 or any(counted.get(n, 0) != times * wanted.get(n, 0) for n in names):
                 return None
-            total += sympy.Rational(times.numerator, times.denominator) * size
+            total += times.numerator * size
         return sympy.expand(total)
 
     def label(self, path: str) -> str:

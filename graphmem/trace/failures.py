@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -22,19 +24,29 @@ _OURS = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
 
 
-def explain(error: Exception, module: nn.Module, module_path: str) -> GraphmemError:
-    """The graphmem error for what forward raised in `module_path`."""
+@contextmanager
+def explained(what: str, place: Callable[[], str], fitting: str) -> Iterator[None]:
+    """Turn what the user's code raises in the block into a graphmem error.
+
+    Args:
+        what: "forward" or "loss()". place: the path of the module under way. fitting: what its arguments must fit.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise _explain(error, what, place(), fitting) from error
+
+
+def _explain(error: BaseException, what: str, module_path: str, fitting: str) -> GraphmemError:
     where = _where(error, module_path)
     if isinstance(error, GraphmemError):
         error.where = error.where or where
         return error
     op = _unsupported_op(error)
-    if (
-        isinstance(error, (DataDependentOutputException, DynamicOutputShapeException))
-        or "data-dependent" in str(error).lower()
-    ):
+    asks = isinstance(error, (DataDependentOutputException, DynamicOutputShapeException))
+    if asks or "data-dependent" in str(error).lower():
         return DataDependentError(
-            f"forward asks for the value of a tensor, and {getattr(error, 'graphmem_reason', 'there are none here')}",
+            f"{what} asks for the value of a tensor, and {getattr(error, 'graphmem_reason', 'there are none here')}",
             where=where,
             hint="decide from sizes or from a Python value instead: torch.where in place of if, a plain int or bool\n"
             "in place of .item(); torch.compile and CUDA graphs ask for the same",
@@ -48,13 +60,21 @@ def explain(error: Exception, module: nn.Module, module_path: str) -> GraphmemEr
             f"def _(x, ...): return torch.empty_like(x)",
         )
     return ModelError(
-        f"forward raised {type(error).__name__}: {_first_line(error)}",
+        f"{what} raised {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
         where=where,
-        hint=f"inputs must fit {type(module).__name__}.forward{_signature(module)}",
+        hint=_hint(error, fitting),
     )
 
 
-def _unsupported_op(error: Exception) -> str | None:
+def _hint(error: BaseException, fitting: str) -> str:
+    if isinstance(error, SystemExit):
+        return "remove sys.exit()"
+    if isinstance(error, (TypeError, RuntimeError, IndexError, AssertionError)):  # what misfitting sizes raise
+        return fitting
+    return "see all of it with --traceback"
+
+
+def _unsupported_op(error: BaseException) -> str | None:
     """``mylib::op`` where the error says that an operator cannot run on fake tensors."""
     if isinstance(error, (UnsupportedOperatorException, DataDependentOutputException)):
         return str(error.func).rsplit(".", 1)[0].replace(".", "::", 1)
@@ -67,7 +87,7 @@ def _unsupported_op(error: Exception) -> str | None:
     return found.group(1) if found else None
 
 
-def _where(error: Exception, module_path: str) -> str | None:
+def _where(error: BaseException, module_path: str) -> str | None:
     """The innermost line that is neither torch's nor ours; the exception's own cause first."""
     frames = [
         frame
@@ -83,12 +103,9 @@ def _where(error: Exception, module_path: str) -> str | None:
     return ", ".join(parts) or None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
-
-
-def _signature(module: nn.Module) -> str:
+def signature(module: nn.Module) -> str:
+    """`Net.forward(self, ids)`, for a message."""
     try:
-        return str(inspect.signature(module.forward))
+        return f"{type(module).__name__}.forward{inspect.signature(module.forward)}"
     except (TypeError, ValueError):
-        return "(...)"
+        return f"{type(module).__name__}.forward(...)"

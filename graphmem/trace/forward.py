@@ -14,12 +14,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from graphmem.callables import defined_at
 from graphmem.errors import ModelError
-from graphmem.kernels.sdpa import CPU_OUTPUTS, SdpaAsOn
+from graphmem.kernels.as_on import KernelsAsOn
+from graphmem.kernels.sdpa import CPU_OUTPUTS
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
-from graphmem.trace.failures import explain
+from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.record import Trace
 from graphmem.trace.recorder import Recorder
@@ -68,24 +70,27 @@ def trace(
         kept: list[torch.Tensor] = []
         with answering_as(target), _unnoticed(), mode, torch.enable_grad():
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
-            with recorder.watching(), SdpaAsOn(target, record), cast:
-                try:
-                    kept, record.has_loss = _run(module, args, kwargs, loss)
-                except Exception as error:
-                    raise explain(error, module, recorder.module_path) from error
+            with recorder.watching(), KernelsAsOn(target, record), cast:
+                kept, record.has_loss = _run(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept)
     return record
 
 
 def _run(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None, place: Callable[[], str]
 ) -> tuple[list[torch.Tensor], bool]:
-    output = module(*args, **kwargs)
+    with explained("forward", place, f"inputs must fit {signature(module)}"):
+        output = module(*args, **kwargs)
     if loss is not None:
-        value = loss(output)
+        with explained("loss()", place, "loss(output) gets what forward returned"):
+            value = loss(output)
         if not isinstance(value, torch.Tensor):
-            raise ModelError(f"loss returned {type(value).__name__}, not a tensor")
+            raise ModelError(
+                f"loss() returned {type(value).__name__}, not a tensor",
+                where=defined_at(loss),
+                hint="return the tensor that backward starts from: return output.float().mean()",
+            )
         return [value], True
     found = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
     if isinstance(found, torch.Tensor):

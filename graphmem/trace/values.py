@@ -95,7 +95,7 @@ class Values:
 
     def _placeholder(self, op: Op) -> torch.Tensor:
         if op.index in self.known:
-            return self.known[op.index]
+            return self.known[op.index].cpu()  # where there is a GPU, x[[0, -1]] makes a real tensor on it
         if op.kind == "input" and self._reload is not None:
             if self._inputs is None:
                 self._inputs = self._reload()

@@ -1,0 +1,48 @@
+"""The functions whose kernel torch chooses in C++ by what it was compiled with, run as the target would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from graphmem.kernels.batch_norm import batch_norm_as_on
+from graphmem.kernels.sdpa import attention_as_on
+from graphmem.target import Target
+from graphmem.trace.record import Trace
+
+# Each is a function of torch.nn.functional with what makes its stand-in for a target and a trace.
+REPLACED: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
+    F.scaled_dot_product_attention: attention_as_on,
+    F.batch_norm: batch_norm_as_on,
+}
+
+
+class KernelsAsOn(TorchFunctionMode):
+    """Inside the block the functions above run as on `target`. On the CPU torch decides by itself.
+
+    As a mode it also catches a function where someone imported it by name. The names in torch.nn.functional are
+    replaced as well, since a mode is off inside functions that it was shown whole: multi_head_attention_forward.
+    """
+
+    def __init__(self, target: Target, trace: Trace) -> None:
+        super().__init__()
+        makers = REPLACED if target.device == "cuda" else {}
+        self._stand_ins = {original: make(target, trace) for original, make in makers.items()}
+
+    def __enter__(self) -> KernelsAsOn:
+        for original, stand_in in self._stand_ins.items():
+            setattr(F, original.__name__, stand_in)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        for original in self._stand_ins:
+            setattr(F, original.__name__, original)
+        super().__exit__(*exc)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._stand_ins.get(func, func)(*args, **(kwargs or {}))

@@ -1,0 +1,64 @@
+"""`F.batch_norm` as the target would run it: with cuDNN where torch takes that on CUDA.
+
+A build without cuDNN always takes the native kernel, which saves the input as it is. cuDNN's works on a contiguous
+copy, saves that, and gives a contiguous output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch._prims_common import suggest_memory_format
+
+from graphmem.target import Target
+from graphmem.trace.record import Trace
+
+_MOST_TRAINED, _MOST_EVALUATED = 880801, 65535
+_ORIGINAL = F.batch_norm
+
+
+def batch_norm_as_on(target: Target, _trace: Trace) -> Callable[..., torch.Tensor]:
+    """F.batch_norm with the kernel that `target` takes."""
+
+    def batch_norm(
+        input: torch.Tensor,
+        running_mean: torch.Tensor | None,
+        running_var: torch.Tensor | None,
+        weight: torch.Tensor | None = None,
+        bias: torch.Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> torch.Tensor:
+        if weight is None or not _takes_cudnn(input, running_mean, weight, bias, training, target):
+            return _ORIGINAL(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        dense = input.contiguous(memory_format=suggest_memory_format(input))
+        result: torch.Tensor = torch.ops.aten.cudnn_batch_norm(
+            dense, weight, bias, running_mean, running_var, training, momentum, eps
+        )[0]
+        return result
+
+    return batch_norm
+
+
+def _takes_cudnn(
+    x: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    training: bool,
+    target: Target,
+) -> bool:
+    """_batch_norm_impl_index in aten/src/ATen/native/Normalization.cpp (torch 2.11)."""
+    return (
+        target.cudnn > 0
+        and torch.backends.cudnn.enabled
+        and bias is not None
+        and torch.bfloat16 not in (x.dtype, weight.dtype)
+        and (x.dtype != torch.float16 or weight.dtype == torch.float32)
+        and (running_mean is not None or training)
+        and x.dim() >= 3
+        and x.shape[0] <= (_MOST_TRAINED if training else _MOST_EVALUATED)
+    )
