@@ -168,10 +168,11 @@ def _dimensions_of(symbols: Mapping[str, int], tensors: Mapping[str, torch.Tenso
         path: tuple((i, by_size[size]) for i, size in enumerate(tensor.shape) if size in by_size)
         for path, tensor in tensors.items()
     }
-    missing = set(symbols) - {name for dims in named.values() for _, name in dims}
-    if missing:
-        shapes = ", ".join(f"{k or 'input'} {list(t.shape)}" for k, t in tensors.items())
-        raise SymbolError(f"no input has a dimension of size {missing.pop()}", hint=f"the inputs are {shapes}")
+    found = {name for dims in named.values() for _, name in dims}
+    for name, size in symbols.items():
+        if name not in found:
+            shapes = ", ".join(f"{k or 'input'} {list(t.shape)}" for k, t in tensors.items())
+            raise SymbolError(f"no input has a dimension of size {name}={size}", hint=f"the inputs are {shapes}")
     return named
 
 

@@ -17,6 +17,7 @@ from graphmem.units import human, unit_for
 
 NARROWEST, WIDE, WIDEST = 80, 120, 160
 NARROWEST_COLUMN = 12
+WORTH_A_LINE = 0.01  # a loss of 2 bytes is in the list of what is not counted, and that is enough
 LARGEST = 10
 _ABBREVIATIONS = {
     "bfloat16": "bf16", "float16": "f16", "float32": "f32", "float64": "f64", "int64": "i64", "int32": "i32",
@@ -62,7 +63,7 @@ def _saved(report: Report, columns: int) -> str:
     quadratic = _quadratic(report)
     if quadratic:
         lines += _wrap(quadratic, columns, indent, "s² terms".ljust(len(indent)))
-    if report.alive.bytes != saved.bytes:
+    if report.alive.bytes - saved.bytes >= WORTH_A_LINE * saved.bytes:
         alive = f"{human(report.alive.bytes)}  ({report.alive.bytes:,} bytes)"
         lines += _wrap(alive, columns, indent, "alive after forward ".ljust(len(indent)))
         if report.symbols:
@@ -185,7 +186,7 @@ def _largest(report: Report, columns: int) -> str:
 
 
 def _tensor(node: NodeRow) -> str:
-    return f"{_ABBREVIATIONS.get(node.dtype, node.dtype)}[{', '.join(map(str, node.shape))}]"
+    return f"{_ABBREVIATIONS.get(node.dtype, node.dtype)}[{','.join(map(str, node.shape))}]"
 
 
 def _maker(node: NodeRow, *, with_module: bool) -> str:

@@ -1,0 +1,45 @@
+"""How long an analysis takes, formula included, and how much memory the process needs. No test: it prints.
+
+python tests/benchmark.py
+"""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+CASES = {
+    "Llama-3-8B's shape: 32 layers, s=8192": {},
+    "126 layers, s=8192": {"L": 126},
+    "Llama-3.1-405B's shape: 126 layers, s=131072": {"L": 126, "s": 131072, "h": 16384, "a": 128, "f": 53248},
+    "GPT-2's, eager attention": None,
+}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(case):
+    import time
+
+    sys.path.insert(0, str(ROOT))
+    from graphmem.analysis import analyze_subject
+    from graphmem.load import isolated, load_target
+    from graphmem.target import resolve
+
+    settings = CASES[case]
+    sample = ROOT / "samples" / ("gpt2.py" if settings is None else "llama.py")
+    target = resolve(gpu="h100", device="cuda")
+    start = time.perf_counter()
+    with isolated():
+        report = analyze_subject(load_target(str(sample), settings), target)
+    seconds = time.perf_counter() - start
+    assert report.verified.exact
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{case:<46} {seconds:5.2f} s   {memory:4.0f} MiB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        run(sys.argv[1])
+    else:
+        for case in CASES:
+            subprocess.run([sys.executable, __file__, case], check=True)

@@ -1,0 +1,149 @@
+"""The library call: modules and factories, what is guessed, what is left untouched."""
+
+import copy
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import graphmem
+from graphmem.errors import GraphmemError
+
+
+class Net(nn.Module):
+    def __init__(self, h=32, f=64):
+        super().__init__()
+        self.up, self.down = nn.Linear(h, f), nn.Linear(f, h)
+        self.register_buffer("scale", torch.ones(1))
+        self.seen = []
+        self.last = None
+
+    def forward(self, x):
+        self.last = F.gelu(self.up(x))
+        self.seen.append(self.last)
+        return self.down(self.last) * self.scale
+
+
+def test_a_real_module_is_as_before_afterwards():
+    module = Net()
+    twin = copy.deepcopy(module.state_dict())
+    parameters = dict(module.named_parameters())
+    torch_state, python_state = torch.get_rng_state(), random.getstate()
+    graphmem.analyze(module, (torch.randn(2, 8, 32),))
+    assert {k: id(v) for k, v in module.named_parameters()} == {k: id(v) for k, v in parameters.items()}
+    assert all(torch.equal(v, twin[k]) for k, v in module.state_dict().items())
+    assert module.seen == []
+    assert module.last is None
+    assert random.getstate() == python_state
+    # torch.randn above drew after the state was taken: draw the same again and compare
+    torch.set_rng_state(torch_state)
+    torch.randn(2, 8, 32)
+    expected = torch.get_rng_state()
+    torch.set_rng_state(torch_state)
+    graphmem.analyze(module, (torch.randn(2, 8, 32),))
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
+def test_a_real_module_is_as_before_after_an_error():
+    module = Net()
+    before = {k: id(v) for k, v in module.named_parameters()}
+    with pytest.raises(GraphmemError, match="forward raised"):
+        graphmem.analyze(module, (torch.randn(2, 8, 31),))
+    assert {k: id(v) for k, v in module.named_parameters()} == before
+    assert module(torch.randn(2, 8, 32)).shape == (2, 8, 32)
+    assert F.scaled_dot_product_attention.__module__ != "graphmem.kernels.sdpa"
+
+
+@pytest.mark.parametrize("where", ["cpu", "meta", "fake"])
+def test_module_on_any_device_gives_the_same(where):
+    if where == "fake":
+        with FakeTensorMode():
+            module, x = Net(), torch.empty(2, 8, 32)
+    else:
+        with torch.device(where):
+            module, x = Net(), torch.empty(2, 8, 32)
+    report = graphmem.analyze(module, (x,))
+    # gelu's input and result; the product with scale keeps the linear's result too, for scale's gradient no: a buffer.
+    assert report.saved.bytes == 2 * (2 * 8 * 64 * 4)
+
+
+def test_sizes_of_inputs_become_symbols_and_are_said():
+    report = graphmem.analyze(Net(), (torch.randn(2, 8, 32),))
+    assert report.symbols == {"b": 2, "s": 8}
+    assert any("b = 2" in note for note in report.notes)
+    assert report.at(b=5, s=100).saved.bytes == 2 * (5 * 100 * 64 * 4)
+    assert report.verified.exact
+
+
+def test_named_symbols():
+    report = graphmem.analyze(Net(), (torch.randn(2, 8, 32),), symbols={"rows": 8})
+    assert report.symbols == {"rows": 8}
+    with pytest.raises(GraphmemError, match="no input has a dimension of size x=7"):
+        graphmem.analyze(Net(), (torch.randn(2, 8, 32),), symbols={"x": 7})
+
+
+def test_factories_with_other_values():
+    def model(h=32, f=64):
+        return Net(h, f)
+
+    def inputs(b=2, s=8, h=32):
+        return (torch.randn(b, s, h),)
+
+    report = graphmem.analyze(model, inputs, symbols={"f": 128})
+    assert report.saved.bytes == 2 * (2 * 8 * 128 * 4)
+    assert str(report.saved.expr) == "8*b*f*s"
+    with pytest.raises(GraphmemError, match="unknown symbol 'q'"):
+        report.at(q=3)
+    with pytest.raises(GraphmemError, match="positive integer"):
+        report.at(s=0)
+
+
+def test_loss_releases_the_outputs():
+    module, x = Net(), torch.randn(2, 8, 32)
+    kept = graphmem.analyze(module, (x,))
+    released = graphmem.analyze(module, (x,), loss=lambda y: y.sum())
+    assert kept.saved.bytes == released.saved.bytes
+    assert kept.alive.bytes - released.alive.bytes == 2 * 8 * 32 * 4 - 4
+
+
+def test_what_is_given_must_go_together():
+    with pytest.raises(GraphmemError, match="function for the inputs"):
+        graphmem.analyze(lambda: Net(), (torch.randn(2, 8, 32),))
+    with pytest.raises(GraphmemError, match="inputs is a function"):
+        graphmem.analyze(Net(), lambda: (torch.randn(2, 8, 32),))
+
+
+def test_an_unknown_gpu_is_suggested():
+    with pytest.raises(GraphmemError) as error:
+        graphmem.analyze(Net(), (torch.randn(2, 8, 32),), gpu="a10")
+    assert "a100" in str(error.value)
+
+
+def test_batch_of_one_is_derived_from_two_where_it_holds():
+    """At b = 1 a transpose is contiguous, so operators differ; the sizes need not."""
+
+    def model(h=32):
+        return Swap(h)
+
+    def inputs(b=1, s=8, h=32):
+        return (torch.randn(b, s, h),)
+
+    report = graphmem.analyze(model, inputs)
+    fresh = graphmem.analyze(model, inputs, symbols={"b": 4, "s": 11})
+    if "b" in report.symbols:
+        assert report.at(b=4, s=11).saved.bytes == fresh.saved.bytes
+    else:
+        assert any("b=1 only" in note for note in report.notes)
+    assert report.saved.bytes == graphmem.analyze(Swap(32), (torch.randn(1, 8, 32),)).saved.bytes
+
+
+class Swap(nn.Module):
+    def __init__(self, h):
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        return self.f(x.transpose(0, 1).reshape(-1, x.shape[-1]).relu()).tanh()

@@ -1,0 +1,112 @@
+"""Depth: what is folded, what is not, and that the count is right either way."""
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.symbolic.depth import depth_symbols
+
+
+class Layer(nn.Module):
+    def __init__(self, h, wide=False):
+        super().__init__()
+        self.f = nn.Linear(h, 4 * h if wide else h)
+        self.g = nn.Linear(4 * h if wide else h, h)
+
+    def forward(self, x):
+        return x + self.g(self.f(x).relu())
+
+
+class Stack(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Remembers(Stack):
+    """Every layer's output is added at the end, so all of them are alive together."""
+
+    def forward(self, x):
+        outputs = []
+        for layer in self.layers:
+            x = layer(x)
+            outputs.append(x.sigmoid())
+        return sum(outputs)
+
+
+class ByNumber(nn.Module):
+    def __init__(self, h, layer_idx):
+        super().__init__()
+        self.f, self.every_third = nn.Linear(h, h), layer_idx % 3 == 2
+
+    def forward(self, x):
+        x = self.f(x)
+        return x.sigmoid().tanh() if self.every_third else x.relu()
+
+
+def inputs(b=2, s=5, h=16):
+    return (torch.randn(b, s, h),)
+
+
+def alike(h=16, L=12):
+    return Stack(Layer(h) for _ in range(L))
+
+
+def growing(h=16, L=6):
+    return Stack(Layer(h, wide=i >= 4) for i in range(L))
+
+
+def patterned(h=16, L=12):
+    return Stack(ByNumber(h, i) for i in range(L))
+
+
+def remembering(h=16, L=12):
+    return Remembers(Layer(h) for _ in range(L))
+
+
+def experts(h=16, e=6):
+    return Stack(Layer(h) for _ in range(e))
+
+
+@pytest.mark.parametrize("model", [alike, growing, patterned, remembering, experts])
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
+    name = "e" if model is experts else "L"
+    report = graphmem.analyze(model, inputs, symbols={name: n})
+    full = graphmem.analyze(model(**{name: n}), inputs())
+    assert report.saved.bytes == full.saved.bytes
+    assert report.alive.bytes == full.alive.bytes
+    assert sum(node.count * node.each_bytes for node in report.nodes) == full.saved.bytes
+
+
+def test_alike_layers_are_a_symbol_and_others_are_not():
+    assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == ["L"]
+    for different in (growing, patterned):
+        assert depth_symbols(lambda p, m=different: m(**p), {"h": 16, "L": 12}, ["h", "L"]) == []
+    report = graphmem.analyze(patterned, inputs)
+    assert "L" not in report.symbols
+    assert any("L=12" in note for note in report.notes)
+
+
+def test_labels_and_counts():
+    report = graphmem.analyze(alike, inputs)
+    row = next(m for m in report.modules if m.path == "layers.*")
+    assert (row.label, row.count) == ("layers.0-11", 12)
+    there = report.at(L=30)
+    assert next(m for m in there.modules if m.path == "layers.*").label == "layers.0-29"
+
+
+def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
+    traced = []
+    import graphmem.analysis as analysis
+
+    original = analysis.trace
+    monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
+    graphmem.analyze(alike, inputs, symbols={"L": 126})
+    assert max(traced) <= 4

@@ -1,0 +1,77 @@
+"""Values that forward asks for: answered where they can be known, refused where they cannot."""
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.errors import DataDependentError
+
+
+class Asks(nn.Module):
+    def __init__(self, question):
+        super().__init__()
+        self.f, self.question = nn.Linear(8, 8), question
+        self.register_buffer("table", torch.arange(4))
+
+    def forward(self, x, ids):
+        return self.f(x).relu() if self.question(self, x, ids) else self.f(x).sigmoid().tanh()
+
+
+KNOWN = {
+    "positions": lambda m, x, ids: bool((torch.arange(x.shape[1], device=x.device) >= 0).all()),
+    "ids": lambda m, x, ids: (ids == 3).any().item(),
+    "ids by index": lambda m, x, ids: 3 in ids[:, [-1, 0]],
+    "a buffer": lambda m, x, ids: int(m.table.max()) == 3,
+    "nonzero": lambda m, x, ids: (ids == 3).nonzero().shape[0] == 10,
+    "masked select": lambda m, x, ids: ids[ids > 2].numel() == 10,
+    "a constant": lambda m, x, ids: torch.tensor(2.0).item() == 2.0,
+    "unique": lambda m, x, ids: torch.unique(ids).numel() == 1,
+}
+UNKNOWN = {
+    "activations": lambda m, x, ids: m.f(x).mean() > 0,
+    "parameters": lambda m, x, ids: m.f.weight.norm().item() > 1,
+}
+
+
+def inputs():
+    return torch.randn(2, 5, 8), torch.full((2, 5), 3)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known(name):
+    report = graphmem.analyze(Asks(KNOWN[name]), inputs(), symbols={"h": 8})
+    # relu keeps its result alone; the other branch would keep two tensors.
+    assert [n.op for n in report.nodes] == ["aten.relu.default"]
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_is_an_error_that_says_where(name):
+    with pytest.raises(DataDependentError) as error:
+        graphmem.analyze(Asks(UNKNOWN[name]), inputs())
+    assert "test_values.py" in str(error.value)
+    assert "parameter f." in str(error.value)
+
+
+def test_ids_without_values_are_assumed_and_said():
+    ids = torch.empty(2, 5, dtype=torch.long, device="meta")
+    report = graphmem.analyze(Asks(lambda m, x, ids: (ids == 3).any()), (torch.randn(2, 5, 8), ids))
+    assert any("given without any" in note for note in report.notes)
+
+
+def test_a_random_decision_is_said_and_leaves_the_generator_alone():
+    module, arguments = Asks(lambda m, x, ids: torch.rand([]) < 2), inputs()
+    state = torch.get_rng_state()
+    report = graphmem.analyze(module, arguments)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert any("random number" in note for note in report.notes)
+
+
+def test_what_was_written_to_in_place_is_not_answered_wrongly():
+    def question(_module, _x, ids):
+        flags = torch.zeros(4, dtype=torch.bool)
+        flags[1:3].fill_(True)
+        return not flags.any()
+
+    with pytest.raises(DataDependentError, match="in place"):
+        graphmem.analyze(Asks(question), inputs())
