@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import sympy
 import torch
 from torch import nn
 
-from graphmem.errors import UsageError
+from graphmem.errors import GraphmemError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
+from graphmem.render.formula import formula
 from graphmem.report import Report
 from graphmem.report.build import build_report
 from graphmem.report.findings import Findings
+from graphmem.saved import SAVED
 from graphmem.symbolic.depth import SHALLOW, depth_symbols
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve
@@ -58,8 +61,7 @@ def analyze(
         GraphmemError: see `graphmem.errors`.
     """
     target = resolve(gpu=gpu, device=device, torch_version=torch_version, cudnn_version=cudnn_version)
-    notes: list[str] = []
-    with isolated(notes):
+    with isolated():
         if isinstance(model, nn.Module):
             if callable(inputs) and not isinstance(inputs, torch.Tensor):
                 raise UsageError("a module goes with tensors, a function with a function: inputs is a function")
@@ -69,8 +71,7 @@ def analyze(
                 raise UsageError("a function for the model needs a function for the inputs")
             name = getattr(model, "__qualname__", type(model).__name__)
             subject = from_factories(model, inputs, name=name, loss=loss, settings=symbols)
-        report = analyze_subject(subject, target, autocast=as_autocast(autocast), notes=notes)
-    return report
+        return analyze_subject(subject, target, autocast=as_autocast(autocast))
 
 
 def analyze_subject(
@@ -79,9 +80,8 @@ def analyze_subject(
     *,
     dtype: torch.dtype | None = None,
     autocast: torch.dtype | None = None,
-    notes: list[str] | None = None,
 ) -> Report:
-    """`analyze` for a loaded subject. The caller isolates it; notes made until the report is built are in it."""
+    """`analyze` for a loaded subject; the caller isolates it."""
     tracer = Tracer(subject, target, dtype, autocast)
     working = dict(subject.symbols)
     depth = _depth(subject, working)
@@ -93,8 +93,8 @@ def analyze_subject(
         settings=settings,
         working=working,
         derived=derived,
-        notes=tuple(dict.fromkeys([*subject.notes, *(notes or []), *remarks])),
-        make_graph=_Graph(tracer, working),
+        notes=tuple(dict.fromkeys([*subject.notes, *remarks])),
+        make_graph=_Graph(Tracer(subject, target, dtype, autocast), working, derived.trace),
         parameters=tracer.parameter_bytes(working),
     )
     return build_report(findings, working)
@@ -105,27 +105,53 @@ def _derive(
 ) -> tuple[Derivation, list[str]]:
     """The derivation that holds at the working point, and what to say about it."""
     notes = []
-    derived = derive(tracer, working, model_symbols, depth)
-    if derived is not None and any(working[d] < SHALLOW for d in depth) and not derived.holds(tracer(working)):
-        derived = None  # a single layer was not traced, and the line through two and three misses it
+    derived = _folded(tracer, working, model_symbols, depth) if depth else None
     if derived is None:
-        notes.append(f"the layers that {', '.join(depth)} counts are not alike: all of them were traced")
+        if depth:
+            notes.append(f"the layers that {', '.join(depth)} counts are not alike: all of them were traced")
         derived = derive(tracer, working, model_symbols, [])
         assert derived is not None, "without depth there is nothing to disagree with"
     ones = [n for n in derived.refused if working[n] == 1]
     if ones:
-        # A size of 1 makes copies unnecessary that any other needs. Derived from 2, the formula may still hold at 1.
-        from_two = derive(tracer, {**working, **dict.fromkeys(ones, 2)}, model_symbols, list(derived.depth))
-        if (
-            from_two is not None
-            and from_two.exact
-            and from_two.holds(tracer({**from_two.base, **dict.fromkeys(ones, 1)}))
-        ):
-            derived = from_two
+        derived, said = _from_two(derived, tracer, working, model_symbols, ones)
+        notes += said
     if derived.refused:
         fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
         notes.append(f"the formula is for {fixed} only: other values run other operators, or do not run")
     return derived, [*derived.trace.notes, *notes]
+
+
+def _folded(
+    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]
+) -> Derivation | None:
+    """The derivation from a few layers, where it also holds at the depth that is asked for."""
+    try:
+        derived = derive(tracer, working, model_symbols, depth)
+        # A single layer was not traced, and the line through two and three may miss it. A finished module was
+        # shortened by us, which its forward may not expect: there all layers are traced once, to see.
+        to_check = any(working[d] < SHALLOW for d in depth) or tracer.subject.finished
+        if derived is not None and to_check and not derived.holds(tracer(working)):
+            return None
+        return derived
+    except GraphmemError:
+        if tracer.subject.finished:
+            return None
+        raise
+
+
+def _from_two(
+    derived: Derivation, tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], ones: list[str]
+) -> tuple[Derivation, list[str]]:
+    """A size of 1 makes copies unnecessary that any other needs, so no other size runs the same operators. Derived from
+    2, the formula may hold at 1 all the same; where it does not, it is at least told."""
+    two = derive(tracer, {**working, **dict.fromkeys(ones, 2)}, model_symbols, list(derived.depth))
+    if two is None or not two.exact:
+        return derived, []
+    if two.holds(tracer({**two.base, **dict.fromkeys(ones, 1)})):
+        return two, []
+    total = sympy.Add(*(g.size * g.count.expr for g in two.groups if g.key.table == SAVED))
+    bound = ", ".join(f"{n}=2" for n in ones)
+    return derived, [f"from {bound} on: saved = {formula(total, working, two.depth)}, proved there"]
 
 
 def _depth(subject: Subject, working: dict[str, int]) -> list[str]:
@@ -173,6 +199,7 @@ class _Graph:
 
     tracer: Tracer
     point: dict[str, int]
+    traced: Trace
 
     def __call__(self) -> torch.fx.Graph:
         return self._graph
@@ -181,6 +208,8 @@ class _Graph:
     def _graph(self) -> torch.fx.Graph:
         from graphmem.trace.graph import to_graph
 
+        if self.traced.point == self.point:
+            return to_graph(self.traced)
         with isolated():
             return to_graph(self.tracer(self.point))
 

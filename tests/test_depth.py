@@ -110,3 +110,58 @@ def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
     monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
     graphmem.analyze(alike, inputs, symbols={"L": 126})
     assert max(traced) <= 4
+
+
+class Indexed(Stack):
+    """A forward that counts on as many layers as it was made with."""
+
+    def __init__(self, layers):
+        super().__init__(layers)
+        self.n = len(self.layers)
+
+    def forward(self, x):
+        for i in range(self.n):
+            x = self.layers[i](x)
+        return x
+
+
+class TwoStacks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = Stack(Layer(16) for _ in range(6)), Stack(Layer(16) for _ in range(9))
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+
+def fully_traced(module):
+    from graphmem.saved import SAVED, sort_storages
+    from graphmem.target import resolve
+    from graphmem.trace import trace
+
+    record = trace(module, inputs(), resolve(gpu="h100", device="cuda"))
+    return sum(k.nbytes for k in sort_storages(record) if k.table == SAVED)
+
+
+FINISHED = {
+    "alike": lambda: alike(L=20),
+    "growing": lambda: growing(L=9),
+    "patterned": lambda: patterned(L=11),
+    "remembering": lambda: remembering(L=8),
+    "indexed": lambda: Indexed(Layer(16) for _ in range(8)),
+    "two stacks": TwoStacks,
+}
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name):
+    module = FINISHED[name]()
+    report = graphmem.analyze(module, inputs())
+    assert report.saved.bytes == fully_traced(module)
+    assert report.verified.exact
+    names = {"alike": {"L"}, "remembering": {"L"}, "two stacks": {"L_encoder_layers", "L_decoder_layers"}}
+    assert set(report.symbols) - {"b", "s"} == names.get(name, set())
+
+
+def test_a_finished_module_at_another_depth():
+    assert graphmem.analyze(alike(L=20), inputs()).at(L=33).saved.bytes == fully_traced(alike(L=33))

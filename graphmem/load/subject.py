@@ -6,7 +6,7 @@ import ast
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from graphmem.callables import defined_at, name_of
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
+from graphmem.load.layers import layer_lists, shortened
 from graphmem.load.usercode import user_code
 
 Point = dict[str, int]
@@ -30,6 +31,7 @@ class Subject:
     build: symbols -> module. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
     loss: forward's output -> what backward starts from, or None for the default.
     notes: what was guessed.
+    finished: the module exists, and is only shortened: its forward may not expect that.
     """
 
     name: str
@@ -38,7 +40,8 @@ class Subject:
     build: Callable[[Point], nn.Module]
     make_inputs: Callable[[Point, bool], Any]
     loss: Callable[[Any], torch.Tensor] | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    finished: bool = False
 
 
 def from_factories(
@@ -129,12 +132,27 @@ def from_module(
             f"{name} = {value} was taken from the inputs' sizes" for name, value in _values(named, tensors).items()
         )
 
-    def make_inputs(point: Point, real: bool) -> Any:
-        sizes = {path: dict(dims) for path, dims in named.items()}
-        return _resized(inputs, "", sizes, point, _values(named, tensors))
-
     working = _values(named, tensors)
-    return Subject(type(module).__name__, working, frozenset(), lambda _point: module, make_inputs, loss, notes)
+    lists = {name: path for name, path in layer_lists(module).items() if name not in working}
+    depths = {name: len(module.get_submodule(path)) for name, path in lists.items()}  # type: ignore[arg-type]
+
+    def build(point: Point) -> nn.Module:
+        return shortened(module, {path: point[name] for name, path in lists.items()})
+
+    def make_inputs(point: Point, _real: bool) -> Any:
+        sizes = {path: dict(dims) for path, dims in named.items()}
+        return _resized(inputs, "", sizes, point, working, {})
+
+    return Subject(
+        type(module).__name__,
+        {**working, **depths},
+        frozenset(depths),
+        build,
+        make_inputs,
+        loss,
+        (*notes, *(f"{name} = {depths[name]} counts the layers in {path}" for name, path in lists.items())),
+        finished=True,
+    )
 
 
 Dimensions = dict[str, tuple[tuple[int, str], ...]]
@@ -187,17 +205,30 @@ def _flatten(value: Any, path: str = "") -> dict[str, torch.Tensor]:
     return {k: t for key, v in pairs for k, t in _flatten(v, f"{path}.{key}".lstrip(".")).items()}
 
 
-def _resized(value: Any, path: str, named: Mapping[str, dict[int, str]], point: Point, working: Point) -> Any:
+def _resized(
+    value: Any,
+    path: str,
+    named: Mapping[str, dict[int, str]],
+    point: Point,
+    working: Point,
+    made: dict[int, torch.Tensor],
+) -> Any:
+    """`value` with its named dimensions as in `point`; a tensor that is in it twice stays one tensor."""
     if isinstance(value, torch.Tensor):
         moved = {i: point[n] for i, n in named.get(path, {}).items() if point[n] != working[n]}
         if not moved:
             return value
-        shape = [moved.get(i, size) for i, size in enumerate(value.shape)]
-        return torch.empty(shape, dtype=value.dtype, device="meta").requires_grad_(value.requires_grad)
+        if id(value) not in made:
+            shape = [moved.get(i, size) for i, size in enumerate(value.shape)]
+            blank = torch.empty(shape, dtype=value.dtype, device="meta")
+            made[id(value)] = blank.requires_grad_(value.requires_grad)
+        return made[id(value)]
     if isinstance(value, dict):
-        return {k: _resized(v, f"{path}.{k}".lstrip("."), named, point, working) for k, v in value.items()}
+        return {k: _resized(v, f"{path}.{k}".lstrip("."), named, point, working, made) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
-        return type(value)(_resized(v, f"{path}.{i}".lstrip("."), named, point, working) for i, v in enumerate(value))
+        return type(value)(
+            _resized(v, f"{path}.{i}".lstrip("."), named, point, working, made) for i, v in enumerate(value)
+        )
     return value
 
 
