@@ -20,6 +20,7 @@ ELSEWHERE = "saved elsewhere"  # on another device than the target's, such as RN
 ALIVE = (SAVED, OUTPUT, OTHERWISE)
 
 SHARED = "*"
+Ordinal = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Kept:
     storage: its index in the trace; op: the operator that made it.
     module: the innermost module within which all its keepers ran: the attention for what q, k and v projections share.
     made_in: the module whose forward made it. Both with layer numbers in place.
-    ordinal: which operator of that module call made it, counted from 0.
+    ordinal: which operator of that module's forward made it: (after which child, which one since then).
     shape, dtype: of the tensor as it was made; nbytes: of the storage.
     keepers: names of the autograd nodes; keeper_ops: the operators these belong to.
     """
@@ -40,7 +41,7 @@ class Kept:
     op: Op
     module: str
     made_in: str
-    ordinal: int
+    ordinal: Ordinal
     shape: tuple[int, ...]
     dtype: str
     itemsize: int
@@ -74,7 +75,7 @@ def _table(storage: Storage, device: str) -> str | None:
     return None
 
 
-def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[int]) -> Kept:
+def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordinal]) -> Kept:
     op = trace.ops[storage.born.op]
     fact = op.outputs[storage.born.output]
     assert table is not None
@@ -103,12 +104,24 @@ def _common_module(storage: Storage, trace: Trace) -> str:
     return trace.calls[paths[0][common - 1]].path if common else ""
 
 
-def _ordinals(trace: Trace) -> list[int]:
-    seen: Counter[int] = Counter()
+def _ordinals(trace: Trace) -> list[Ordinal]:
+    """Where in its module's forward each operator ran: after which child module, and as which operator since then.
+
+    Counted from the last child, an operator in a loop over layers has the same place after each of them.
+    """
+    last_child: dict[int, int] = {}
+    since: Counter[int] = Counter()
     ordinals = []
     for op in trace.ops:
-        ordinals.append(seen[op.call])
-        seen[op.call] += op.kind == "call"  # placeholders have names, and their number depends on the depth
+        child, call = -1, op.call
+        while call >= 0:
+            if child >= 0 and last_child.get(call) != child:
+                last_child[call] = child
+                since[call] = 0
+            child, call = call, trace.calls[call].parent
+        after = trace.calls[last_child[op.call]].path if op.call in last_child else ""
+        ordinals.append((folded(after, trace.containers)[0], since[op.call]))
+        since[op.call] += op.kind == "call"  # placeholders have names, and their number depends on the depth
     return ordinals
 
 

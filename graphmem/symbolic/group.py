@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import sympy
 
-from graphmem.saved import Kept, folded
+from graphmem.saved import SAVED, Kept, Ordinal, folded
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import symbol
 
@@ -24,7 +24,7 @@ class Key(NamedTuple):
     module: str
     made_in: str
     op: str
-    ordinal: int
+    ordinal: Ordinal
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
@@ -38,7 +38,8 @@ def key_of(kept: Kept, containers: frozenset[str]) -> Key:
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
         kept.op.name,
-        kept.ordinal,
+        # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
+        kept.ordinal if kept.table == SAVED else ("", 0),
         kept.shape,
         kept.dtype,
         kept.nbytes,
