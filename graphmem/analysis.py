@@ -93,7 +93,7 @@ def analyze_subject(
         settings=settings,
         working=working,
         derived=derived,
-        notes=tuple(dict.fromkeys([*subject.notes, *remarks])),
+        notes=tuple([note for name, note in subject.notes.items() if name in derived.symbols] + remarks),
         make_graph=_Graph(Tracer(subject, target, dtype, autocast), working, derived.trace),
         parameters=tracer.parameter_bytes(working),
     )

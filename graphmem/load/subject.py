@@ -6,7 +6,7 @@ import ast
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class Subject:
     model_symbols: those of them that shape the model, not only its inputs.
     build: symbols -> module. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
     loss: forward's output -> what backward starts from, or None for the default.
-    notes: what was guessed.
+    notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
     """
 
@@ -40,7 +40,7 @@ class Subject:
     build: Callable[[Point], nn.Module]
     make_inputs: Callable[[Point, bool], Any]
     loss: Callable[[Any], torch.Tensor] | None = None
-    notes: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
 
 
@@ -123,16 +123,9 @@ def from_module(
         SymbolError: two symbols of one size, or a size that no input has.
     """
     tensors = _flatten(inputs)
-    if symbols:
-        named = _dimensions_of(symbols, tensors)
-        notes: tuple[str, ...] = ()
-    else:
-        named = _guess_dimensions(tensors)
-        notes = tuple(
-            f"{name} = {value} was taken from the inputs' sizes" for name, value in _values(named, tensors).items()
-        )
-
+    named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
+    guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}
     lists = {name: path for name, path in layer_lists(module).items() if name not in working}
     depths = {name: len(module.get_submodule(path)) for name, path in lists.items()}  # type: ignore[arg-type]
 
@@ -150,7 +143,7 @@ def from_module(
         build,
         make_inputs,
         loss,
-        (*notes, *(f"{name} = {depths[name]} counts the layers in {path}" for name, path in lists.items())),
+        {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
     )
 
