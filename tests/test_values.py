@@ -67,11 +67,19 @@ def test_a_random_decision_is_said_and_leaves_the_generator_alone():
     assert any("random number" in note for note in report.notes)
 
 
-def test_what_was_written_to_in_place_is_not_answered_wrongly():
-    def question(_module, _x, ids):
-        flags = torch.zeros(4, dtype=torch.bool)
-        flags[1:3].fill_(True)
-        return not flags.any()
+def test_what_was_written_in_place_counts_in_its_order():
+    """Views share their storage: a value is that of the moment when it is read."""
 
-    with pytest.raises(DataDependentError, match="in place"):
-        graphmem.analyze(Asks(question), inputs())
+    def question(_module, _x, ids):
+        flags = torch.zeros(4, dtype=torch.int64, device=ids.device)
+        before = flags + 10
+        flags[1:3].fill_(3)
+        flags[2:].add_(ids[0, :2])
+        after = flags.tolist()
+        flags.zero_()
+        return before.tolist() == [10, 10, 10, 10] and after == [0, 3, 6, 3] and not flags.any()
+
+    arguments = inputs()
+    report = graphmem.analyze(Asks(question), arguments, symbols={"h": 8})
+    assert [n.op for n in report.nodes] == ["aten.relu.default"]
+    assert arguments[1].tolist() == [[3] * 5] * 2

@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 import torch
 
-from graphmem.trace.record import Op, Ref, Trace
+from graphmem.trace.record import Op, Ref, Trace, references_in
 
 _aten = torch.ops.aten
 
@@ -58,12 +58,4 @@ class Flow:
 
 def references(op: Op) -> list[Ref]:
     """The results that an operator takes."""
-    return list(_refs((*op.args, *op.kwargs.values())))
-
-
-def _refs(values: Any) -> Iterator[Ref]:
-    for value in values:
-        if isinstance(value, Ref):
-            yield value
-        elif type(value) in (list, tuple):
-            yield from _refs(value)
+    return references_in([*op.args, *op.kwargs.values()])

@@ -7,6 +7,7 @@ Trace.calls      the module calls that were under way
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -160,3 +161,14 @@ class Trace:
             path.append(call)
             call = self.calls[call].parent
         return tuple(reversed(path))
+
+
+def references_in(values: Iterable[Any]) -> list[Ref]:
+    """Every reference in recorded arguments, also in lists and tuples."""
+    found: list[Ref] = []
+    for value in values:
+        if isinstance(value, Ref):
+            found.append(value)
+        elif type(value) in (list, tuple):
+            found += references_in(value)
+    return found

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from graphmem.trace.record import Op, Ref, Trace
+from graphmem.trace.record import Op, Ref, Trace, references_in
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
 LIMIT = 2**26
@@ -26,7 +26,7 @@ class UnknownValueError(Exception):
 
 
 class Values:
-    """Evaluates references of one trace.
+    """Works out values of one trace.
 
     known: values of placeholders, by operator index.
     reload: gives the inputs as real tensors, by placeholder name; called at most once, and only if needed.
@@ -36,71 +36,75 @@ class Values:
         self._trace = trace
         self._reload = reload
         self._inputs: dict[str, torch.Tensor] | None = None
-        self._memo: dict[int, Any] = {}
-        self._written: dict[int, int] = {}
+        self._writers: dict[int, list[int]] = {}
         self.known: dict[int, torch.Tensor] = {}
 
     def wrote(self, storage: int, op: int) -> None:
         """Operator `op` wrote into `storage` in place."""
-        self._written[storage] = op
+        self._writers.setdefault(storage, []).append(op)
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """The real result of `func` on recorded arguments.
+        """The real result of `func` on recorded arguments, now.
 
         Raises:
             UnknownValueError: some value behind it cannot be known.
         """
         with _disable_current_modes(), torch.no_grad():
-            return func(*self._real(args), **{k: self._real(v) for k, v in kwargs.items()})
+            results: dict[int, Any] = {}
+            for index in sorted(self._behind([*references_in(args), *references_in(kwargs.values())])):
+                results[index] = self._evaluate(self._trace.ops[index], results)
+            return func(*_real(args, results), **{k: _real(v, results) for k, v in kwargs.items()})
 
-    def _real(self, value: Any) -> Any:
-        if isinstance(value, Ref):
-            return self._tensor(value)
-        if isinstance(value, torch.device):
-            return torch.device("cpu")
-        if type(value) in (list, tuple):
-            return type(value)(self._real(v) for v in value)
-        return value
+    def _behind(self, asked: list[Ref]) -> set[int]:
+        """The operators that the value of `asked` depends on: its makers, theirs, and those that wrote into what they
+        read before it was read. Run again in their order, on real tensors that share storages as these do, they give
+        the value."""
+        read_until: dict[int, int] = {}
+        todo = [(ref.op, len(self._trace.ops)) for ref in asked]
+        while todo:
+            index, reader = todo.pop()
+            if read_until.get(index, -1) >= reader:
+                continue
+            op = self._trace.ops[index]
+            if index not in read_until:
+                todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
+            read_until[index] = reader
+            storages = {fact.storage for fact in op.outputs if fact is not None}
+            todo += [(w, w) for s in storages for w in self._writers.get(s, ()) if index < w < reader]
+        return set(read_until)
 
-    def _tensor(self, ref: Ref) -> torch.Tensor:
-        op = self._trace.ops[ref.op]
-        fact = op.outputs[ref.output]
-        if fact is not None and self._written.get(fact.storage, -1) > ref.op:
-            raise UnknownValueError(f"{_describe(op)} was written to in place afterwards")
-        if ref.op not in self._memo:
-            self._memo[ref.op] = self._evaluate(op)
-        result = self._memo[ref.op]
-        return result[ref.output] if isinstance(result, (tuple, list)) else result  # type: ignore[no-any-return]
-
-    def _evaluate(self, op: Op) -> Any:
+    def _evaluate(self, op: Op, results: dict[int, Any]) -> Any:
         if op.kind != "call":
             return self._placeholder(op)
         for fact in op.outputs:
             if fact is not None and torch.Size(fact.shape).numel() > LIMIT:
                 raise UnknownValueError(f"{op.name} gives {list(fact.shape)}, too large to work out")
+        args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
         if torch.Tag.nondeterministic_seeded in op.target.tags:
-            return self._draw(op)
-        args, kwargs = self._real(op.args), {k: self._real(v) for k, v in op.kwargs.items()}
-        if op.target._schema.is_mutable:
-            args = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in args)
+            return self._draw(op, args, kwargs)
         return op.target(*args, **kwargs)
 
-    def _draw(self, op: Op) -> Any:
-        """A random number that forward decides by (layer drop): drawn once, from a generator of our own."""
+    def _draw(self, op: Op, args: Any, kwargs: Any) -> Any:
+        """A random number that forward decides by (layer drop): drawn from a generator of our own, always the same."""
         where = f" at {op.place.file}:{op.place.line}" if op.place else ""
-        self._trace.notes.append(f"forward decides by a random number{where}: one draw was taken")
+        self._note(f"forward decides by a random number{where}: one draw was taken")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(op.index)
-            return op.target(*self._real(op.args), **{k: self._real(v) for k, v in op.kwargs.items()})
+            return op.target(*args, **kwargs)
+
+    def _note(self, text: str) -> None:
+        if text not in self._trace.notes:
+            self._trace.notes.append(text)
 
     def _placeholder(self, op: Op) -> torch.Tensor:
         if op.index in self.known:
-            return self.known[op.index].cpu()  # where there is a GPU, x[[0, -1]] makes a real tensor on it
+            # A copy, since it may be written to; on the CPU, since x[[0, -1]] makes a real index on a GPU if any.
+            return self.known[op.index].cpu().clone()
         if op.kind == "input" and self._reload is not None:
             if self._inputs is None:
                 self._inputs = self._reload()
             if op.name in self._inputs and not self._inputs[op.name].is_meta:
-                return self._inputs[op.name]
+                return self._inputs[op.name].clone()
         assumed = self._assume(op)
         if assumed is not None:
             return assumed
@@ -112,11 +116,21 @@ class Values:
         if op.kind != "input" or fact is None or fact.dtype.is_floating_point or fact.dtype.is_complex:
             return None
         filler = True if fact.dtype == torch.bool else ORDINARY_ID
-        self._trace.notes.append(
-            f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout"
-        )
+        self._note(f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout")
         return torch.full(fact.shape, filler, dtype=fact.dtype)
 
 
 def _describe(op: Op) -> str:
     return f"{op.kind} {op.name or '(the only one)'}" if op.kind != "call" else op.name
+
+
+def _real(value: Any, results: dict[int, Any]) -> Any:
+    """Recorded arguments with results in place of references, and the CPU in place of any device."""
+    if isinstance(value, Ref):
+        result = results[value.op]
+        return result[value.output] if isinstance(result, (tuple, list)) else result
+    if isinstance(value, torch.device):
+        return torch.device("cpu")
+    if type(value) in (list, tuple):
+        return type(value)(_real(v, results) for v in value)
+    return value
