@@ -41,6 +41,7 @@ def analyze(
     autocast: torch.dtype | str | None = None,
     symbols: Mapping[str, int] | None = None,
     loss: Callable[[Any], torch.Tensor] | None = None,
+    full_depth: bool = False,
 ) -> Report:
     """What autograd keeps of one forward of `model`, in bytes and as a formula. Nothing runs on a GPU.
 
@@ -56,6 +57,8 @@ def analyze(
         symbols: with functions: values in place of their defaults. With tensors: names for sizes, {"b": 2, "s": 200}.
         loss: forward's output -> the tensor that backward starts from. Default: the output's `loss`, and all other
             outputs are released; without one all outputs are kept.
+        full_depth: trace all layers, however many. By default that is left out where there are very many and the first
+            ones are alike; the report says so.
 
     Raises:
         GraphmemError: see `graphmem.errors`.
@@ -71,7 +74,7 @@ def analyze(
                 raise UsageError("a function for the model needs a function for the inputs")
             name = getattr(model, "__qualname__", type(model).__name__)
             subject = from_factories(model, inputs, name=name, loss=loss, settings=symbols)
-        return analyze_subject(subject, target, autocast=as_autocast(autocast))
+        return analyze_subject(subject, target, autocast=as_autocast(autocast), full_depth=full_depth)
 
 
 def analyze_subject(
@@ -80,12 +83,13 @@ def analyze_subject(
     *,
     dtype: torch.dtype | None = None,
     autocast: torch.dtype | None = None,
+    full_depth: bool = False,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
     tracer = Tracer(subject, target, dtype, autocast)
     working = dict(subject.symbols)
     depth = _depth(subject, working)
-    derived, remarks = _derive(tracer, working, subject.model_symbols, depth)
+    derived, remarks = _derive(tracer, working, subject.model_symbols, depth, full_depth)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     findings = Findings(
         name=subject.name,
@@ -94,6 +98,7 @@ def analyze_subject(
         working=working,
         derived=derived,
         notes=tuple([note for name, note in subject.notes.items() if name in derived.symbols] + remarks),
+        machine=target,
         make_graph=_Graph(Tracer(subject, target, dtype, autocast), working, derived.trace),
         parameters=tracer.parameter_bytes(working),
     )
@@ -101,42 +106,60 @@ def analyze_subject(
 
 
 def _derive(
-    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]
+    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str], full_depth: bool
 ) -> tuple[Derivation, list[str]]:
     """The derivation that holds at the working point, and what to say about it."""
     notes = []
-    derived = _folded(tracer, working, model_symbols, depth) if depth else None
+    derived = _folded(tracer, working, model_symbols, depth, full_depth) if depth else None
     if derived is None:
         if depth:
             notes.append(f"the layers that {', '.join(depth)} counts are not alike: all of them were traced")
         derived = derive(tracer, working, model_symbols, [])
         assert derived is not None, "without depth there is nothing to disagree with"
+    elif not tracer.knows(working):
+        layers = ", ".join(f"{d}={working[d]}" for d in depth)
+        notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
     ones = [n for n in derived.refused if working[n] == 1]
     if ones:
         derived, said = _from_two(derived, tracer, working, model_symbols, ones)
         notes += said
     if derived.refused:
         fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
-        notes.append(f"the formula is for {fixed} only: other values run other operators, or do not run")
+        notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
     return derived, [*derived.trace.notes, *notes]
 
 
 def _folded(
-    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str]
+    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str], full_depth: bool
 ) -> Derivation | None:
-    """The derivation from a few layers, where it also holds at the depth that is asked for."""
+    """The derivation from a few layers; None where it does not hold for all that are asked for."""
     try:
         derived = derive(tracer, working, model_symbols, depth)
-        # A single layer was not traced, and the line through two and three may miss it. A finished module was
-        # shortened by us, which its forward may not expect: there all layers are traced once, to see.
-        to_check = any(working[d] < SHALLOW for d in depth) or tracer.subject.finished
-        if derived is not None and to_check and not derived.holds(tracer(working)):
+        if derived is None or derived.trace.drew:
             return None
+        disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
+        if disproved and derived.proof is not None:
+            return None
+        # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
+        # always where a single one is asked for, below what was traced, and where we shortened a finished module.
+        one = any(working[d] < SHALLOW for d in depth)
+        if full_depth or one or tracer.subject.finished or _operators(derived, working) <= WORTH_CHECKING:
+            return derived if derived.holds(tracer(working)) else None
         return derived
     except GraphmemError:
         if tracer.subject.finished:
             return None
         raise
+
+
+# About a second: a layer of a Llama has 70 operators.
+WORTH_CHECKING = 5000
+
+
+def _operators(derived: Derivation, working: dict[str, int]) -> int:
+    """How many operators a trace of all layers would have."""
+    base = len(derived.trace.ops)
+    return base + sum((len(t.ops) - base) * (working[d] - SHALLOW) for d, t in derived.deeper.items())
 
 
 def _from_two(
@@ -184,6 +207,10 @@ class Tracer:
                 reload=lambda: subject.make_inputs(point, True),
             )
         return self._made[key]
+
+    def knows(self, point: dict[str, int]) -> bool:
+        """Whether that point was traced."""
+        return tuple(sorted(point.items())) in self._made
 
     def parameter_bytes(self, point: Mapping[str, int]) -> int:
         """Bytes of the model's parameters at `point`, each once."""

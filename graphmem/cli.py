@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import io
 import os
+import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
     analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
     analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
+    analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
     analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
     analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
     analyze.add_argument("--traceback", action="store_true", help="on an error show where it came from")
@@ -84,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 def _analyze(options: argparse.Namespace) -> int:
     settings = _settings(options.set)
     _check_output(options.output)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
+        import torch  # noqa: F401
     from graphmem.analysis import analyze_subject, as_autocast, as_dtype
     from graphmem.load import isolated, load_target
     from graphmem.render import FORMATS
@@ -95,7 +101,7 @@ def _analyze(options: argparse.Namespace) -> int:
     try:
         with isolated(changed, keep_stdout_clean=True):
             subject = load_target(options.target, settings)
-            report = analyze_subject(subject, target, dtype=dtype, autocast=autocast)
+            report = analyze_subject(subject, target, dtype=dtype, autocast=autocast, full_depth=options.full_depth)
     finally:
         for note in changed:
             print(f"graphmem: note: {note}", file=sys.stderr)
@@ -128,10 +134,15 @@ def _write(text: str, file: str | None) -> None:
     if file is None:
         _print(text)
         return
-    path = Path(file)
+    path = Path(os.path.realpath(file))  # a link stays a link
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        path.write_text(text, encoding="utf-8")
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, partial)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

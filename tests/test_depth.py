@@ -108,8 +108,12 @@ def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
 
     original = analysis.trace
     monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
-    graphmem.analyze(alike, inputs, symbols={"L": 126})
-    assert max(traced) <= 4
+    monkeypatch.setattr(analysis, "WORTH_CHECKING", 0)
+    report = graphmem.analyze(alike, inputs, symbols={"L": 126})
+    assert max(traced) <= 7
+    assert any("full_depth" in note for note in report.notes)
+    graphmem.analyze(alike, inputs, symbols={"L": 126}, full_depth=True)
+    assert max(traced) == 126
 
 
 class Indexed(Stack):

@@ -5,6 +5,7 @@ import sympy
 from conftest import ROOT
 
 from graphmem.analysis import analyze_subject
+from graphmem.errors import GraphmemError
 from graphmem.load import isolated, load_target
 from graphmem.render.formula import formula
 
@@ -97,3 +98,50 @@ def test_rows_add_up(sample, h100):
         assert sum(m.own.bytes for m in inside) == row.size.bytes
     outputs = sum(n.bytes for n in report.not_counted if n.what in ("output", "held otherwise"))
     assert report.alive.bytes == report.saved.bytes + outputs
+
+
+def test_a_point_where_another_kernel_would_run_is_refused(h100):
+    """Head size 512: no fused kernel with grouped query takes that."""
+    report = analyse("llama.py", h100)
+    with pytest.raises(GraphmemError, match=r"runs math.*head size 512"):
+        report.at(h=8192, a=16, k=4)
+    block = analyse("flash_block.py", h100)
+    assert block.at(s=77).saved.bytes == analyse("flash_block.py", h100, s=77).saved.bytes
+    with pytest.raises(GraphmemError, match="heads would be padded"):
+        block.at(h=8192 - 32)
+
+
+EFFICIENT = """
+import torch, torch.nn as nn, torch.nn.functional as F
+class A(nn.Module):
+    def __init__(self, h, a):
+        super().__init__()
+        self.a, self.q = a, nn.Linear(h, 3 * h)
+    def forward(self, x, m=None):
+        b, t, h = x.shape
+        q, k, v = self.q(x).view(b, t, 3, self.a, h // self.a).permute(2, 0, 3, 1, 4)
+        if m is not None:
+            m = m[:, None, None, :].expand(b, 1, t, t)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=m)
+def model(h=64, a=4): return A(h, a)
+"""
+PLAIN = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h)}\n"
+MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': torch.ones(b, s, dtype=torch.bool)}\n"
+
+
+@pytest.mark.parametrize("inputs", [PLAIN, MASKED], ids=["no mask", "mask"])
+@pytest.mark.parametrize("s", [8, 24, 32, 33, 512, 1000])
+def test_a_size_that_the_kernel_rounds_up(inputs, s, h100, tmp_path):
+    """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
+    (tmp_path / "model.py").write_text(EFFICIENT + inputs)
+
+    def at(**settings):
+        with isolated():
+            return analyze_subject(load_target(str(tmp_path / "model.py"), settings), h100)
+
+    report = at(s=s)
+    assert report.verified.exact
+    assert "ceil32(s)" in read(report.saved.expr, report)
+    for other in (s + 8, s + 16, 3 * s, 96):
+        if "m" not in inputs or (other % 8 == 0) == (s % 8 == 0):
+            assert report.at(s=other).saved.bytes == at(s=other).saved.bytes, other

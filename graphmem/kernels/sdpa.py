@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from graphmem.errors import ModelError
-from graphmem.kernels.sdpa_rules import SdpaFacts, choose
+from graphmem.kernels.sdpa_rules import SdpaFacts, choose, disabled, order
 from graphmem.target import Target
 from graphmem.trace.record import SdpaCall, Trace
 
@@ -45,7 +45,7 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
         start = len(trace.ops)
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
         with torch.autocast("cuda", enabled=False):
-            facts = _facts(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
+            facts = _facts(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, target)
             backend, refused = choose(facts, target)
             if backend is None:
                 raise ModelError(
@@ -69,7 +69,7 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
                 out = _aten._scaled_dot_product_attention_math(
                     query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
                 )[0]
-        trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused))
+        trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused, facts))
         return out
 
     return attend
@@ -83,6 +83,7 @@ def _facts(
     dropout: float,
     causal: bool,
     gqa: bool,
+    target: Target,
 ) -> SdpaFacts:
     tensors = [q, k, v] + ([mask] if mask is not None else [])
     return SdpaFacts(
@@ -98,6 +99,8 @@ def _facts(
         # should_compute_logsumexp in attention.cpp
         requires_grad=torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
         last_stride_1=all(t.stride(-1) == 1 for t in (q, k, v)),
+        order=order(target),
+        disabled=disabled(),
     )
 
 

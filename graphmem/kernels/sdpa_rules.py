@@ -16,7 +16,10 @@ from graphmem.target import Target
 
 @dataclass(frozen=True)
 class SdpaFacts:
-    """What the choice hangs on. Shapes are (b, heads, s, head size); `mask` is "none", "bool" or "float"."""
+    """What the choice hangs on. Shapes are (b, heads, s, head size); `mask` is "none", "bool" or "float".
+
+    order: the backends as torch would try them; disabled: those that sdpa_kernel or torch.backends.cuda switched off.
+    """
 
     q: tuple[int, ...]
     k: tuple[int, ...]
@@ -29,6 +32,8 @@ class SdpaFacts:
     gqa: bool
     requires_grad: bool
     last_stride_1: bool
+    order: tuple[str, ...]
+    disabled: frozenset[str]
 
     @property
     def head(self) -> int:
@@ -208,16 +213,30 @@ def order(target: Target) -> tuple[str, ...]:
     return _CUDNN_FIRST if prefers else _DEFAULT_ORDER
 
 
+def disabled() -> frozenset[str]:
+    """The backends that are switched off at the moment."""
+    return frozenset(name for name, enabled in _ENABLED.items() if not enabled())
+
+
 def choose(facts: SdpaFacts, target: Target) -> tuple[str | None, tuple[tuple[str, str], ...]]:
     """The backend that runs, and why each one before it was refused. None where none is left."""
     refused: list[tuple[str, str]] = []
-    for backend in order(target):
-        reason = None if _ENABLED[backend]() else "switched off by sdpa_kernel or torch.backends.cuda"
+    for backend in facts.order:
+        reason = "switched off by sdpa_kernel or torch.backends.cuda" if backend in facts.disabled else None
         reason = reason or next((r for rule in RULES[backend] if (r := rule(facts, target))), None)
         if reason is None:
             return backend, tuple(refused)
         refused.append((backend, reason))
     return None, tuple(refused)
+
+
+def regime(facts: SdpaFacts, target: Target) -> tuple[str | None, bool]:
+    """What decides which operators run: the backend, and whether heads or mask rows are padded to a multiple of 8."""
+    backend, _ = choose(facts, target)
+    padded = (backend == "flash" and facts.head % 8 > 0) or (
+        backend == "efficient" and facts.mask != "none" and facts.k[-2] % 8 > 0
+    )
+    return backend, padded
 
 
 def _name(dtype: torch.dtype) -> str:

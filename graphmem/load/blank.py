@@ -12,7 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
-_MOVES = (torch.Tensor.cuda, torch.Tensor.cpu)
+_MOVES = (torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory)
 
 
 class Blank(TorchFunctionMode):
@@ -42,12 +42,13 @@ class Blank(TorchFunctionMode):
 
     @staticmethod
     def _converted(args: Any, kwargs: dict[str, Any]) -> Any:
-        if kwargs.pop("device", None) is not None and not kwargs and len(args) == 1:
-            return args[0]
-        rest = [a for a in args[1:] if not isinstance(a, (str, torch.device))]
-        if len(rest) < len(args) - 1 and not rest and not kwargs:
-            return args[0]
-        return torch.Tensor.to(args[0], *rest, **kwargs)
+        """Tensor.to without the device: only a change of dtype (or of memory format) is left of it."""
+        tensor, *rest = args
+        dtype = kwargs.get("dtype") or next((a for a in rest if isinstance(a, torch.dtype)), None)
+        other = kwargs.get("other") or next((a for a in rest if isinstance(a, torch.Tensor)), None)
+        dtype = other.dtype if other is not None else dtype or tensor.dtype
+        memory_format = kwargs.get("memory_format") or torch.preserve_format
+        return torch.Tensor.to(tensor, dtype=dtype, copy=kwargs.get("copy", False), memory_format=memory_format)
 
 
 def _names_cuda(device: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
 import sympy
 
 from graphmem.errors import SymbolError
+from graphmem.kernels.sdpa_rules import choose, regime
 from graphmem.paths import shown
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
@@ -67,7 +68,26 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
                 f"{name} is not in the formula: it was only traced at {findings.working[name]}",
                 hint=f"analyse again with {name}={value}",
             )
-    return build_report(findings, {**point, **symbols})
+    there = {**point, **symbols}
+    _check_kernels(findings, there)
+    return build_report(findings, there)
+
+
+def _check_kernels(findings: Findings, point: Point) -> None:
+    """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
+    for call, shapes in dict.fromkeys(findings.derived.attentions):
+        q, k, v = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
+        facts = replace(call.facts, q=q, k=k, v=v)
+        if regime(facts, findings.machine) != regime(call.facts, findings.machine):
+            backend, refused = choose(facts, findings.machine)
+            reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
+            if backend == call.backend:
+                reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
+            raise SymbolError(
+                f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
+                f"traced ({reasons})",
+                hint="analyse again at that point",
+            )
 
 
 @dataclass(frozen=True)

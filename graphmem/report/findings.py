@@ -13,6 +13,7 @@ from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
 from graphmem.symbolic.derive import Derivation, Group
 from graphmem.symbolic.group import Count, counts
+from graphmem.target import Target
 from graphmem.trace.record import Trace
 
 
@@ -27,6 +28,7 @@ class Findings:
     derived: Derivation
     notes: tuple[str, ...]
     parameters: int
+    machine: Target
     make_graph: Callable[[], Any] = field(repr=False)
 
     @cached_property

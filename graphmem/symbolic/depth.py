@@ -48,10 +48,10 @@ def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
     reduced_modules = dict(reduced.named_modules())
     grown: list[str] = []
     for path, module in full.named_modules():
-        if any(path.startswith(f"{g}.") for g in grown):
+        if any(path != g and path.startswith(g and f"{g}.") for g in grown):
             continue
         twin = reduced_modules.get(path)
-        if twin is None or type(twin) is not type(module):
+        if twin is None or _class(twin) != _class(module):
             return False
         if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
             if len(module) < len(twin) or not _alike(list(module), list(twin)):
@@ -73,7 +73,12 @@ def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
 
 def _kind(layer: nn.Module) -> list[Any]:
     """What makes two layers run the same operators: classes, shapes and settings, but for the layer's own number."""
-    return [(path, type(m), _own_shapes(m), _settings(m)) for path, m in layer.named_modules()]
+    return [(path, _class(m), _own_shapes(m), _settings(m)) for path, m in layer.named_modules()]
+
+
+def _class(module: nn.Module) -> str:
+    """By name: a class that a factory defines is another one each time."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 def _own_shapes(module: nn.Module) -> list[Any]:

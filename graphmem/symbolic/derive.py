@@ -20,7 +20,7 @@ from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import Seen, candidates, evaluate
 from graphmem.symbolic.group import Count, Key, counts, grouped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
-from graphmem.trace.record import Trace
+from graphmem.trace.record import SdpaCall, Trace
 
 Dims = tuple[sympy.Expr, ...]
 
@@ -65,6 +65,7 @@ class Derivation:
     base: the traced point; depth: its symbols that count layers; symbols: those that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
     proof: the held-out point, None where none could be traced; exact: every size there came out to the byte.
+    attentions: calls of scaled_dot_product_attention, with the shapes of q, k and v as expressions.
     """
 
     base: Point
@@ -77,6 +78,7 @@ class Derivation:
     refused: tuple[str, ...]
     proof: Point | None
     exact: bool
+    attentions: tuple[tuple[SdpaCall, tuple[Dims, ...]], ...] = ()
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas foretell exactly what is alive in `trace`: every storage, to the byte."""
@@ -115,15 +117,20 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
         refused=tuple(n for n in names if n not in moved),
         proof=proof,
         exact=False,
+        attentions=tuple((call, _shapes(i, probes, moving)) for i, call in enumerate(trace.sdpa)),
     )
-    return _proved(derived, probes)
+    return _proved(derived, probes, working)
 
 
-def _proved(derived: Derivation, probes: Probes) -> Derivation:
-    """With the verdict of the held-out point, taken with two layers more than the base where there is depth."""
+# So many layers has the held-out point, if the model has them: patterns of up to six show.
+DEEP = 7
+
+
+def _proved(derived: Derivation, probes: Probes, working: Point) -> Derivation:
+    """With the verdict of the held-out point, taken with more layers than the base where there is depth."""
     if derived.proof is None or any(g.dims is None for g in derived.groups):
         return derived
-    deeper = {**derived.proof, **dict.fromkeys(derived.depth, SHALLOW + 2)}
+    deeper = {**derived.proof, **{d: max(SHALLOW + 2, min(DEEP, working[d])) for d in derived.depth}}
     trace = probes.at(deeper)
     return replace(derived, proof=deeper, exact=trace is not None and derived.holds(trace))
 
@@ -152,6 +159,20 @@ def _dims(probes: Probes, moving: Mapping[str, Trace]) -> tuple[dict[int, Dims |
         if dims is not None and [evaluate(d, held_out.point) for d in dims] != probes.dims(held_out, kept):
             chosen[kept.storage] = None
     return chosen, held_out.point
+
+
+def _shapes(index: int, probes: Probes, moving: Mapping[str, Trace]) -> tuple[Dims, ...]:
+    """The shapes of q, k and v of a call, as expressions."""
+    found = []
+    for name in ("q", "k", "v"):
+        at_base: tuple[int, ...] = getattr(probes.trace.sdpa[index].facts, name)
+        at_moved = {n: getattr(t.sdpa[index].facts, name) for n, t in moving.items()}
+        seen = (
+            Seen(probes.base, probes.values, size, {n: shape[i] for n, shape in at_moved.items()})
+            for i, size in enumerate(at_base)
+        )
+        found.append(tuple(next(iter(candidates(s)), sympy.Integer(s.at_base)) for s in seen))
+    return tuple(found)
 
 
 def _options(probes: Probes, moving: Mapping[str, Trace], kept: Kept) -> list[list[sympy.Expr]]:

@@ -15,6 +15,7 @@ import sympy
 
 Point = Mapping[str, int]
 _EXPONENTS = (1, 2, -1, -2, 3)
+_NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
 _MULTIPLES = (32, 8, 16, 64, 128, 256)  # to what kernels and tables round up
 
@@ -34,7 +35,7 @@ class Seen:
     at_base: int
     at_moved: Mapping[str, int]
 
-    def ratio_is(self, name: str, exponent: int, minus: int = 0) -> bool:
+    def ratio_is(self, name: str, exponent: int, minus: Fraction) -> bool:
         """Whether the quantity less `minus` goes with the power `exponent` of the symbol."""
         before, after = self.at_base - minus, self.at_moved[name] - minus
         x0, x1 = self.base[name], self.moved[name]
@@ -49,11 +50,27 @@ def candidates(seen: Seen) -> list[sympy.Expr]:
     exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
     odd = [name for name in moving if name not in exponents]
     if not odd:
-        return [_monomial(seen.at_base, exponents, seen.base)]
-    return _with_constant(seen, moving) + _sum(seen, exponents, odd) + _ceiling(seen, exponents, odd)
+        monomial = _monomial(seen.at_base, exponents, seen.base)
+        if monomial.as_coeff_Mul()[0].is_Integer:
+            return [monomial]
+        # A fraction may be a rounding that happens to go with its symbol: 32 for 24, 64 for 48.
+        rounded = [
+            c for name, e in exponents.items() if e == 1 for c in _ceiling(seen, _without(exponents, name), [name])
+        ]
+        return [monomial, *rounded]
+    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _ceiling(seen, exponents, odd)
+    return sorted(found, key=_has_fraction)  # through two points a line always goes, but few are meant to be 4/3 s
 
 
-def _exponent(seen: Seen, name: str, minus: int = 0) -> int | None:
+def _has_fraction(expression: sympy.Expr) -> bool:
+    return any(not term.as_coeff_Mul()[0].is_Integer for term in sympy.Add.make_args(expression))
+
+
+def _without(exponents: Mapping[str, int], name: str) -> dict[str, int]:
+    return {n: e for n, e in exponents.items() if n != name}
+
+
+def _exponent(seen: Seen, name: str, minus: Fraction = _NOTHING) -> int | None:
     return next((e for e in _EXPONENTS if seen.ratio_is(name, e, minus)), None)
 
 
@@ -67,15 +84,24 @@ def _monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) 
     return product
 
 
-def _with_constant(seen: Seen, moving: list[str]) -> list[sympy.Expr]:
-    """c times a monomial, plus a small constant: (image / patch)**2 + 1."""
+def _with_constant(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """The regular symbols times (a monomial of the odd ones plus a small constant): b ((image / patch)**2 + 1)."""
+    factor = _monomial(_value(exponents, seen.base), exponents, seen.base)
     found = []
     for constant in _CONSTANTS:
-        exponents = {name: _exponent(seen, name, constant) for name in moving}
-        known = {name: e for name, e in exponents.items() if e is not None}
-        if len(known) == len(moving) and seen.at_base != constant:
-            found.append(_monomial(seen.at_base - constant, known, seen.base) + constant)
+        minus = constant * _value(exponents, seen.base)
+        known = {name: e for name in odd if (e := _exponent(seen, name, minus)) is not None}
+        if len(known) == len(odd) and seen.at_base != minus:
+            rest = _monomial((seen.at_base - minus) / _value(exponents, seen.base), known, seen.base)
+            found.append(sympy.expand(factor * (rest + constant)))
     return found
+
+
+def _value(exponents: Mapping[str, int], base: Point) -> Fraction:
+    value = Fraction(1)
+    for name, exponent in exponents.items():
+        value *= Fraction(base[name]) ** exponent
+    return value
 
 
 def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:

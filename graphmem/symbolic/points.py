@@ -6,19 +6,22 @@ import random
 from collections.abc import Iterator
 
 Point = dict[str, int]
-_TRIES = 12
+_TRIES = 8
+# Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
+_STEP, _LONG_STEP = 37, 259
 
 
 def moves(value: int, *, shapes_model: bool) -> list[int]:
     """Other values for a symbol, likeliest to be accepted first.
 
-    Sizes of the inputs are moved to something odd, so that a rounding shows. Sizes of the model have divisors to
+    Sizes of the inputs are moved to something odd and farther than any rounding. Sizes of the model have divisors to
     respect and limits to stay under (a larger head may need another kernel), so they are halved first.
     """
     if shapes_model:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
     else:
-        tries = [value + value // 2 + 5, value // 2 + 3, 2 * value, value // 2, value + 1, value - 1]
+        odd = [value + value // 2 + _STEP, value + value // 2 + 5, value // 2 + 3]
+        tries = [*odd[:2], value + 40, *odd[2:], 2 * value, value // 2, value - 1]  # 40 more: aligned to 8 as before
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
@@ -28,25 +31,23 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
     First every symbol goes its own way; where a constructor refuses that, the model's sizes grow together.
     """
     chance = random.Random(0)
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         point = dict(base)
         for name in moved:
-            choices = [v for v in _far(base[name], name in model_symbols) if v != moved[name]]
-            point[name] = chance.choice(choices)
+            shapes_model = name in model_symbols
+            choices = [v for v in _far(base[name], shapes_model) if v not in (moved[name], base[name])]
+            point[name] = chance.choice(choices) if shapes_model else choices[attempt % len(choices)]
         yield point
     for factor in (3, 2, 5):
         yield {
             name: value if name not in moved else value * factor if name in model_symbols else value + value // 3 + 3
             for name, value in base.items()
         }
-    for name in moved:  # one input size is better than no proof at all
-        if name not in model_symbols:
-            yield {**base, name: base[name] + base[name] // 3 + 3}
 
 
 def _far(value: int, shapes_model: bool) -> list[int]:
     if shapes_model:
-        return [
-            v for v in (value // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0), 3 * value, 2 * value) if v
-        ]
-    return [value + value // 3 + 3, value + value // 5 + 2]
+        quarter, half_more = value // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)
+        return [v for v in (quarter, half_more, 3 * value, 2 * value) if v]
+    long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
+    return [*long, value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]

@@ -57,6 +57,12 @@ def trace(
         ModelError: forward raised, for whatever reason that graphmem has no name for.
         DataDependentError, MissingKernelError: forward cannot run on tensors without values.
     """
+    scripted = next((name for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise ModelError(
+            f"module {scripted or '(the model)'} is TorchScript, whose parameters cannot be exchanged for fake ones",
+            hint="use the eager module: leave out torch.jit.script and torch.jit.load",
+        )
     if target.device == "cuda":
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=target.device)
@@ -68,7 +74,7 @@ def trace(
     with _quiet_collector(), _quiet_logger(), faked(module, fake, recorder.placeholder):
         args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
-        with answering_as(target), _unnoticed(), mode, torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), answering_as(target), _unnoticed(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
                 kept, record.has_loss = _run(module, args, kwargs, loss, lambda: recorder.module_path)

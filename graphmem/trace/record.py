@@ -122,12 +122,14 @@ class SdpaCall:
 
     backend: "cudnn", "flash", "efficient" or "math".
     refused: for each backend that would have come before it, the first rule that spoke against it.
+    facts: what the choice hung on.
     """
 
     start: int
     stop: int
     backend: str
     refused: tuple[tuple[str, str], ...]
+    facts: Any
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ class Trace:
     containers: paths of the module lists whose children are of one class: layers, experts.
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     notes: what had to be assumed, for the report.
+    drew: forward decided by a random number, so another layer may decide otherwise.
     has_loss: backward starts from a loss, and all other outputs were released.
     """
 
@@ -149,6 +152,7 @@ class Trace:
     sdpa: list[SdpaCall] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     has_loss: bool = False
+    drew: bool = False
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""

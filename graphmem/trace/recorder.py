@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
 )
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
@@ -32,6 +32,7 @@ _NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1
 # Beyond the frame that called forward is whoever called graphmem.
 _OUTERMOST = str(Path(__file__).with_name("forward.py"))
 _MARK = "_graphmem_ref"
+_SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
 
 class _Holder:
@@ -123,6 +124,10 @@ class Recorder(TorchDispatchMode):
 
     def _answer(self, question: Exception, func: Any, args: Any, kwargs: Any) -> Any:
         """What fake mode cannot say, from the values behind it."""
+        if func in _SELECTIONS:  # how many are selected hangs on the mask or index alone
+            fact = self.trace.ops[args[0].op].outputs[args[0].output]
+            with _disable_current_modes():
+                args = (torch.zeros((), dtype=fact.dtype).expand(fact.shape), *args[1:])
         try:
             real = self._values.run(func, args, kwargs)
         except UnknownValueError as unknown:

@@ -86,6 +86,7 @@ class Values:
 
     def _draw(self, op: Op, args: Any, kwargs: Any) -> Any:
         """A random number that forward decides by (layer drop): drawn from a generator of our own, always the same."""
+        self._trace.drew = True
         where = f" at {op.place.file}:{op.place.line}" if op.place else ""
         self._note(f"forward decides by a random number{where}: one draw was taken")
         with torch.random.fork_rng(devices=[]):
