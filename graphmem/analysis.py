@@ -126,6 +126,8 @@ def _derive(
     if derived.refused:
         fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
         notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
+    if not any(g.key.table == SAVED for g in derived.groups):
+        notes.append("autograd keeps nothing: nothing requires a gradient, or what does is not reached by the output")
     return derived, [*derived.trace.notes, *notes]
 
 

@@ -393,3 +393,19 @@ def test_help_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 
 def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit codes: 0" in help_of(capsys)
+
+
+def test_output_leaves_links_and_special_files_what_they_are(tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import torch\ndef model(h=8): return torch.nn.Linear(h, h)\ndef inputs(b=2, h=8): return (torch.ones(b, h),)\n"
+    )
+    target, link = tmp_path / "real.json", tmp_path / "link.json"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert main(["analyze", str(tmp_path / "model.py"), "--format", "json", "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("{")
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert main(["analyze", str(tmp_path / "model.py"), "-o", "/dev/null"]) == 0
+    assert not Path("/dev/null").is_file()

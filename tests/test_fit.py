@@ -24,6 +24,7 @@ CASES = {
     "2s - 1": lambda s, **_: 2 * s - 1,
     "s + p": lambda s, p, **_: s + p,
     "(h / p)² + 1": lambda h, p, **_: (h // p) ** 2 + 1,
+    "b ((h / p)² + 1)": lambda b, h, p, **_: b * ((h // p) ** 2 + 1),
     "ceil32(s)": lambda s, **_: -(-s // 32) * 32,
     "b ceil8(s)": lambda b, s, **_: b * (-(-s // 8) * 8),
     "constant": lambda **_: 7,

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from graphmem.errors import MissingKernelError
 from graphmem.kernels.batch_norm import batch_norm_as_on
 from graphmem.kernels.sdpa import attention_as_on
 from graphmem.target import Target
@@ -19,6 +20,9 @@ REPLACED: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch
     F.scaled_dot_product_attention: attention_as_on,
     F.batch_norm: batch_norm_as_on,
 }
+
+
+_OPAQUE = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 
 
 class KernelsAsOn(TorchFunctionMode):
@@ -45,4 +49,9 @@ class KernelsAsOn(TorchFunctionMode):
         super().__exit__(*exc)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _OPAQUE and self._stand_ins:
+            raise MissingKernelError(
+                f"{func.__name__} runs in cuDNN on a GPU and keeps a reserve whose size only cuDNN knows",
+                hint="--device cpu shows the rest of the model; recurrent layers are not analysed for a GPU",
+            )
         return self._stand_ins.get(func, func)(*args, **(kwargs or {}))

@@ -71,10 +71,10 @@ def trace(
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)
-    with _quiet_collector(), _quiet_logger(), faked(module, fake, recorder.placeholder):
+    with torch.inference_mode(False), _quiet_collector(), _quiet_logger(), faked(module, fake, recorder.placeholder):
         args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
-        with torch.inference_mode(False), torch.enable_grad(), answering_as(target), _unnoticed(), mode:
+        with torch.enable_grad(), answering_as(target), _unnoticed(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
                 kept, record.has_loss = _run(module, args, kwargs, loss, lambda: recorder.module_path)
