@@ -16,7 +16,7 @@ from pathlib import Path
 from graphmem import __version__
 from graphmem.errors import GraphmemError, UsageError
 
-CLEAN, FINDINGS, FAILED = 0, 1, 2
+CLEAN, FAILED = 0, 2
 _OUTPUT = "-o takes a file in an existing folder that can be written"
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do

@@ -77,7 +77,7 @@ def trace(
         with torch.enable_grad(), answering_as(target), _unnoticed(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
-                kept, record.has_loss = _run(module, args, kwargs, loss, lambda: recorder.module_path)
+                kept = _run(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept)
     return record
@@ -85,7 +85,8 @@ def trace(
 
 def _run(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None, place: Callable[[], str]
-) -> tuple[list[torch.Tensor], bool]:
+) -> list[torch.Tensor]:
+    """Forward and loss; what the caller still holds afterwards."""
     with explained("forward", place, f"inputs must fit {signature(module)}"):
         output = module(*args, **kwargs)
     if loss is not None:
@@ -97,11 +98,11 @@ def _run(
                 where=defined_at(loss),
                 hint="return the tensor that backward starts from: return output.float().mean()",
             )
-        return [value], True
+        return [value]
     found = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
     if isinstance(found, torch.Tensor):
-        return [found], True
-    return _tensors(output), False
+        return [found]
+    return _tensors(output)
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-PLACEHOLDER_KINDS = ("parameter", "buffer", "input")
-
 
 class Place(NamedTuple):
     """A line of Python."""
@@ -140,7 +138,6 @@ class Trace:
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
-    has_loss: backward starts from a loss, and all other outputs were released.
     """
 
     point: dict[str, int]
@@ -151,7 +148,6 @@ class Trace:
     containers: frozenset[str] = frozenset()
     sdpa: list[SdpaCall] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    has_loss: bool = False
     drew: bool = False
 
     def signature(self) -> list[tuple[str, int]]:
