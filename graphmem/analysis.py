@@ -93,7 +93,6 @@ def analyze_subject(
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     findings = Findings(
         name=subject.name,
-        target=target.describe(),
         settings=settings,
         working=working,
         derived=derived,

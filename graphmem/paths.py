@@ -1,10 +1,11 @@
-"""How a file is shown: relative to the working directory where it lies below it."""
+"""Whose a file is, and how it is shown: relative to the working directory where it lies below it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+OURS = str(Path(__file__).parent)  # graphmem's own files begin with this
 _START = Path.cwd()
 
 

@@ -17,6 +17,7 @@ from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.layers import layer_lists, shortened
 from graphmem.load.usercode import user_code
+from graphmem.trace.inputs import children, named_tensors
 
 Point = dict[str, int]
 
@@ -113,7 +114,7 @@ def from_module(
     loss: Callable[[Any], torch.Tensor] | None = None,
     symbols: Mapping[str, int] | None = None,
 ) -> Subject:
-    """A Subject of a finished module and tensors: only sizes of the inputs can be symbols.
+    """A Subject of a finished module and tensors: its symbols are sizes of the inputs and numbers of layers.
 
     Args:
         symbols: names for sizes: every input dimension of that size. Default: the first dimension that all inputs
@@ -122,7 +123,7 @@ def from_module(
     Raises:
         SymbolError: two symbols of one size, or a size that no input has.
     """
-    tensors = _flatten(inputs)
+    tensors = named_tensors(inputs)
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}
@@ -191,13 +192,6 @@ def _values(named: Dimensions, tensors: Mapping[str, torch.Tensor]) -> Point:
     return {name: int(tensors[path].shape[i]) for path, dims in named.items() for i, name in dims}
 
 
-def _flatten(value: Any, path: str = "") -> dict[str, torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return {path: value}
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (tuple, list)) else ()
-    return {k: t for key, v in pairs for k, t in _flatten(v, f"{path}.{key}".lstrip(".")).items()}
-
-
 def _resized(
     value: Any,
     path: str,
@@ -216,13 +210,10 @@ def _resized(
             blank = torch.empty(shape, dtype=value.dtype, device="meta")
             made[id(value)] = blank.requires_grad_(value.requires_grad)
         return made[id(value)]
+    parts = {key: _resized(part, inner, named, point, working, made) for key, inner, part in children(value, path)}
     if isinstance(value, dict):
-        return {k: _resized(v, f"{path}.{k}".lstrip("."), named, point, working, made) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(
-            _resized(v, f"{path}.{i}".lstrip("."), named, point, working, made) for i, v in enumerate(value)
-        )
-    return value
+        return parts
+    return type(value)(parts.values()) if isinstance(value, (tuple, list)) else value
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, object]:

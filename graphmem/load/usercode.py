@@ -5,14 +5,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from graphmem.callables import code_of
 from graphmem.errors import GraphmemError, ModelError
-from graphmem.paths import shown
-
-_OURS = str(Path(__file__).parents[1])
+from graphmem.paths import OURS, shown
 
 
 @contextmanager
@@ -29,7 +26,7 @@ def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
 
 def raised(error: BaseException, what: str, file: str | None) -> ModelError:
     """The ModelError for an exception out of the user's code, at the innermost line of `file` that was under way."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((_OURS, "<"))]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((OURS, "<"))]
     own = [f for f in frames if f.filename == file] or frames
     where = f"{shown(own[-1].filename)}:{own[-1].lineno}    {own[-1].line}" if own else file
     text = str(error).strip().split("\n")[0]

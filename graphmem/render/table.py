@@ -108,15 +108,16 @@ def _quadratic(report: Report) -> str:
 
 def _modules(report: Report, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
+    shown = _shown(report)
     rows = [
         [
-            _indented(m, report),
+            _indented(m, shown),
             m.count if m.count > 1 else "",
             _amount(m.size.bytes, size),
             _percent(m, report),
             _each(m, report) if m.path else "",
         ]
-        for m in _shown(report)
+        for m in shown
     ]
     return _table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
 
@@ -133,10 +134,10 @@ def _only_passes(module: ModuleRow, report: Report) -> bool:
     return bool(module.path) and any(m.size.bytes == module.size.bytes and m.count == module.count for m in inside)
 
 
-def _indented(module: ModuleRow, report: Report) -> str:
+def _indented(module: ModuleRow, shown: list[ModuleRow]) -> str:
     if not module.path:
         return module.cls
-    above = [m for m in _shown(report) if m.path and module.path.startswith(f"{m.path}.")]
+    above = [m for m in shown if m.path and module.path.startswith(f"{m.path}.")]
     closest = max(above, key=lambda m: len(m.path), default=None)
     name = module.label if closest is None else module.path[len(closest.path) + 1 :]
     return "  " * (len(above) + 1) + name

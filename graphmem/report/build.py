@@ -40,7 +40,7 @@ def build_report(findings: Findings, point: Point) -> Report:
     at = _At(findings, point)
     return Report(
         name=findings.name,
-        target=findings.target,
+        target=findings.machine.describe(),
         symbols={n: point[n] for n in derived.symbols},
         settings=findings.settings,
         saved=at.total(findings.saved),
@@ -233,7 +233,7 @@ class _At:
         return tuple(rows)
 
     def not_counted(self) -> tuple[NotCounted, ...]:
-        """What else there is, largest kinds first; kinds that are empty are left out."""
+        """What else there is; kinds that are empty are left out."""
         moved = any(v != self.point[n] for n, v in self.findings.working.items())
         weights = "the weights themselves" + (", at the working point" if moved else "")
         rows = [NotCounted("parameters", self.findings.parameters, None, weights)]

@@ -22,7 +22,6 @@ class Findings:
     """What does not change from point to point."""
 
     name: str
-    target: str
     settings: dict[str, str]
     working: dict[str, int]
     derived: Derivation

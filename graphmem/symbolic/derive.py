@@ -10,8 +10,9 @@ held out    all symbols moved again, depths too: every size must come out to the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sympy
 
@@ -46,7 +47,7 @@ class Group:
         """`dims` are the dimensions of the tensor; otherwise they are a single number of bytes."""
         return is_dense(self.members[0])
 
-    @property
+    @cached_property
     def size(self) -> sympy.Expr:
         """One storage's bytes: an expression, or the number that was traced."""
         if self.dims is None:
@@ -166,18 +167,18 @@ def _shapes(index: int, probes: Probes, moving: Mapping[str, Trace]) -> tuple[Di
     found = []
     for name in ("q", "k", "v"):
         at_base: tuple[int, ...] = getattr(probes.trace.sdpa[index].facts, name)
-        at_moved = {n: getattr(t.sdpa[index].facts, name) for n, t in moving.items()}
-        seen = (
-            Seen(probes.base, probes.values, size, {n: shape[i] for n, shape in at_moved.items()})
-            for i, size in enumerate(at_base)
-        )
-        found.append(tuple(next(iter(candidates(s)), sympy.Integer(s.at_base)) for s in seen))
+        fitting = _fitting(probes, at_base, {n: getattr(t.sdpa[index].facts, name) for n, t in moving.items()})
+        found.append(tuple(next(iter(c), sympy.Integer(size)) for c, size in zip(fitting, at_base, strict=True)))
     return tuple(found)
 
 
 def _options(probes: Probes, moving: Mapping[str, Trace], kept: Kept) -> list[list[sympy.Expr]]:
-    at_base = probes.dims(probes.trace, kept)
     at_moved = {name: probes.dims(trace, kept) for name, trace in moving.items()}
+    return _fitting(probes, probes.dims(probes.trace, kept), at_moved)
+
+
+def _fitting(probes: Probes, at_base: Sequence[int], at_moved: Mapping[str, Sequence[int]]) -> list[list[sympy.Expr]]:
+    """For each dimension the expressions that agree with it at the base and wherever a symbol was moved."""
     return [
         candidates(Seen(probes.base, probes.values, value, {name: dims[i] for name, dims in at_moved.items()}))
         for i, value in enumerate(at_base)

@@ -18,9 +18,8 @@ from torch._subclasses.fake_tensor import (
 )
 
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError
-from graphmem.paths import shown
+from graphmem.paths import OURS, shown
 
-_OURS = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
 
 
@@ -92,7 +91,7 @@ def _where(error: BaseException, module_path: str) -> str | None:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_OURS, _TORCH, "<"))
+        if not frame.filename.startswith((OURS, _TORCH, "<"))
     ]
     parts = []
     if frames:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from graphmem.trace.inputs import children
+
 # (name, the fake, its kind, the real value where there is one)
 Register = Callable[[str, torch.Tensor, str, torch.Tensor | None], None]
 
@@ -45,11 +47,10 @@ class Faker:
             if not known:
                 register(name, fake, "input", _real(value))
             return fake
+        parts = {key: self.tree(part, register, inner) for key, inner, part in children(value, name)}
         if isinstance(value, dict):
-            return {k: self.tree(v, register, f"{name}.{k}".lstrip(".")) for k, v in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(self.tree(v, register, f"{name}.{i}".lstrip(".")) for i, v in enumerate(value))
-        return value
+            return parts
+        return type(value)(parts.values()) if type(value) in (list, tuple) else value
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
+from graphmem.trace.inputs import named_tensors
 from graphmem.trace.record import Trace
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
@@ -66,7 +67,7 @@ def trace(
     if target.device == "cuda":
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=target.device)
-    values = Values(record, (lambda: _named(reload(), "")) if reload else None)
+    values = Values(record, (lambda: named_tensors(reload())) if reload else None)
     recorder = Recorder(record, module, CPU_OUTPUTS, values)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -116,14 +117,6 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if hasattr(value, "__dataclass_fields__"):
         return [t for name in value.__dataclass_fields__ for t in _tensors(getattr(value, name))]
     return []
-
-
-def _named(value: Any, name: str) -> dict[str, torch.Tensor]:
-    """Tensors of an input tree by the names that `Faker.tree` gives them."""
-    if isinstance(value, torch.Tensor):
-        return {name: value}
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    return {k: t for key, v in pairs for k, t in _named(v, f"{name}.{key}".lstrip(".")).items()}
 
 
 def _call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

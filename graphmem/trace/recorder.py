@@ -25,10 +25,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from graphmem.kernels.layout import ON_CPU
+from graphmem.paths import OURS
 from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
 # Beyond the frame that called forward is whoever called graphmem.
 _OUTERMOST = str(Path(__file__).with_name("forward.py"))
 _MARK = "_graphmem_ref"
