@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # The CUDA caching allocator hands out multiples of this: kMinBlockSize in
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/AllocatorConfig.h#L18
 ALLOCATION_BLOCK = 512
@@ -23,3 +25,15 @@ def human(nbytes: int) -> str:
     """`nbytes` for a reader: ``1.53 GiB``, ``512 B``."""
     name, size = unit_for(abs(nbytes))
     return f"{nbytes} B" if size == 1 else f"{nbytes / size:.2f} {name}"
+
+
+def parse_bytes(text: str) -> int:
+    """``40GiB``, ``512 MiB``, ``80G``, ``1024`` in bytes. GB and G are read as GiB, as vendors mean them.
+
+    Raises:
+        ValueError: what it cannot read.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise ValueError(f"{text!r} is no number of bytes: write it like 40GiB")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))

@@ -1,6 +1,7 @@
 """The machine that is pretended, and that it is pretended only during the trace."""
 
 import pytest
+import small_models
 import torch
 from torch import nn
 
@@ -59,3 +60,16 @@ def test_the_model_hears_the_target_and_nobody_afterwards():
     graphmem.analyze(Asks(), (torch.randn(2, 4),), gpu="l4")
     assert torch.cuda.is_available() == before
     assert torch.cuda.is_available.__module__.startswith("torch")
+
+
+def test_any_other_gpu_by_capability_and_memory():
+    gpu = find_gpu("sm_86:48GiB")
+    assert (gpu.capability, gpu.memory) == ((8, 6), 48 * 2**30)
+    assert find_gpu("SM120:32G").capability == (12, 0)
+    for wrong in ("sm_86", "sm_8:1GiB", "sm_86:lots"):
+        with pytest.raises(TargetDeviceError, match=r"cannot read"):
+            find_gpu(wrong)
+    make, inputs = small_models.MODELS["sdpa causal"]
+    report = graphmem.analyze(make(), inputs(), gpu="sm_61:8GiB")
+    assert [a.kernel for a in report.attention] == ["sdpa.efficient"]
+    assert "GPU sm_61 8.00 GiB" in report.target

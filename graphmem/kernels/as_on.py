@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphmem.errors import MissingKernelError
 from graphmem.kernels.batch_norm import batch_norm_as_on
-from graphmem.kernels.sdpa import attention_as_on
+from graphmem.kernels.sdpa.call import attention_as_on
 from graphmem.target import Target
 from graphmem.trace.record import Trace
 

@@ -11,7 +11,7 @@ from functools import partial
 import sympy
 
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa_rules import choose, regime
+from graphmem.kernels.sdpa import choose, regime
 from graphmem.paths import shown
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (

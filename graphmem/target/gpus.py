@@ -7,17 +7,19 @@ import re
 from dataclasses import dataclass
 
 from graphmem.errors import TargetDeviceError
+from graphmem.units import human, parse_bytes
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One kind of GPU. `memory` is what the vendor prints on the box, in bytes; `sms` counts multiprocessors."""
+    """One kind of GPU. `memory` is what the vendor prints on the box, in bytes; `sms` counts multiprocessors, where
+    that is known."""
 
     key: str
     name: str
     capability: tuple[int, int]
     memory: int
-    sms: int
+    sms: int | None
 
 
 GIB = 2**30
@@ -40,17 +42,33 @@ GPUS = {
 
 
 def find_gpu(key: str) -> Gpu:
-    """The GPU that people call `key`: ``h100``, ``H100``, ``rtx-4090``.
+    """The GPU that people call `key`: ``h100``, ``RTX-4090``; or any other by capability and memory: ``sm_86:48GiB``.
 
     Raises:
         TargetDeviceError: no such GPU is known.
     """
+    if key.lower().startswith("sm"):
+        return _by_capability(key)
     plain = re.sub(r"[^a-z0-9]", "", key.lower())
     if plain in GPUS:
         return GPUS[plain]
     close = difflib.get_close_matches(plain, GPUS, n=1)
     guess = f"did you mean {close[0]}? " if close else ""
-    raise TargetDeviceError(f"unknown GPU {key!r}", hint=f"{guess}known: {', '.join(GPUS)}")
+    raise TargetDeviceError(f"unknown GPU {key!r}", hint=f"{guess}known: {', '.join(GPUS)}; any other: sm_86:48GiB")
+
+
+def _by_capability(key: str) -> Gpu:
+    found = re.fullmatch(r"sm_?(\d+)(\d)[a-z]?:(.+)", key.lower().strip())
+    if found is None:
+        raise TargetDeviceError(
+            f"cannot read the GPU {key!r}", hint="sm_, the compute capability, its memory: sm_86:48GiB"
+        )
+    try:
+        memory = parse_bytes(found[3])
+    except ValueError as error:
+        raise TargetDeviceError(f"cannot read the memory of {key!r}: {error}", hint="sm_86:48GiB") from None
+    capability = int(found[1]), int(found[2])
+    return Gpu(f"sm_{found[1]}{found[2]}", f"GPU sm_{found[1]}{found[2]} {human(memory)}", capability, memory, None)
 
 
 def gpu_by_device_name(name: str, capability: tuple[int, int], memory: int, sms: int) -> Gpu:

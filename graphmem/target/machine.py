@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from graphmem.errors import TargetDeviceError
 from graphmem.target.gpus import Gpu, find_gpu, gpu_by_device_name
 
-# cuDNN that the CUDA build of each torch release requires: `Requires-Dist: nvidia-cudnn-cu13==...` in its metadata.
-BUNDLED_CUDNN = {(2, 11): 91900, (2, 12): 92000, (2, 13): 92000}
+# cuDNN that the CUDA build of each torch release on PyPI requires: `nvidia-cudnn-cu12` or `-cu13` in its metadata.
+BUNDLED_CUDNN = {
+    (2, 5): 90100, (2, 6): 90100, (2, 7): 90501, (2, 8): 91002, (2, 9): 91002, (2, 10): 91002,
+    (2, 11): 91900, (2, 12): 92000, (2, 13): 92000, (2, 14): 92400,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -17,18 +20,22 @@ class Target:
 
     device: "cuda" or "cpu".
     gpu: the GPU; with device "cpu" nothing asks for it.
-    torch: release whose kernel choices apply, as (major, minor).
+    torch: release whose kernel choices apply, as (major, minor) or with the patch where that was given.
     cudnn: version as `torch.backends.cudnn.version()` writes it (91900 is 9.19), 0 for none.
     """
 
     device: str
     gpu: Gpu
-    torch: tuple[int, int]
+    torch: tuple[int, ...]
     cudnn: int
+
+    @property
+    def release(self) -> str:
+        return ".".join(map(str, self.torch))
 
     def describe(self) -> str:
         """For a headline: ``NVIDIA H100 80GB HBM3, torch 2.13, cuDNN 9.20``."""
-        release = f"torch {self.torch[0]}.{self.torch[1]}"
+        release = f"torch {self.release}"
         if self.device == "cpu":
             return f"the CPU, {release}"
         cudnn = f"cuDNN {self.cudnn // 10000}.{self.cudnn // 100 % 100}" if self.cudnn else "no cuDNN"
@@ -57,32 +64,33 @@ def resolve(
     return Target(device, chosen, release, cudnn)
 
 
-def _release(text: str) -> tuple[int, int]:
+def _release(text: str) -> tuple[int, ...]:
     try:
-        major, minor = text.split("+")[0].split(".")[:2]
-        return int(major), int(minor)
+        major, minor, *patch = (int(part) for part in text.split("+")[0].split(".")[:3])
+        return (major, minor, *patch)
     except ValueError:
         raise TargetDeviceError(f"cannot read the version {text!r}", hint="write it like 2.11") from None
 
 
 def _cudnn_number(text: str) -> int:
-    major, minor = _release(text)
-    return major * 10000 + minor * 100
+    major, minor, *patch = _release(text)
+    return major * 10000 + minor * 100 + (patch[0] if patch else 0)
 
 
-def _installed_torch() -> tuple[int, int]:
+def _installed_torch() -> tuple[int, ...]:
     import torch
 
-    return _release(str(torch.__version__))
+    return _release(str(torch.__version__).split("+")[0].rpartition(".")[0])
 
 
-def _cudnn_of(release: tuple[int, int]) -> int:
+def _cudnn_of(release: tuple[int, ...]) -> int:
     import torch
 
     if release == _installed_torch() and torch.version.cuda and torch.backends.cudnn.is_available():
         return int(torch.backends.cudnn.version() or 0)
-    # A release that the table lacks is newer than it: those carry at least the newest cuDNN known here.
-    return BUNDLED_CUDNN.get(release, max(BUNDLED_CUDNN.values()) if release > (2, 11) else 0)
+    # A release that the table lacks is newer than it, or so old that its order of backends never reaches cuDNN.
+    newest = max(BUNDLED_CUDNN)
+    return BUNDLED_CUDNN.get(release[:2], BUNDLED_CUDNN[newest] if release[:2] > newest else 0)
 
 
 def _present_gpu() -> Gpu | None:

@@ -38,9 +38,9 @@ def _answers(target: Target) -> list[tuple[Any, str, Callable[..., Any]]]:
         major=gpu.capability[0],
         minor=gpu.capability[1],
         total_memory=gpu.memory,
-        multi_processor_count=gpu.sms,
         warp_size=32,
         gcnArchName="",
+        **({} if gpu.sms is None else {"multi_processor_count": gpu.sms}),
     )
     really_available = torch.cuda.is_available
 

@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from graphmem.callables import defined_at
 from graphmem.errors import ModelError
 from graphmem.kernels.as_on import KernelsAsOn
-from graphmem.kernels.sdpa import CPU_OUTPUTS
+from graphmem.kernels.sdpa.call import CPU_OUTPUTS
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from graphmem.errors import ModelError
-from graphmem.kernels.sdpa_rules import SdpaFacts, choose, disabled, order
+from graphmem.kernels.sdpa.choice import choose
+from graphmem.kernels.sdpa.facts import facts_of
 from graphmem.target import Target
 from graphmem.trace.record import SdpaCall, Trace
 
@@ -32,6 +33,8 @@ _ALIGNMENT = 8
 def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]:
     """scaled_dot_product_attention with `target`'s backend; every call is noted in `trace`."""
 
+    unset = tuple(torch._C._get_sdp_priority_order())
+
     def attend(
         query: torch.Tensor,
         key: torch.Tensor,
@@ -45,7 +48,7 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
         start = len(trace.ops)
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
         with torch.autocast("cuda", enabled=False):
-            facts = _facts(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, target)
+            facts = facts_of(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, target, unset)
             backend, refused = choose(facts, target)
             if backend is None:
                 raise ModelError(
@@ -75,35 +78,6 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
     return attend
 
 
-def _facts(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor | None,
-    dropout: float,
-    causal: bool,
-    gqa: bool,
-    target: Target,
-) -> SdpaFacts:
-    tensors = [q, k, v] + ([mask] if mask is not None else [])
-    return SdpaFacts(
-        q=tuple(q.shape),
-        k=tuple(k.shape),
-        v=tuple(v.shape),
-        dtypes=(q.dtype, k.dtype, v.dtype),
-        mask="none" if mask is None else "bool" if mask.dtype == torch.bool else "float",
-        mask_requires_grad=mask is not None and mask.requires_grad,
-        dropout=dropout,
-        causal=causal,
-        gqa=gqa,
-        # should_compute_logsumexp in attention.cpp
-        requires_grad=torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
-        last_stride_1=all(t.stride(-1) == 1 for t in (q, k, v)),
-        order=order(target),
-        disabled=disabled(),
-    )
-
-
 def _autocast(*tensors: torch.Tensor | None) -> list[Any]:
     """SDPA is on autocast's lower_precision_fp list (aten/src/ATen/autocast_mode.h): floating tensors but doubles."""
     if not torch.is_autocast_enabled("cuda"):
@@ -130,7 +104,14 @@ def _aligned(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) 
     if not aligned:  # aligned_tensor asks for the strides, pad_bias pads the size
         size = mask.shape[-1]
         mask = F.pad(mask, [0, _ALIGNMENT - size % _ALIGNMENT])[..., :size]
-    return mask.expand(b, heads, s_q, s_k)
+    expanded = mask.expand(b, heads, s_q, s_k)
+    if expanded.stride(-1) != 1 and s_k > 1:  # _efficient_attention_forward in attention.cu: a real run raises, too
+        raise ModelError(
+            f"the efficient kernel of scaled_dot_product_attention raises: attn_mask of shape {list(mask.shape)} is "
+            "not contiguous in its last dimension once it is expanded",
+            hint="give it all s_k columns: mask.expand(..., s_k).contiguous()",
+        )
+    return expanded
 
 
 def _flash(
