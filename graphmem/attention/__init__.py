@@ -1,25 +1,25 @@
 """Standard or flash: every attention of a trace, found by its dataflow.
 
-One file per kind. Each has a `find(flow)` that returns the sites of its kind; KINDS lists them.
+One file per kind. Each has a `find(flow)` that returns the sites of its kind; KINDS lists them, the surest first.
 """
 
 from __future__ import annotations
 
-from graphmem.attention import eager, sdpa
+from graphmem.attention import sdpa, softmax
 from graphmem.attention.flow import Flow
-from graphmem.attention.site import Site
+from graphmem.attention.site import PARTS, Operands, Site
 from graphmem.trace.record import Trace
 
-KINDS = (sdpa.find, eager.find)
+KINDS = (sdpa, softmax)
 
-__all__ = ["Site", "find_attention"]
+__all__ = ["KINDS", "PARTS", "Operands", "Site", "find_attention"]
 
 
 def find_attention(trace: Trace) -> list[Site]:
     """All attentions in the order in which they run."""
     flow = Flow(trace)
     found: list[Site] = []
-    for find in KINDS:
+    for kind in KINDS:
         taken = {op for site in found for op in site.ops}
-        found += [site for site in find(flow) if not taken & site.ops]
+        found += [site for site in kind.find(flow) if not taken & site.ops]
     return sorted(found, key=lambda site: min(site.ops))

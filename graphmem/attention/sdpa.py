@@ -5,19 +5,31 @@ from __future__ import annotations
 import torch
 
 from graphmem.attention.flow import Flow
-from graphmem.attention.site import Site
+from graphmem.attention.fused import Fused, fused_roles
+from graphmem.attention.products import Region
+from graphmem.attention.site import FLASH, STANDARD, Site
+from graphmem.trace.record import Op
 
 _aten = torch.ops.aten
-_CPU_FLASH = _aten._scaled_dot_product_flash_attention_for_cpu
+
+# Outputs as torch/_meta_registrations.py names them.
+_OPS = {
+    _aten._scaled_dot_product_flash_attention: Fused("sdpa.flash", {0: "output", 1: "lse", 6: "rng", 7: "rng"}),
+    _aten._scaled_dot_product_cudnn_attention: Fused("sdpa.cudnn", {0: "output", 1: "lse", 6: "rng", 7: "rng"}),
+    _aten._scaled_dot_product_efficient_attention: Fused("sdpa.efficient", {0: "output", 1: "lse", 2: "rng", 3: "rng"}),
+    _aten._scaled_dot_product_flash_attention_for_cpu: Fused("sdpa.flash_for_cpu", {0: "output", 1: "lse"}),
+}
+_SOFTMAXES = (_aten._softmax, _aten._safe_softmax)
 
 
 def find(flow: Flow) -> list[Site]:
     """One site per call. On the CPU torch chose by itself, so the operators are looked for."""
     if flow.trace.device != "cuda":
-        return _on_cpu(flow)
+        ops = [op for op in flow.trace.ops if flow.packet(op.index) in _OPS]
+        return [_site(flow, range(op.index, op.index + 1), "flash_for_cpu", "the CPU's own flash kernel") for op in ops]
     return [
-        _site(flow, range(call.start, call.stop), call.backend, _why(call.backend, call.refused))
-        for call in flow.trace.sdpa
+        _site(flow, range(call.start, call.stop), call.backend, _why(call.backend, call.refused), i)
+        for i, call in enumerate(flow.trace.sdpa)
     ]
 
 
@@ -27,21 +39,29 @@ def _why(backend: str, refused: tuple[tuple[str, str], ...]) -> str:
     return "; ".join(f"not {name}: {reason}" for name, reason in refused)
 
 
-def _site(flow: Flow, ops: range, backend: str, why: str) -> Site:
+def _site(flow: Flow, ops: range, backend: str, why: str, call: int = -1) -> Site:
     first = flow.trace.ops[ops.start]
     return Site(
         module=flow.trace.calls[first.call].path if first.call >= 0 else "",
-        kind="standard" if backend == "math" else "flash",
+        kind=STANDARD if backend == "math" else FLASH,
         kernel=f"sdpa.{backend}",
         why=why,
         place=first.place,
         ops=frozenset(ops),
+        roles=_math_roles(flow, ops) if backend == "math" else _fused_roles(flow, ops),
+        call=call,
     )
 
 
-def _on_cpu(flow: Flow) -> list[Site]:
-    return [
-        _site(flow, range(op.index, op.index + 1), "flash_for_cpu", "the CPU's own flash kernel")
-        for op in flow.trace.ops
-        if flow.packet(op.index) is _CPU_FLASH
-    ]
+def _fused_roles(flow: Flow, ops: range) -> dict[int, tuple[str, ...]]:
+    kernel: Op = next(flow.trace.ops[i] for i in ops if flow.packet(i) in _OPS)
+    return fused_roles(flow, kernel, _OPS[flow.packet(kernel.index)])
+
+
+def _math_roles(flow: Flow, ops: range) -> dict[int, tuple[str, ...]]:
+    """The math path decomposes into the same products and softmax as attention that is written out."""
+    softmax = next(i for i in ops if flow.packet(i) in _SOFTMAXES)
+    products = [i for i in ops if flow.factors(i)]
+    scores, outputs = [i for i in products if i < softmax], [i for i in products if i > softmax]
+    inner = flow.between(ops, set(scores), set(outputs))
+    return Region(flow, scores, softmax, outputs, inner).roles()

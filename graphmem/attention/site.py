@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from graphmem.saved import SAVED, Kept
-from graphmem.trace.record import Place
+from graphmem.trace.record import Place, Ref, Trace
+
+STANDARD, FLASH = "standard", "flash"
+
+# What a kept tensor is to an attention, in the order in which reports list them.
+Q, K, V, OUTPUT, SCORES, PROBABILITIES = "q", "k", "v", "output", "scores", "probabilities"
+MASK, DROPOUT_MASK, LSE, RNG, LENGTHS, OTHER = "mask", "dropout mask", "lse", "rng", "lengths", "other"
+PARTS = (Q, K, V, OUTPUT, SCORES, PROBABILITIES, MASK, DROPOUT_MASK, LSE, RNG, LENGTHS, OTHER)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What goes into an attention, as references into the trace; what the same attention by another kernel would take.
+
+    mask: an additive or boolean mask or bias, None for none. dropout: its probability. causal: by a flag.
+    special: what stands between the products that scaled_dot_product_attention has no argument for, such as "tanh".
+    """
+
+    q: Ref
+    k: Ref
+    v: Ref
+    mask: Ref | None = None
+    dropout: float = 0.0
+    special: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Site:
     """An attention: the operators from the product of queries and keys to the product with values.
 
-    module: the module that runs it, with layer numbers. kind: "standard" keeps s² terms, "flash" does not.
+    module: the innermost module in which all of it runs, with layer numbers. kind: "standard" materialises the scores,
+    "flash" does not. kernel: "eager", "sdpa.flash", "flash_attn", ... why: what made it that kind and kernel.
     ops: indexes of its operators; an autograd node of one of them that keeps a storage makes it the attention's.
+    roles: index of a storage -> the parts that it is; what is kept and has no role is "other".
+    operands: for written-out attention: what a fused kernel would be given.
+    call: for scaled_dot_product_attention, which of Trace.sdpa it is; else -1.
     """
 
     module: str
@@ -22,7 +50,42 @@ class Site:
     why: str
     place: Place | None
     ops: frozenset[int]
+    roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    operands: Operands | None = None
+    call: int = -1
 
     def kept(self, alive: tuple[Kept, ...]) -> list[Kept]:
         """Those of `alive` that the attention's own operators save."""
         return [k for k in alive if k.table == SAVED and not self.ops.isdisjoint(k.keeper_ops)]
+
+    def part(self, kept: Kept) -> str:
+        """What the storage is to the attention: "q", "lse", or "q + k + v" for one storage that holds all three."""
+        return " + ".join(self.roles.get(kept.storage, (OTHER,)))
+
+
+class Roles:
+    """Collects which storages play which parts."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._found: dict[int, set[str]] = {}
+
+    def add(self, part: str, refs: Iterable[Ref], *, unless: Iterable[str] = ()) -> None:
+        """The storages behind `refs` are `part`; not those that already play one of `unless`."""
+        for ref in refs:
+            fact = self._trace.ops[ref.op].outputs[ref.output]
+            if fact is not None and not set(unless) & self._found.get(fact.storage, set()):
+                self._found.setdefault(fact.storage, set()).add(part)
+
+    def done(self) -> dict[int, tuple[str, ...]]:
+        """Storage -> its parts, in the order of PARTS."""
+        return {storage: tuple(p for p in PARTS if p in parts) for storage, parts in self._found.items()}
+
+
+def common_module(trace: Trace, ops: Iterable[int]) -> str:
+    """The path of the innermost module call in which all of `ops` ran."""
+    paths = [trace.call_path(trace.ops[i].call) for i in ops]
+    common = 0
+    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
+        common += 1
+    return trace.calls[paths[0][common - 1]].path if common else ""

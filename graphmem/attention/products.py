@@ -1,0 +1,125 @@
+"""What the operators around two products of activations are to the attention that they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from graphmem.attention.flow import Flow, references
+from graphmem.attention.site import (
+    DROPOUT_MASK,
+    MASK,
+    OUTPUT,
+    PROBABILITIES,
+    SCORES,
+    K,
+    Operands,
+    Q,
+    Roles,
+    V,
+)
+from graphmem.trace.record import Ref, TensorFact
+
+_aten = torch.ops.aten
+_MASKED = {_aten.masked_fill, _aten.masked_fill_, _aten.where}
+# What stands between the products of an attention that scaled_dot_product_attention can do as well.
+_PLAIN = {
+    _aten.mul, _aten.mul_, _aten.div, _aten.div_, _aten.add, _aten.add_, _aten.sub, _aten.sub_, _aten.clone,
+    _aten._to_copy, _aten._unsafe_view, _aten.native_dropout, _aten.amax, _aten.max, _aten.maximum, _aten.exp,
+    _aten.sum, _aten._softmax, _aten._safe_softmax, _aten._log_softmax, _aten.copy_, _aten.detach, _aten.masked_fill, _aten.masked_fill_,
+    _aten.where, _aten.scalar_tensor, _aten.eq, _aten.ne, _aten.nan_to_num, _aten.any, _aten.all, _aten.logical_not,
+}  # fmt: skip
+
+
+class Region:
+    """The operators from the products that make scores to the products that use the probabilities.
+
+    scores, outputs: those products. normaliser: the softmax, or what stands for it. ops: all of them.
+    """
+
+    def __init__(
+        self, flow: Flow, scores: Collection[int], normaliser: int, outputs: Collection[int], ops: set[int]
+    ) -> None:
+        self.flow, self.scores, self.normaliser, self.outputs, self.ops = flow, scores, normaliser, outputs, ops
+        self.before = flow.between(ops, set(scores), {normaliser}) - {normaliser}
+
+    def roles(self) -> dict[int, tuple[str, ...]]:
+        """Storage -> what it is."""
+        flow, roles = self.flow, Roles(self.flow.trace)
+        for product in self.scores:
+            left, right = flow.factors(product) or (None, None)
+            roles.add(Q, [left] if left else [])
+            roles.add(K, [right] if right else [])
+        for product in self.outputs:
+            roles.add(V, [ref for ref in flow.factors(product) or () if ref.op not in self.ops])
+            roles.add(OUTPUT, [Ref(product, 0)])
+        for index in sorted(self.ops - set(self.outputs)):
+            op = flow.trace.ops[index]
+            made = [Ref(index, i) for i in range(len(op.outputs))]
+            if index in self.before:
+                roles.add(SCORES, made)
+                roles.add(MASK, self._from_outside(index), unless=(Q, K, V, SCORES))
+            else:
+                bools = [r for r in made if (fact := flow.fact(r)) is not None and fact.dtype == torch.bool]
+                roles.add(DROPOUT_MASK, bools)
+                roles.add(PROBABILITIES, [r for r in made if r not in bools], unless=(SCORES,))
+                roles.add(DROPOUT_MASK, self._from_outside(index), unless=(Q, K, V, SCORES, MASK, PROBABILITIES))
+        return roles.done()
+
+    def _from_outside(self, index: int) -> list[Ref]:
+        if index in self.scores or index in self.outputs:
+            return []
+        return [ref for ref in references(self.flow.trace.ops[index]) if ref.op not in self.ops]
+
+    def operands(self) -> Operands | None:
+        """What a fused kernel would be given in their place; None where there is more than one product of a kind."""
+        if len(self.scores) != 1 or len(self.outputs) != 1:
+            return None
+        (scores,), (output,) = self.scores, self.outputs
+        left, right = self.flow.factors(scores) or (None, None)
+        values = [ref for ref in self.flow.factors(output) or () if ref.op not in self.ops]
+        if left is None or right is None or len(values) != 1:
+            return None
+        inner = sorted(self.ops - {scores, output})
+        dropout = [self.flow.trace.ops[i].args[1] for i in inner if self.flow.packet(i) is _aten.native_dropout]
+        return Operands(
+            q=self._unfolded(left),
+            k=self._unfolded(right),
+            v=self._unfolded(values[0]),
+            mask=self._mask(),
+            dropout=dropout[0] if dropout else 0.0,
+            special=tuple(dict.fromkeys(name for i in inner if (name := self._special(i)))),
+        )
+
+    def _unfolded(self, ref: Ref) -> Ref:
+        """The tensor of four dimensions that was folded to three for the product; or the operand as it is."""
+        seen = ref
+        while (fact := self.flow.fact(seen)) is not None and len(fact.shape) != 4:
+            op = self.flow.trace.ops[seen.op]
+            sources = references(op)
+            moves = op.kind == "call" and (
+                op.target.is_view or self.flow.packet(seen.op) in (_aten.clone, _aten._unsafe_view)
+            )
+            if not moves or len(sources) != 1:
+                return ref
+            seen = sources[0]
+        return seen
+
+    def _mask(self) -> Ref | None:
+        for index in sorted(self.before - set(self.scores)):
+            packet, outside = self.flow.packet(index), self._from_outside(index)
+            found = [ref for ref in outside if _is_mask(self.flow.fact(ref))]
+            if found and (packet in _MASKED or packet in (_aten.add, _aten.add_)):
+                return found[0]
+        return None
+
+    def _special(self, index: int) -> str:
+        op, packet = self.flow.trace.ops[index], self.flow.packet(index)
+        if op.target.is_view or packet in _PLAIN:
+            return ""
+        return str(packet).removeprefix("aten.").lstrip("_")
+
+
+def _is_mask(fact: TensorFact | None) -> bool:
+    return fact is not None and len(fact.shape) >= 2 and fact.shape[-1] > 1

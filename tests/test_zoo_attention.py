@@ -1,0 +1,50 @@
+"""Every attention of every model in the zoo, against what reading the model's source says.
+
+tests/truth/zoo_attention.json was written by reading the code of transformers 5.17 and timm 1.0, with file and line in
+its notes, by people who did not see graphmem's answer.
+"""
+
+import collections
+import json
+import re
+
+import pytest
+import torch
+import zoo
+from conftest import HERE, measured
+
+from graphmem.attention import find_attention
+from graphmem.errors import DataDependentError
+from graphmem.trace import trace
+
+EXPECTED = json.loads((HERE / "truth" / "zoo_attention.json").read_text())
+MODELS = {zoo.key(row): row for row in zoo.rows(measured("h100_models.json.gz")) if row.get("variant") is None}
+
+
+def starred(path):
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", path)
+
+
+def written(kernel):
+    return "sdpa" if kernel.startswith("sdpa.") else "softmax"
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_all_are_found_and_classified_right(key, h100):
+    row = MODELS[key]
+    with torch.device("meta"):
+        module = zoo.build(row)
+    try:
+        record = trace(module, zoo.inputs(row, "meta"), h100, reload=lambda: zoo.inputs(row, "cpu"))
+    except DataDependentError:
+        assert row["name"] == "ibert"  # asks whether a weight is NaN
+        return
+    found = collections.Counter((starred(s.module), written(s.kernel), s.kind) for s in find_attention(record))
+    expected = collections.Counter()
+    for a in EXPECTED[key]["attention"]:
+        expected[a["module"], a["written"], a["kind"]] += a["count"]
+    assert found == expected
+
+
+def test_the_table_has_every_model():
+    assert {zoo.key(row) for row in measured("h100_models.json.gz")["res"]} <= set(EXPECTED)
