@@ -21,6 +21,7 @@ from graphmem.saved import SAVED
 from graphmem.symbolic.depth import SHALLOW, depth_symbols
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve
+from graphmem.target.pretend import answering_as
 from graphmem.trace import Trace, trace
 
 _DTYPES = {
@@ -88,7 +89,7 @@ def analyze_subject(
     """`analyze` for a loaded subject; the caller isolates it."""
     tracer = Tracer(subject, target, dtype, autocast)
     working = dict(subject.symbols)
-    depth = _depth(subject, working)
+    depth = _depth(subject, target, working)
     derived, remarks = _derive(tracer, working, subject.model_symbols, depth, full_depth)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     findings = Findings(
@@ -178,9 +179,10 @@ def _from_two(
     return derived, [f"from {bound} on: saved = {formula(total, working, two.depth)}, proved there"]
 
 
-def _depth(subject: Subject, working: dict[str, int]) -> list[str]:
+def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:
     names = [n for n in working if n in subject.model_symbols and working[n] > 0]
-    return depth_symbols(subject.build, working, names)
+    with answering_as(target, building=True):
+        return depth_symbols(subject.build, working, names)
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,10 @@ class Tracer:
         key = tuple(sorted(point.items()))
         if key not in self._made:
             subject = self.subject
+            with answering_as(self.target, building=True):
+                module = subject.build(point)
             self._made[key] = trace(
-                subject.build(point),
+                module,
                 subject.make_inputs(point, False),
                 self.target,
                 point=point,
@@ -215,7 +219,8 @@ class Tracer:
 
     def parameter_bytes(self, point: Mapping[str, int]) -> int:
         """Bytes of the model's parameters at `point`, each once."""
-        parameters = self.subject.build(dict(point)).parameters()
+        with answering_as(self.target, building=True):
+            parameters = self.subject.build(dict(point)).parameters()
         return sum(
             p.numel() * (self.dtype if self.dtype and p.is_floating_point() else p.dtype).itemsize for p in parameters
         )

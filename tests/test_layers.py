@@ -6,7 +6,7 @@ from conftest import ROOT
 
 STAGES = [
     {"errors", "units", "paths", "callables"},
-    {"target"},
+    {"target", "stand_ins"},
     {"trace", "kernels"},  # a trace runs the kernels' choice, a kernel writes its choice into the trace
     {"load"},
     {"saved"},

@@ -107,7 +107,7 @@ Q, KV = (2, 8, 128, 64), (2, 2, 128, 64)
 @pytest.mark.parametrize(
     ("gpu", "changes", "backend", "steps"),
     [
-        ("h100", {"dtypes": (torch.float32,) * 3, "k": KV, "v": KV, "gqa": True}, "cudnn", ("bf16 or fp16",)),
+        ("h100", {"dtypes": (torch.float32,) * 3, "k": KV, "v": KV, "gqa": True}, "efficient", ("repeat the key",)),
         ("a100", {"k": KV, "v": KV, "gqa": True, "mask": "bool"}, "cudnn", ("ask for it",)),
         ("h100", {"k": KV, "v": KV}, "cudnn", ("enable_gqa=True",)),
         ("h100", {"last_stride_1": False}, "cudnn", ("make q, k, v",)),

@@ -5,12 +5,12 @@ One file per kind. Each has a `find(flow)` that returns the sites of its kind; K
 
 from __future__ import annotations
 
-from graphmem.attention import sdpa, softmax
+from graphmem.attention import flash_attn, flex, sdpa, softmax, varlen, xformers
 from graphmem.attention.flow import Flow
 from graphmem.attention.site import PARTS, Operands, Site
 from graphmem.trace.record import Trace
 
-KINDS = (sdpa, softmax)
+KINDS = (sdpa, flash_attn, flex, varlen, xformers, softmax)
 
 __all__ = ["KINDS", "PARTS", "Operands", "Site", "find_attention"]
 

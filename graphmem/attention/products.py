@@ -27,7 +27,8 @@ _MASKED = {_aten.masked_fill, _aten.masked_fill_, _aten.where}
 _PLAIN = {
     _aten.mul, _aten.mul_, _aten.div, _aten.div_, _aten.add, _aten.add_, _aten.sub, _aten.sub_, _aten.clone,
     _aten._to_copy, _aten._unsafe_view, _aten.native_dropout, _aten.amax, _aten.max, _aten.maximum, _aten.exp,
-    _aten.sum, _aten._softmax, _aten._safe_softmax, _aten._log_softmax, _aten.copy_, _aten.detach, _aten.masked_fill, _aten.masked_fill_,
+    _aten.sum, _aten._softmax, _aten._safe_softmax, _aten._log_softmax,
+    _aten.copy_, _aten.detach, _aten.masked_fill, _aten.masked_fill_,
     _aten.where, _aten.scalar_tensor, _aten.eq, _aten.ne, _aten.nan_to_num, _aten.any, _aten.all, _aten.logical_not,
 }  # fmt: skip
 

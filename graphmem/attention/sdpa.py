@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from graphmem.attention.example import Examples
 from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, fused_roles
 from graphmem.attention.products import Region
@@ -65,3 +68,25 @@ def _math_roles(flow: Flow, ops: range) -> dict[int, tuple[str, ...]]:
     scores, outputs = [i for i in products if i < softmax], [i for i in products if i > softmax]
     inner = flow.between(ops, set(scores), set(outputs))
     return Region(flow, scores, softmax, outputs, inner).roles()
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+def _multi_head(q: Tensor, _k: Tensor, _v: Tensor, w: Tensor) -> Tensor:
+    x = q.transpose(1, 2).flatten(2)
+    bias = w[:3].flatten()
+    out, _ = F.multi_head_attention_forward(
+        x, x, x, 64, 4, w.repeat(3, 1), bias, None, None, False, 0.0, w, w[0], need_weights=False
+    )
+    return out
+
+
+GOOD: Examples = {
+    "plain": lambda q, k, v, w: F.scaled_dot_product_attention(q, k, v),
+    "bf16": lambda q, k, v, w: F.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16()),
+    "mask": lambda q, k, v, w: F.scaled_dot_product_attention(q, k, v, w[:24, :24]),
+    "grouped, to math": lambda q, k, v, w: F.scaled_dot_product_attention(q, k[:, :2], v[:, :2], enable_gqa=True),
+    "multi_head_attention_forward": _multi_head,
+}
+BAD: Examples = {"written out": lambda q, k, v, w: (q @ k.mT).softmax(-1) @ v}

@@ -12,8 +12,11 @@ STANDARD, FLASH = "standard", "flash"
 
 # What a kept tensor is to an attention, in the order in which reports list them.
 Q, K, V, OUTPUT, SCORES, PROBABILITIES = "q", "k", "v", "output", "scores", "probabilities"
-MASK, DROPOUT_MASK, LSE, RNG, LENGTHS, OTHER = "mask", "dropout mask", "lse", "rng", "lengths", "other"
-PARTS = (Q, K, V, OUTPUT, SCORES, PROBABILITIES, MASK, DROPOUT_MASK, LSE, RNG, LENGTHS, OTHER)
+MASK, DROPOUT_MASK, LSE, MAX_SCORES, RNG = "mask", "dropout mask", "lse", "max scores", "rng"
+BLOCK_MASK, LENGTHS, OTHER = "block mask", "lengths", "other"
+PARTS = (
+    Q, K, V, OUTPUT, SCORES, PROBABILITIES, MASK, DROPOUT_MASK, LSE, MAX_SCORES, RNG, BLOCK_MASK, LENGTHS, OTHER,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -163,9 +163,7 @@ def _state_space_chunk(q: Tensor, k: Tensor, v: Tensor, w: Tensor) -> Tensor:
 GOOD: Examples = {
     "matmul, scale after": lambda q, k, v, w: _scores(q, k).softmax(-1) @ v,
     "scale before": lambda q, k, v, w: ((q / 4) @ k.transpose(-2, -1)).softmax(-1) @ v,
-    "einsum": lambda q, k, v, w: torch.einsum(
-        "bhst,bhtd->bhsd", torch.einsum("bhsd,bhtd->bhst", q, k).softmax(-1), v
-    ),
+    "einsum": lambda q, k, v, w: torch.einsum("bhst,bhtd->bhsd", torch.einsum("bhsd,bhtd->bhst", q, k).softmax(-1), v),
     "bmm": lambda q, k, v, w: torch.bmm(torch.bmm(q.flatten(0, 1), k.flatten(0, 1).mT).softmax(-1), v.flatten(0, 1)),
     "baddbmm": lambda q, k, v, w: torch.bmm(
         torch.baddbmm(_alibi(q).repeat(2, 1, 1).to(q), q.flatten(0, 1), k.flatten(0, 1).mT).softmax(-1), v.flatten(0, 1)

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch.utils import _device
 
+from graphmem.stand_ins import stand_ins
+
 Setting = tuple[str, Callable[[], Any], Callable[[Any], None]]
 
 
@@ -68,6 +70,8 @@ _SETTINGS: tuple[Setting, ...] = (
 def isolated(notes: list[str] | None = None, *, keep_stdout_clean: bool = False) -> Iterator[None]:
     """Run the block, then put back settings, random state, sys.path, environment and warning filters.
 
+    Within it attention packages that are not installed can be imported (`graphmem.stand_ins`).
+
     Args:
         notes: gets a sentence for each setting and environment variable that the block changed.
         keep_stdout_clean: what the block prints, its C code and child processes included, goes to stderr.
@@ -77,7 +81,7 @@ def isolated(notes: list[str] | None = None, *, keep_stdout_clean: bool = False)
     random_state = _random_states()
     said: list[str] = []
     try:
-        with warnings.catch_warnings(), _stdout_to_stderr() if keep_stdout_clean else nullcontext():
+        with warnings.catch_warnings(), _stdout_to_stderr() if keep_stdout_clean else nullcontext(), stand_ins():
             warnings.simplefilter("ignore")  # the model is built and run at sizes that its author never meant
             yield
     finally:

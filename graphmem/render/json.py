@@ -55,6 +55,17 @@ def as_dict(report: Report) -> dict[str, Any]:
                 "where": str(a.where) if a.where else None,
                 **_size(a.size, report),
                 "each": str(a.each) if a.each is not None else None,
+                "parts": [
+                    {"part": p.name, "bytes": p.size.bytes, "each": str(p.each) if p.each is not None else None}
+                    for p in a.parts
+                ],
+                "instead": a.instead
+                and {
+                    "kernel": a.instead.kernel,
+                    "how": a.instead.how,
+                    "bytes": a.instead.bytes,
+                    "each": str(a.instead.each),
+                },
             }
             for a in report.attention
         ],

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
-from collections.abc import Sequence
-from pathlib import Path
 
 import sympy
-from tabulate import MIN_PADDING, tabulate
 
+from graphmem.render.attention import attention, each
 from graphmem.render.formula import formula
-from graphmem.report import AttentionRow, ModuleRow, NodeRow, Report
+from graphmem.render.text import amount, filled, short, table, wrapped
+from graphmem.report import ModuleRow, NodeRow, Report
 from graphmem.units import human, unit_for
 
 NARROWEST, WIDE, WIDEST = 80, 120, 160
-NARROWEST_COLUMN = 12
 WORTH_A_LINE = 0.01  # a loss of 2 bytes is in the list of what is not counted, and that is enough
 LARGEST = 10
 _ABBREVIATIONS = {
@@ -36,7 +33,7 @@ def render(report: Report, width: int | None = None) -> str:
         _headline(report, columns),
         _saved(report, columns),
         _modules(report, columns),
-        _attention(report, columns),
+        attention(report, columns),
         _largest(report, columns),
         _not_counted(report, columns),
         _notes(report, columns),
@@ -48,7 +45,7 @@ def _headline(report: Report, columns: int) -> str:
     settings = [f"{k} {v}" for k, v in report.settings.items()]
     symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
     return "\n".join(
-        [*_fill([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *_wrap(symbols, columns, "")]
+        [*filled([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *wrapped(symbols, columns, "")]
     )
 
 
@@ -58,16 +55,16 @@ def _saved(report: Report, columns: int) -> str:
     indent = " " * (len(label) + 2)
     lines = [f"{label}  {human(saved.bytes)}  ({saved.bytes:,} bytes; {saved.allocated_bytes:,} allocated)"]
     if report.symbols:
-        lines += _wrap(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
-    lines += _wrap(_proof(report), columns, indent)
+        lines += wrapped(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
+    lines += wrapped(_proof(report), columns, indent)
     quadratic = _quadratic(report)
     if quadratic:
-        lines += _wrap(quadratic, columns, indent, "s² terms".ljust(len(indent)))
+        lines += wrapped(quadratic, columns, indent, "s² terms".ljust(len(indent)))
     if report.alive.bytes - saved.bytes >= WORTH_A_LINE * saved.bytes:
         alive = f"{human(report.alive.bytes)}  ({report.alive.bytes:,} bytes)"
-        lines += _wrap(alive, columns, indent, "alive after forward ".ljust(len(indent)))
+        lines += wrapped(alive, columns, indent, "alive after forward ".ljust(len(indent)))
         if report.symbols:
-            lines += _wrap(f"= {_formula(report, report.alive.expr, folded=True)}", columns, indent)
+            lines += wrapped(f"= {_formula(report, report.alive.expr, folded=True)}", columns, indent)
     return "\n".join(lines)
 
 
@@ -113,13 +110,13 @@ def _modules(report: Report, columns: int) -> str:
         [
             _indented(m, shown),
             m.count if m.count > 1 else "",
-            _amount(m.size.bytes, size),
+            amount(m.size.bytes, size),
             _percent(m, report),
-            _each(m, report) if m.path else "",
+            each(m, report) if m.path else "",
         ]
         for m in shown
     ]
-    return _table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
+    return table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
 
 
 def _shown(report: Report) -> list[ModuleRow]:
@@ -143,33 +140,11 @@ def _indented(module: ModuleRow, shown: list[ModuleRow]) -> str:
     return "  " * (len(above) + 1) + name
 
 
-def _each(row: ModuleRow | AttentionRow, report: Report) -> str:
-    if row.each is not None:
-        return _formula(report, row.each)
-    return f"together {_formula(report, row.size.expr, folded=True)}"
-
-
-def _attention(report: Report, columns: int) -> str:
-    if not report.attention:
-        return "attention: none found"
-    unit, size = unit_for(report.saved.bytes)
-    rows = [
-        [a.label or "(the model)", a.count, a.kind, a.kernel, _amount(a.size.bytes, size), _reason(a, report)]
-        for a in report.attention
-    ]
-    return _table(["attention", "×", "kind", "kernel", unit, "one keeps; why"], rows, columns, right=(1, 4))
-
-
-def _reason(row: AttentionRow, report: Report) -> str:
-    where = f", {_short(row.where)}" if row.where else ""
-    return f"{_each(row, report)}; {row.why}{where}"
-
-
 def _largest(report: Report, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
     rows = [
         [
-            _amount(n.size.bytes, size),
+            amount(n.size.bytes, size),
             n.count,
             _formula(report, n.each_expr),
             _tensor(n),
@@ -179,7 +154,7 @@ def _largest(report: Report, columns: int) -> str:
         for n in report.nodes[:LARGEST]
     ]
     headers = [unit, "×", "one", "largest tensors", "made by", "kept by"]
-    text = _table(headers, rows, columns, right=(0, 1))
+    text = table(headers, rows, columns, right=(0, 1))
     rest = report.nodes[LARGEST:]
     if rest:
         text += f"\nand {len(rest)} more, {human(sum(n.size.bytes for n in rest))} together; all of them: --format json"
@@ -193,7 +168,7 @@ def _tensor(node: NodeRow) -> str:
 def _maker(node: NodeRow, *, with_module: bool) -> str:
     op = node.op.removeprefix("aten.").rsplit(".", 1)[0].lstrip("_")
     op = re.sub(r"^scaled_dot_product_(\w+)_attention", r"sdpa \1", op)
-    where = f" {_short(node.where)}" if node.where else ""
+    where = f" {short(node.where)}" if node.where else ""
     return f"{op}{where}" + (f" in {node.made_in or 'the model'}" if with_module else "")
 
 
@@ -202,77 +177,21 @@ def _short_node(name: str) -> str:
     return re.sub(r"^ScaledDotProduct(\w+)Attention", r"Sdpa\1", re.sub(r"Backward\d*$", "", name))
 
 
-def _short(where: object) -> str:
-    return Path(str(where)).name
-
-
 def _not_counted(report: Report, columns: int) -> str:
     lines = ["not counted"]
     for row in report.not_counted:
         amount = human(row.bytes) if row.bytes is not None else ""
-        lines += _wrap(f"{row.why}", columns, " " * 32, f"  {row.what:<17} {amount:>10}  ")
+        lines += wrapped(f"{row.why}", columns, " " * 32, f"  {row.what:<17} {amount:>10}  ")
     return "\n".join(lines)
 
 
 def _notes(report: Report, columns: int) -> str:
-    return "\n".join(line for note in report.notes for line in _wrap(note, columns, "      ", "note: "))
+    return "\n".join(line for note in report.notes for line in wrapped(note, columns, "      ", "note: "))
 
 
 def _formula(report: Report, expr: sympy.Expr, *, folded: bool = False) -> str:
     return formula(expr, report.symbols, report.depth if folded else ())
 
 
-def _amount(nbytes: int, unit: int) -> str:
-    return f"{nbytes / unit:.2f}" if unit > 1 else str(nbytes)
-
-
 def _percent(module: ModuleRow, report: Report) -> str:
     return f"{100 * module.size.bytes / report.saved.bytes:.1f}" if report.saved.bytes else ""
-
-
-def _table(headers: list[str], rows: Sequence[Sequence[object]], columns: int, *, right: tuple[int, ...]) -> str:
-    """A plain table of at most `columns` columns. Numbers stand right; columns of text give way and are wrapped."""
-    cells = [[str(c) for c in row] for row in rows]
-    return tabulate(
-        cells,
-        headers,
-        tablefmt="simple",
-        colalign=["right" if i in right else "left" for i in range(len(headers))],
-        maxcolwidths=_widths(headers, cells, columns, right),
-        disable_numparse=True,
-        preserve_whitespace=True,
-    )
-
-
-def _widths(headers: list[str], cells: list[list[str]], columns: int, right: tuple[int, ...]) -> list[int]:
-    least = [len(header) + MIN_PADDING for header in headers]  # tabulate makes no column narrower
-    words = [max((len(w) for row in cells for w in row[i].split()), default=1) for i in range(len(headers))]
-    widths = [max([least[i], *(len(row[i]) for row in cells)]) for i in range(len(headers))]
-    over = sum(widths) + 2 * (len(headers) - 1) - columns
-    text = [i for i in range(len(headers)) if i not in right]
-    # First the widest gives what is missing, as far as its longest word allows; then words are broken.
-    for floors in (words, [NARROWEST_COLUMN] * len(headers)):
-        for i in sorted(text, key=lambda i: -widths[i]):
-            cut = min(max(over, 0), max(0, widths[i] - max(least[i], floors[i])))
-            widths[i] -= cut
-            over -= cut
-    return widths
-
-
-def _fill(parts: list[str], separator: str, columns: int) -> list[str]:
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1]) + len(separator) + len(part) > columns:
-            lines.append("")
-        lines[-1] += (separator if lines[-1] else "") + part
-    return lines
-
-
-def _wrap(text: str, columns: int, indent: str, first: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )

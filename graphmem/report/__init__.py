@@ -1,14 +1,27 @@
 """What an analysis says: plain frozen data, without torch and without printing."""
 
 from graphmem.report.tables import (
+    AttentionPart,
     AttentionRow,
     Location,
     ModuleRow,
     NodeRow,
     NotCounted,
+    OtherKernel,
     Report,
     Size,
     Verified,
 )
 
-__all__ = ["AttentionRow", "Location", "ModuleRow", "NodeRow", "NotCounted", "Report", "Size", "Verified"]
+__all__ = [
+    "AttentionPart",
+    "AttentionRow",
+    "Location",
+    "ModuleRow",
+    "NodeRow",
+    "NotCounted",
+    "OtherKernel",
+    "Report",
+    "Size",
+    "Verified",
+]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
 import sympy
 
+from graphmem.attention import PARTS, Site
+from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import choose, regime
 from graphmem.paths import shown
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
+    AttentionPart,
     AttentionRow,
     Location,
     ModuleRow,
     NodeRow,
     NotCounted,
+    OtherKernel,
     Report,
     Size,
     Verified,
@@ -27,7 +31,7 @@ from graphmem.report.tables import (
 from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
 from graphmem.symbolic.derive import Group
 from graphmem.symbolic.fit import evaluate
-from graphmem.symbolic.group import Count, key_of
+from graphmem.symbolic.group import Count, Key, key_of
 from graphmem.trace.record import Place
 from graphmem.units import allocated
 
@@ -76,8 +80,8 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
 def _check_kernels(findings: Findings, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
     for call, shapes in dict.fromkeys(findings.derived.attentions):
-        q, k, v = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
-        facts = replace(call.facts, q=q, k=k, v=v)
+        q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
+        facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
         if regime(facts, findings.machine) != regime(call.facts, findings.machine):
             backend, refused = choose(facts, findings.machine)
             reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
@@ -210,13 +214,11 @@ class _At:
         return self.findings.derived.trace.containers
 
     def attention(self) -> tuple[AttentionRow, ...]:
-        by_key = {g.key: g for g in self.findings.saved}
         rows = []
-        for sites, count in self.findings.sites.values():
-            kept = [k for site in sites for k in site.kept(self.findings.derived.kept)]
-            groups = [by_key[key] for key in dict.fromkeys(key_of(k, self._containers) for k in kept)]
-            size, n = self.total(groups), count.at(self.point)
-            module = folded(sites[0].module, self._containers)[0]
+        for key, (sites, count) in self.findings.sites.items():
+            parts = self._parts(sites)
+            groups = list({g.key: g for of_part in parts.values() for g in of_part}.values())
+            n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
             rows.append(
                 AttentionRow(
                     module=module,
@@ -226,11 +228,29 @@ class _At:
                     kernel=sites[0].kernel,
                     why=sites[0].why,
                     where=_location(sites[0].place),
-                    size=size,
+                    size=self.total(groups),
                     each=self.one_of(count, groups),
+                    parts=tuple(AttentionPart(p, self.total(g), self.one_of(count, g)) for p, g in parts.items()),
+                    instead=self._instead(self.findings.instead[key], n),
                 )
             )
         return tuple(rows)
+
+    def _parts(self, sites: Sequence[Site]) -> dict[str, list[Group]]:
+        """The groups of what the attentions keep, by what they are to them, in the order of PARTS."""
+        by_key = {g.key: g for g in self.findings.saved}
+        found: dict[str, dict[Key, Group]] = defaultdict(dict)
+        for site in sites:
+            for kept in site.kept(self.findings.derived.kept):
+                key = key_of(kept, self._containers)
+                found[site.part(kept)].setdefault(key, by_key[key])
+        return {
+            part: list(found[part].values()) for part in sorted(found, key=lambda p: PARTS.index(p.split(" + ")[0]))
+        }
+
+    def _instead(self, other: Instead | None, count: int) -> OtherKernel | None:
+        each = evaluate(other.size, self.point) if other else None
+        return OtherKernel(other.kernel, other.how, count * each, other.size) if other and each is not None else None
 
     def not_counted(self) -> tuple[NotCounted, ...]:
         """What else there is; kinds that are empty are left out."""

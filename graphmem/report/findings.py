@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from graphmem.attention import Site, find_attention
+from graphmem.attention.instead import Instead, instead_of
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
 from graphmem.symbolic.derive import Derivation, Group
@@ -48,6 +49,11 @@ class Findings:
         base = _sites(self.derived.trace)
         found = _count_all({d: _sites(t) for d, t in self.derived.deeper.items()}, base)
         return {key: (base[key], found[key]) for key in base}
+
+    @cached_property
+    def instead(self) -> dict[Any, Instead | None]:
+        """For each of `sites` the best other kernel."""
+        return {key: instead_of(sites[0], self.derived, self.machine) for key, (sites, _) in self.sites.items()}
 
     @cached_property
     def running_order(self) -> dict[str, str]:

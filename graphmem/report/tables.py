@@ -83,13 +83,40 @@ class ModuleRow:
 
 
 @dataclass(frozen=True)
+class AttentionPart:
+    """What an attention keeps of one kind: "q", "lse", "probabilities", ...; "q + k + v" for one storage of all three.
+
+    size: over all attentions of the row; each: of one of them, None where they are not all the same.
+    """
+
+    name: str
+    size: Size
+    each: sympy.Expr | None
+
+
+@dataclass(frozen=True)
+class OtherKernel:
+    """What the same attentions would keep with the best kernel that could be reached.
+
+    how: what to do about it. bytes: over all attentions of the row, q, k, v and output included; each: of one.
+    """
+
+    kernel: str
+    how: str
+    bytes: int
+    each: sympy.Expr
+
+
+@dataclass(frozen=True)
 class AttentionRow:
     """An attention, or a group of identical ones.
 
-    kind: "standard" (keeps s² terms) or "flash" (does not). kernel: "eager", "sdpa.flash", "sdpa.cudnn", ...
+    kind: "standard" (materialises the scores: s² terms) or "flash" (does not).
+    kernel: "eager", "sdpa.math", "sdpa.flash", "sdpa.cudnn", "sdpa.efficient", "flash_attn", "flex", "varlen", ...
     why: what made it that kind, and for SDPA what refused the kernels that would have come first.
     size: what the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output.
     each: the expression for one of the `count` attentions; None where they are not all the same.
+    parts: the same by what the tensors are to the attention. instead: a better kernel; None where there is none.
     """
 
     module: str
@@ -101,6 +128,8 @@ class AttentionRow:
     where: Location | None
     size: Size
     each: sympy.Expr | None
+    parts: tuple[AttentionPart, ...]
+    instead: OtherKernel | None
 
 
 @dataclass(frozen=True)

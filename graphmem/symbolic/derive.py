@@ -10,7 +10,7 @@ held out    all symbols moved again, depths too: every size must come out to the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import Seen, candidates, evaluate
 from graphmem.symbolic.group import Count, Key, counts, grouped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
-from graphmem.trace.record import SdpaCall, Trace
+from graphmem.trace.record import Ref, SdpaCall, Trace
 
 Dims = tuple[sympy.Expr, ...]
 
@@ -66,7 +66,8 @@ class Derivation:
     base: the traced point; depth: its symbols that count layers; symbols: those that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
     proof: the held-out point, None where none could be traced; exact: every size there came out to the byte.
-    attentions: calls of scaled_dot_product_attention, with the shapes of q, k and v as expressions.
+    moved: a trace for every symbol in `symbols` but depth, with that alone moved to `values`; apart: traces with all of
+    them moved. model_symbols: those that shape the model, and not only its inputs.
     """
 
     base: Point
@@ -79,7 +80,41 @@ class Derivation:
     refused: tuple[str, ...]
     proof: Point | None
     exact: bool
-    attentions: tuple[tuple[SdpaCall, tuple[Dims, ...]], ...] = ()
+    moved: Mapping[str, Trace]
+    values: Point
+    apart: tuple[Trace, ...]
+    model_symbols: frozenset[str]
+
+    @cached_property
+    def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
+        """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions."""
+        return tuple(
+            (call, tuple(self._shape_in_call(i, name) for name in ("q", "k", "v", "mask_shape")))
+            for i, call in enumerate(self.trace.sdpa)
+        )
+
+    def _shape_in_call(self, index: int, name: str) -> Dims:
+        """A dimension without an expression is the number that was traced."""
+        traced: tuple[int, ...] = getattr(self.trace.sdpa[index].facts, name)
+        fitted = self._fitted(lambda trace: getattr(trace.sdpa[index].facts, name))
+        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(fitted, traced, strict=True))
+
+    def shape(self, ref: Ref) -> Dims | None:
+        """The shape of a tensor as expressions; None where it is no tensor, or a dimension has none."""
+        if self.trace.ops[ref.op].outputs[ref.output] is None:
+            return None
+        fitted = self._fitted(lambda trace: trace.ops[ref.op].outputs[ref.output].shape)  # type: ignore[union-attr]
+        return None if None in fitted else tuple(fitted)
+
+    def _fitted(self, sizes: Callable[[Trace], Sequence[int]]) -> list[sympy.Expr | None]:
+        """For each size that is read off a trace the first expression that gives it in every trace."""
+        at_moved = {name: sizes(trace) for name, trace in self.moved.items()}
+        options = _fitting(self.base, self.values, sizes(self.trace), at_moved)
+        seen = [(trace.point, sizes(trace)) for trace in self.apart]
+        return [
+            next((e for e in dim if all(evaluate(e, point) == there[i] for point, there in seen)), None)
+            for i, dim in enumerate(options)
+        ]
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas foretell exactly what is alive in `trace`: every storage, to the byte."""
@@ -104,7 +139,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     moving = {n: t for n, t in moved.items() if probes.moves_something(t)}
-    dims, proof = _dims(probes, moving)
+    dims, check, held_out = _dims(probes, moving)
     groups = tuple(Group(key, tuple(m), how_often[key], _shared(dims, m)) for key, m in members.items())
     repeating = {name for count in how_often.values() for name, _ in count.per_layer}
     derived = Derivation(
@@ -116,9 +151,12 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
         depth=tuple(depth),
         symbols=tuple(n for n in working if n in moving or n in repeating),
         refused=tuple(n for n in names if n not in moved),
-        proof=proof,
+        proof=held_out.point if held_out else None if moving else dict(base),
         exact=False,
-        attentions=tuple((call, _shapes(i, probes, moving)) for i, call in enumerate(trace.sdpa)),
+        moved=moving,
+        values=probes.values,
+        apart=tuple(t for t in (check, held_out) if t is not None),
+        model_symbols=model_symbols,
     )
     return _proved(derived, probes, working)
 
@@ -141,46 +179,37 @@ def _shared(dims: Mapping[int, Dims | None], members: list[Kept]) -> Dims | None
     return found.pop() if len(found) == 1 else None
 
 
-def _dims(probes: Probes, moving: Mapping[str, Trace]) -> tuple[dict[int, Dims | None], Point | None]:
-    """Expressions of every storage's dimensions, by storage index, and the held-out point that they were tried on."""
+def _dims(probes: Probes, moving: Mapping[str, Trace]) -> tuple[dict[int, Dims | None], Trace | None, Trace | None]:
+    """Expressions of every storage's dimensions, by storage index; the check and the held-out trace, where needed."""
     options = {k.storage: _options(probes, moving, k) for k in probes.kept}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
+    check = None
     if all(len(dim) == 1 for dims in options.values() for dim in dims):
         chosen: dict[int, Dims | None] = {i: tuple(dim[0] for dim in dims) for i, dims in options.items()}
     else:
         check = next(apart, probes.trace)
         chosen = {k.storage: _choose(options[k.storage], probes.dims(check, k), check.point) for k in probes.kept}
-    if not moving:
-        return chosen, dict(probes.base)
-    held_out = next(apart, None)
+    held_out = next(apart, None) if moving else None
     if held_out is None:
-        return chosen, None
+        return chosen, check, None
     for kept in probes.kept:
         dims = chosen[kept.storage]
         if dims is not None and [evaluate(d, held_out.point) for d in dims] != probes.dims(held_out, kept):
             chosen[kept.storage] = None
-    return chosen, held_out.point
-
-
-def _shapes(index: int, probes: Probes, moving: Mapping[str, Trace]) -> tuple[Dims, ...]:
-    """The shapes of q, k and v of a call, as expressions."""
-    found = []
-    for name in ("q", "k", "v"):
-        at_base: tuple[int, ...] = getattr(probes.trace.sdpa[index].facts, name)
-        fitting = _fitting(probes, at_base, {n: getattr(t.sdpa[index].facts, name) for n, t in moving.items()})
-        found.append(tuple(next(iter(c), sympy.Integer(size)) for c, size in zip(fitting, at_base, strict=True)))
-    return tuple(found)
+    return chosen, check, held_out
 
 
 def _options(probes: Probes, moving: Mapping[str, Trace], kept: Kept) -> list[list[sympy.Expr]]:
     at_moved = {name: probes.dims(trace, kept) for name, trace in moving.items()}
-    return _fitting(probes, probes.dims(probes.trace, kept), at_moved)
+    return _fitting(probes.base, probes.values, probes.dims(probes.trace, kept), at_moved)
 
 
-def _fitting(probes: Probes, at_base: Sequence[int], at_moved: Mapping[str, Sequence[int]]) -> list[list[sympy.Expr]]:
+def _fitting(
+    base: Point, values: Point, at_base: Sequence[int], at_moved: Mapping[str, Sequence[int]]
+) -> list[list[sympy.Expr]]:
     """For each dimension the expressions that agree with it at the base and wherever a symbol was moved."""
     return [
-        candidates(Seen(probes.base, probes.values, value, {name: dims[i] for name, dims in at_moved.items()}))
+        candidates(Seen(base, values, value, {name: dims[i] for name, dims in at_moved.items()}))
         for i, value in enumerate(at_base)
     ]
 

@@ -8,7 +8,7 @@ from graphmem.errors import TargetDeviceError
 from graphmem.target.gpus import Gpu, find_gpu, gpu_by_device_name
 
 # cuDNN that the CUDA build of each torch release on PyPI requires: `nvidia-cudnn-cu12` or `-cu13` in its metadata.
-BUNDLED_CUDNN = {
+BUNDLED_CUDNN: dict[tuple[int, ...], int] = {
     (2, 5): 90100, (2, 6): 90100, (2, 7): 90501, (2, 8): 91002, (2, 9): 91002, (2, 10): 91002,
     (2, 11): 91900, (2, 12): 92000, (2, 13): 92000, (2, 14): 92400,
 }  # fmt: skip

@@ -10,26 +10,35 @@ from typing import Any
 
 from graphmem.target.machine import Target
 
+_active: list[Target] = []
+
 
 @contextmanager
-def answering_as(target: Target) -> Iterator[None]:
-    """Let `torch.cuda` speak for `target` until the block ends. With device "cpu" nothing is changed."""
-    if target.device != "cuda":
+def answering_as(target: Target, *, building: bool = False) -> Iterator[None]:
+    """Let `torch.cuda` speak for `target` until the block ends. With device "cpu" nothing is changed.
+
+    Args:
+        building: the model is only being built: then `torch.cuda.is_available` answers for the target to transformers
+            alone, which asks whether flash-attn could run. Anyone else would move weights to a GPU that is not there.
+    """
+    if target.device != "cuda" or _active:
         yield
         return
 
+    _active.append(target)
     replaced: list[tuple[Any, str, Any]] = []
     try:
-        for owner, name, answer in _answers(target):
+        for owner, name, answer in _answers(target, building):
             replaced.append((owner, name, getattr(owner, name)))
             setattr(owner, name, answer)
         yield
     finally:
         for owner, name, original in reversed(replaced):
             setattr(owner, name, original)
+        _active.clear()
 
 
-def _answers(target: Target) -> list[tuple[Any, str, Callable[..., Any]]]:
+def _answers(target: Target, building: bool) -> list[tuple[Any, str, Callable[..., Any]]]:
     import torch
 
     gpu = target.gpu
@@ -46,8 +55,9 @@ def _answers(target: Target) -> list[tuple[Any, str, Callable[..., Any]]]:
 
     def is_available() -> bool:
         # torch itself must hear the truth: told that there is a GPU, fake mode makes a real CUDA tensor.
-        caller = sys._getframe(1).f_globals.get("__name__", "")
-        return really_available() if caller.split(".")[0] == "torch" else True
+        caller = sys._getframe(1).f_globals.get("__name__", "").split(".")[0]
+        pretends = caller == "transformers" if building else caller != "torch"
+        return pretends or really_available()
 
     bf16 = gpu.capability >= (8, 0)
     return [

@@ -17,7 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from graphmem.callables import defined_at
 from graphmem.errors import ModelError
 from graphmem.kernels.as_on import KernelsAsOn
+from graphmem.kernels.flex import flex_attention_as_kernel
 from graphmem.kernels.sdpa.call import CPU_OUTPUTS
+from graphmem.stand_ins import StandIns, stand_ins
+from graphmem.stand_ins.imports import NAMES
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
@@ -72,16 +75,34 @@ def trace(
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)
-    with torch.inference_mode(False), _quiet_collector(), _quiet_logger(), faked(module, fake, recorder.placeholder):
+    with _settled() as standing, faked(module, fake, recorder.placeholder):
         args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
-        with torch.enable_grad(), answering_as(target), _unnoticed(), mode:
+        with torch.enable_grad(), answering_as(target), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
                 kept = _run(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept)
+        record.notes += _assumed(record, standing)
     return record
+
+
+@contextmanager
+def _settled() -> Iterator[StandIns]:
+    with torch.inference_mode(False), _quiet_collector(), _quiet_logger(), stand_ins() as standing:
+        yield standing
+
+
+def _assumed(record: Trace, standing: StandIns) -> list[str]:
+    """What was taken for granted about the environment in which the model will train."""
+    notes = []
+    missing = sorted({name.partition(".")[0] for name in standing.used} & set(NAMES))
+    if missing:
+        notes.append(f"not installed here, and analysed as if it were: {', '.join(missing)}")
+    if record.compiled:
+        notes.append("what torch.compile compiled was traced as it is written; compiled, it may keep less")
+    return notes
 
 
 def _run(

@@ -138,6 +138,7 @@ class Trace:
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
+    compiled: something ran that torch.compile made; it was run as it was written.
     """
 
     point: dict[str, int]
@@ -149,6 +150,7 @@ class Trace:
     sdpa: list[SdpaCall] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     drew: bool = False
+    compiled: bool = False
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""

@@ -24,6 +24,7 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from graphmem.kernels.flex import COMPILED_FRAME
 from graphmem.kernels.layout import ON_CPU
 from graphmem.paths import OURS
 from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
@@ -78,7 +79,8 @@ class Recorder(TorchDispatchMode):
         self._weak: list[StorageWeakRef] = []
         self._packed: list[_Packed] = []
         self._call = -1
-        self._current_calls: list[int] = []
+        self._current_calls: list[tuple[int, torch.nn.Module | None]] = []
+        self._module: torch.nn.Module | None = None
 
     # -- tensors that exist before forward -------------------------------------------------------------------------
 
@@ -115,7 +117,9 @@ class Recorder(TorchDispatchMode):
             else None
             for i, value in enumerate(returned)
         )
-        self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, _user_frames(), sequence))
+        stack, compiled = _user_frames()
+        self.trace.compiled |= compiled
+        self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, stack, sequence))
         for i, value in enumerate(returned):
             if isinstance(value, torch.Tensor):
                 setattr(value, _MARK, Ref(index, i))
@@ -211,15 +215,18 @@ class Recorder(TorchDispatchMode):
 
     def _enter(self, module: torch.nn.Module, _args: Any) -> None:
         path = self._names.get(id(module))
-        if path is None:  # made during forward: named by its class below its caller
+        if path is None:  # made during forward: named as its caller names it, or by its class
             above = self.trace.calls[self._call].path if self._call >= 0 else ""
-            path = f"{above}.{type(module).__name__}".lstrip(".")
-        self._current_calls.append(self._call)
+            children = dict(self._module.named_children()) if self._module is not None else {}
+            name = next((n for n, child in children.items() if child is module), type(module).__name__)
+            path = f"{above}.{name}".lstrip(".")
+        self._current_calls.append((self._call, self._module))
+        self._module = module
         self.trace.calls.append(Call(path, type(module).__name__, self._call))
         self._call = len(self.trace.calls) - 1
 
     def _leave(self, _module: torch.nn.Module, _args: Any, _output: Any) -> None:
-        self._call = self._current_calls.pop()
+        self._call, self._module = self._current_calls.pop()
 
     @property
     def module_path(self) -> str:
@@ -288,20 +295,32 @@ def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
     return found
 
 
-_foreign: dict[types.CodeType, bool] = {}
+_USERS, _FOREIGN, _COMPILED = 0, 1, 2
+_known: dict[types.CodeType, int] = {}
 
 
-def _user_frames() -> tuple[Place, ...]:
-    places = []
+def _user_frames() -> tuple[tuple[Place, ...], bool]:
+    """The user's lines under way, innermost first, and whether a wrapper of torch.compile's is among the callers."""
+    places, compiled = [], False
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
         if code.co_filename == _OUTERMOST:
             break
-        foreign = _foreign.get(code)
-        if foreign is None:
-            foreign = _foreign[code] = code.co_filename.startswith(_NOT_THE_USERS) or code.co_filename[:1] == "<"
-        if not foreign:
+        whose = _known.get(code)
+        if whose is None:
+            whose = _known[code] = _whose(code)
+        if whose == _USERS:
             places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
+        elif whose == _COMPILED and frame.f_back is not None:
+            # flex_attention compiles a wrapper itself
+            compiled |= not frame.f_back.f_code.co_filename.endswith("flex_attention.py")
         frame = frame.f_back
-    return tuple(places)
+    return tuple(places), compiled
+
+
+def _whose(code: types.CodeType) -> int:
+    if code.co_qualname.startswith(COMPILED_FRAME):
+        return _COMPILED
+    foreign = code.co_filename.startswith(_NOT_THE_USERS) or code.co_filename[:1] == "<"
+    return _FOREIGN if foreign else _USERS

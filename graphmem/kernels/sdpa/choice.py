@@ -15,12 +15,13 @@ FUSED = ("cudnn", "flash", "efficient")
 class Way:
     """How a call that runs no fused kernel could run one.
 
-    backend: what would run. steps: what to do, in words. facts: the call after that.
+    backend: what would run. steps: what to do, in words. facts: the call after that. cost: how much the steps ask.
     """
 
     backend: str
     steps: tuple[str, ...]
     facts: SdpaFacts
+    cost: int
 
 
 def choose(facts: SdpaFacts, target: Target) -> tuple[str | None, tuple[tuple[str, str], ...]]:
@@ -35,9 +36,9 @@ def choose(facts: SdpaFacts, target: Target) -> tuple[str | None, tuple[tuple[st
 
 
 def reachable(facts: SdpaFacts, target: Target) -> Way | None:
-    """The fused backend that takes the fewest changes to the call; None where no change of ours reaches one."""
+    """The fused backend that asks least of the caller; None where no change of ours reaches one."""
     ways = [way for backend in FUSED if (way := _way_to(backend, facts, target)) is not None]
-    return min(ways, key=lambda way: len(way.steps), default=None)
+    return min(ways, key=lambda way: way.cost, default=None)
 
 
 def regime(facts: SdpaFacts, target: Target) -> tuple[str | None, bool]:
@@ -62,18 +63,21 @@ def _against(backend: str, facts: SdpaFacts, target: Target) -> tuple[Rule | Non
 
 def _way_to(backend: str, facts: SdpaFacts, target: Target) -> Way | None:
     steps: list[str] = []
+    cost = 0
     while (against := _against(backend, facts, target)) is not None:
         rule, _ = against
         if rule is None:
             steps.append(f"allow the {backend} backend")
             facts = replace(facts, disabled=facts.disabled - {backend})
+            cost += 1
         elif rule.change is None or rule.remedy in steps:
             return None
         else:
             steps.append(rule.remedy)
             facts = rule.change(facts)
+            cost += rule.cost
     chosen, _ = choose(facts, target)
     if chosen not in FUSED:
         steps.append(f"ask for it: sdpa_kernel({backend.upper()}_ATTENTION)")
-        facts, chosen = replace(facts, order=(backend,)), backend
-    return Way(chosen, tuple(steps), facts)
+        facts, chosen, cost = replace(facts, order=(backend,)), backend, cost + 1
+    return Way(chosen, tuple(steps), facts, cost)

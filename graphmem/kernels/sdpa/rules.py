@@ -19,13 +19,15 @@ from graphmem.target import Target
 @dataclass(frozen=True)
 class Rule:
     """refuses: the reason why, or None. source: where torch says so. since: the first release with the rule.
-    remedy: what the caller can do about it; change: the facts after that. Without a change there is no way out."""
+    remedy: what the caller can do about it; change: the facts after that. Without a change there is no way out.
+    cost: how much the remedy asks of the caller; 3 where the model computes something else afterwards."""
 
     refuses: Callable[[SdpaFacts, Target], str | None]
     source: str
     remedy: str = ""
     change: Callable[[SdpaFacts], SdpaFacts] | None = None
     since: tuple[int, int] = (2, 5)
+    cost: int = 1
 
 
 def _below(major: int, minor: int) -> Callable[[SdpaFacts, Target], str | None]:
@@ -255,7 +257,7 @@ _DTYPE = Rule(
     _same_dtype, "check_tensor_dtype", "cast q, k and v to one dtype", lambda f: replace(f, dtypes=(f.dtypes[0],) * 3)
 )
 _DIMS = Rule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
-_HALF = Rule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16)
+_HALF = Rule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
 _BATCH = Rule(
     _batches_equal, "check_batch_size_and_num_heads_dense", "expand k and v to q's batch size", _with_one_batch
 )
@@ -277,7 +279,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "flash": (
         Rule(_below(8, 0), "check_flash_attention_hardware_support"),
         _DIMS,
-        Rule(_no_mask, "check_for_attn_mask", "leave the mask out (is_causal=True if it is causal)", _without_mask),
+        Rule(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", _without_mask, cost=3),
         Rule(_head_sizes_equal, "check_head_dim_size_flash"),
         Rule(_flash_head_size, "check_head_dim_size_flash"),
         Rule(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
@@ -289,7 +291,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "efficient": (
         Rule(_below(5, 0), "check_mem_efficient_hardware_support"),
         _DIMS, _DTYPE,
-        Rule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16),
+        Rule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
         Rule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
         Rule(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, (2, 13)),

@@ -1,0 +1,122 @@
+"""`torch.nn.attention.flex_attention` on fake tensors: what its autograd function saves, without running a score_mod.
+
+torch's own path would trace the score_mod's backward with the autograd engine, which needs a GPU. What is saved hangs
+on the score_mod only in the tensors that it captures. After FlexAttentionAutogradOp in
+torch/_higher_order_ops/flex_attention.py (2.11 to 2.13) and measurements on an H200.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any
+
+import torch
+
+_MODULE = "torch._higher_order_ops.flex_attention"
+# torch.compile's wrapper around a function, as opposed to what only switches it off: torch/_dynamo/eval_frame.py
+COMPILED_FRAME = "_TorchDynamoContext."
+_CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
+
+
+@torch.library.custom_op("graphmem::flex_attention", mutates_args=())
+def _kernel(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(b, heads, s, head size) -> out likewise, logsumexp and max_scores (b, heads, s)."""
+    raise AssertionError("fake mode answers before a kernel is asked")
+
+
+@_kernel.register_fake
+def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    statistics = torch.float64 if query.dtype == torch.float64 else torch.float32
+    shape = (*query.shape[:-1], value.shape[-1])
+    lse, top = (query.new_empty(query.shape[:-1], dtype=statistics) for _ in range(2))
+    return query.new_empty_strided(shape, _strides_like(query, shape)), lse, top
+
+
+def _strides_like(query: torch.Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """_permute_strides: dense, in the query's order of dimensions, the head size innermost."""
+    order = sorted(range(len(shape) - 1), key=lambda i: query.stride(i))
+    strides, step = [1] * len(shape), shape[-1]
+    for i in order:
+        strides[i] = step
+        step *= shape[i]
+    return tuple(strides)
+
+
+class _FlexAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, compiled: bool, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *others: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        out, lse, max_scores = _kernel(query, key, value)
+        ctx.mark_non_differentiable(max_scores)
+        # Backward does not use max_scores, and torch.compile keeps only what backward uses.
+        statistics = (lse,) if compiled else (lse, max_scores)
+        ctx.save_for_backward(query, key, value, out, *statistics, *others)
+        return out, lse, max_scores
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        raise AssertionError("there is no backward here")
+
+
+@contextmanager
+def flex_attention_as_kernel() -> Iterator[None]:
+    """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if _MODULE in sys.modules:
+            operator = type(sys.modules[_MODULE].flex_attention)
+            original = operator.__call__
+            operator.__call__ = _call
+            stack.callback(setattr, operator, "__call__", original)
+        yield
+
+
+def _call(
+    _operator: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    score_mod: Callable[..., Any],
+    block_mask: tuple[Any, ...],
+    scale: float,
+    kernel_options: dict[str, Any],
+    score_mod_other_buffers: tuple[Any, ...] = (),
+    mask_mod_other_buffers: tuple[Any, ...] = (),
+) -> Any:
+    captured = [*score_mod_other_buffers, *mask_mod_other_buffers]
+    captured += _captured(score_mod, set()) + _captured(block_mask[-1], set())
+    others = [t for t in (*block_mask[:-1], *captured) if isinstance(t, torch.Tensor)]
+    return _FlexAttention.apply(_inside_compiled(), query, key, value, *others)
+
+
+def _captured(function: Any, seen: set[int]) -> list[torch.Tensor]:
+    """The tensors that a score_mod or mask_mod reaches through its closure, also by way of other functions."""
+    if not isinstance(function, FunctionType) or id(function) in seen:
+        return []
+    seen.add(id(function))
+    found: list[torch.Tensor] = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            for value in cell.cell_contents if isinstance(cell.cell_contents, (tuple, list)) else [cell.cell_contents]:
+                found += [value] if isinstance(value, torch.Tensor) else _captured(value, seen)
+    return found
+
+
+def _inside_compiled() -> bool:
+    """Whether flex_attention was called from what torch.compile made. Called as it is, it compiles a wrapper itself."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) != _CALLER:
+        frame = frame.f_back
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith(COMPILED_FRAME):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,48 @@
+"""The attentions of a report: what kind, which kernel, what each keeps and why, and what it could keep instead."""
+
+from __future__ import annotations
+
+from graphmem.render.formula import formula
+from graphmem.render.text import amount, short, table, wrapped
+from graphmem.report import AttentionPart, AttentionRow, ModuleRow, Report
+from graphmem.units import human, unit_for
+
+_INDENT = " " * 11
+
+
+def attention(report: Report, columns: int) -> str:
+    """A table of all attentions, then what there is to say about each."""
+    if not report.attention:
+        return "attention: none found"
+    unit, size = unit_for(report.saved.bytes)
+    rows = [
+        [_name(a), a.count, a.kind, a.kernel, amount(a.size.bytes, size), each(a, report)] for a in report.attention
+    ]
+    lines = [table(["attention", "×", "kind", "kernel", unit, "one keeps"], rows, columns, right=(1, 4))]
+    for row in report.attention:
+        if len(report.attention) > 1:
+            lines.append(f"  {_name(row)}, {row.kernel}")
+        lines += _about(row, report, columns)
+    return "\n".join(lines)
+
+
+def each(row: ModuleRow | AttentionRow | AttentionPart, report: Report) -> str:
+    """What one of the row's modules keeps, or all of them where they differ."""
+    if row.each is not None:
+        return formula(row.each, report.symbols)
+    return f"together {formula(row.size.expr, report.symbols, report.depth)}"
+
+
+def _about(row: AttentionRow, report: Report, columns: int) -> list[str]:
+    where = f", {short(row.where)}" if row.where else ""
+    lines = wrapped(", ".join(f"{p.name} {each(p, report)}" for p in row.parts), columns, _INDENT, "  keeps    ")
+    lines += wrapped(f"{row.why}{where}", columns, _INDENT, "  why      ")
+    other = row.instead
+    if other is not None:
+        keeps = f"{human(other.bytes)}, {formula(other.each, report.symbols)} each"
+        lines += wrapped(f"{other.kernel} would keep {keeps}: {other.how}", columns, _INDENT, "  instead  ")
+    return lines
+
+
+def _name(row: AttentionRow) -> str:
+    return row.label or "(the model)"
