@@ -12,9 +12,13 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphmem import __version__
 from graphmem.errors import GraphmemError, UsageError
+
+if TYPE_CHECKING:
+    from graphmem.report import Report
 
 CLEAN, FAILED = 0, 2
 _OUTPUT = "-o takes a file in an existing folder that can be written"
@@ -85,14 +89,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    settings = _settings(options.set)
     _check_output(options.output)
+    report = _report(options)
+    from graphmem.render import FORMATS
+
+    _write(FORMATS[options.format](report), options.output)
+    return CLEAN
+
+
+def _report(options: argparse.Namespace) -> Report:
+    """The report that the options of a command ask for."""
+    settings = _settings(options.set)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
     from graphmem.analysis import analyze_subject, as_autocast, as_dtype
     from graphmem.load import isolated, load_target
-    from graphmem.render import FORMATS
     from graphmem.target import resolve
 
     target = resolve(gpu=options.gpu, device=options.device, torch_version=options.torch, cudnn_version=options.cudnn)
@@ -101,12 +113,10 @@ def _analyze(options: argparse.Namespace) -> int:
     try:
         with isolated(changed, keep_stdout_clean=True):
             subject = load_target(options.target, settings)
-            report = analyze_subject(subject, target, dtype=dtype, autocast=autocast, full_depth=options.full_depth)
+            return analyze_subject(subject, target, dtype=dtype, autocast=autocast, full_depth=options.full_depth)
     finally:
         for note in changed:
             print(f"graphmem: note: {note}", file=sys.stderr)
-    _write(FORMATS[options.format](report), options.output)
-    return CLEAN
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, object]:

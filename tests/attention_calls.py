@@ -77,6 +77,42 @@ def deterministic():
         torch.use_deterministic_algorithms(False)
 
 
+def flex(s=256, d=64, k=4, dtype=BF16, causal=False, transposed=False, compiled=False, score_mod=None):
+    """flex_attention on (2, 4, s, d), compiled afresh where asked for."""
+
+    def forward(*qkv):
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+        torch.compiler.reset()
+        mask = None
+        if causal:
+            mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, s, s, device=qkv[0].device)
+        qkv = [x.transpose(1, 2) for x in qkv] if transposed else qkv
+        function = torch.compile(flex_attention) if compiled else flex_attention
+        return function(*qkv, score_mod=score_mod, block_mask=mask, enable_gqa=k != 4)
+
+    shapes = [(2, s, heads, d) if transposed else (2, heads, s, d) for heads in (4, k, k)]
+    return [(shape, dtype, True) for shape in shapes], Call(forward)
+
+
+def varlen(d):
+    def forward(q, k, v):
+        from torch.nn.attention.varlen import varlen_attn
+
+        starts = torch.tensor([0, 100, 256], dtype=torch.int32, device=q.device)
+        return varlen_attn(q, k, v, starts, starts, 156, 156)
+
+    return [((256, 4, d), BF16, True)] * 3, Call(forward)
+
+
+def multi_head(need_weights=False):
+    def forward(x, w, out):
+        options = {"need_weights": need_weights, "training": True}
+        return F.multi_head_attention_forward(x, x, x, 256, 4, w, None, None, None, False, 0.0, out, None, **options)[0]
+
+    return [((100, 2, 256), BF16, True), ((768, 256), BF16, True), ((256, 256), BF16, True)], Call(forward)
+
+
 Q = (2, 8, 100, 64)
 
 
@@ -230,6 +266,25 @@ CALLS = {
         Q, around=lambda: sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION], set_priority=True)
     ),
     "a scale": plain(Q, scale=1 / math.sqrt(7)),
+    # other functions
+    **{
+        f"flex, {name}{', compiled' if compiled else ''}": flex(compiled=compiled, **options)
+        for name, options in {
+            "plain": {},
+            "odd length": {"s": 200},
+            "causal": {"s": 200, "causal": True},
+            "grouped": {"k": 2},
+            "head 36": {"d": 36},
+            "float32": {"dtype": FP32},
+            "as (b, s, heads, d)": {"transposed": True},
+        }.items()
+        for compiled in (False, True)
+    },
+    "flex, softcap, compiled": flex(compiled=True, score_mod=lambda s, *_: 20 * torch.tanh(s / 20)),
+    "varlen": varlen(64),
+    "varlen, head 40": varlen(40),
+    "multi-head attention": multi_head(),
+    "multi-head attention with weights": multi_head(need_weights=True),
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
 from graphmem.attention.site import LSE, OUTPUT, RNG, Site
 
-_TABLE = {"torch_attn._varlen_attn": Fused("varlen", {0: OUTPUT, 1: LSE, 2: RNG}, "varlen_attn")}
+_TABLE = {"torch_attn._varlen_attn": Fused("varlen", {0: OUTPUT, 1: LSE, 2: RNG}, "varlen_attn is called")}
 
 
 def find(flow: Flow) -> list[Site]:

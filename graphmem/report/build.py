@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
 import sympy
 
-from graphmem.attention import PARTS, Site
+from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import choose, regime
@@ -215,9 +215,11 @@ class _At:
 
     def attention(self) -> tuple[AttentionRow, ...]:
         rows = []
+        by_key = {g.key: g for g in self.findings.saved}
         for key, (sites, count) in self.findings.sites.items():
-            parts = self._parts(sites)
-            groups = list({g.key: g for of_part in parts.values() for g in of_part}.values())
+            kept = {k.storage: (site.part(k), k) for site in sites for k in site.kept(self.findings.derived.kept)}
+            keys = [(part, key_of(k, self._containers)) for part, k in kept.values()]
+            groups = [by_key[k] for k in dict.fromkeys(k for _, k in keys)]
             n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
             rows.append(
                 AttentionRow(
@@ -230,23 +232,25 @@ class _At:
                     where=_location(sites[0].place),
                     size=self.total(groups),
                     each=self.one_of(count, groups),
-                    parts=tuple(AttentionPart(p, self.total(g), self.one_of(count, g)) for p, g in parts.items()),
+                    parts=self._parts(Counter(keys), by_key, count),
                     instead=self._instead(self.findings.instead[key], n),
                 )
             )
         return tuple(rows)
 
-    def _parts(self, sites: Sequence[Site]) -> dict[str, list[Group]]:
-        """The groups of what the attentions keep, by what they are to them, in the order of PARTS."""
-        by_key = {g.key: g for g in self.findings.saved}
-        found: dict[str, dict[Key, Group]] = defaultdict(dict)
-        for site in sites:
-            for kept in site.kept(self.findings.derived.kept):
-                key = key_of(kept, self._containers)
-                found[site.part(kept)].setdefault(key, by_key[key])
-        return {
-            part: list(found[part].values()) for part in sorted(found, key=lambda p: PARTS.index(p.split(" + ")[0]))
-        }
+    def _parts(
+        self, kept: Mapping[tuple[str, Key], int], by_key: Mapping[Key, Group], count: Count
+    ) -> tuple[AttentionPart, ...]:
+        """What the attentions keep, by what it is to them: `kept` counts storages by part and group, since q, k and v
+        may be of one group."""
+        groups: dict[str, list[Group]] = defaultdict(list)
+        for (part, key), n in kept.items():
+            share = by_key[key].share(n)
+            if share is None:  # in some layers it is one part, in others another
+                return ()
+            groups[part].append(share)
+        order = sorted(groups, key=lambda part: PARTS.index(part.split(" + ")[0]))
+        return tuple(AttentionPart(p, self.total(groups[p]), self.one_of(count, groups[p])) for p in order)
 
     def _instead(self, other: Instead | None, count: int) -> OtherKernel | None:
         each = evaluate(other.size, self.point) if other else None

@@ -54,6 +54,15 @@ class Group:
             return sympy.Integer(self.key.nbytes)
         return sympy.expand(sympy.Mul(*self.dims) * self.itemsize)
 
+    def share(self, members: int) -> Group | None:
+        """The group with so many of its members at the base point, and as many of what every further layer adds; None
+        where that is no whole number."""
+        of = len(self.members)
+        if any(slope * members % of for _, slope in self.count.per_layer):
+            return None
+        per_layer = tuple((name, slope * members // of) for name, slope in self.count.per_layer)
+        return replace(self, count=Count(members, per_layer))
+
     def bytes_at(self, point: Mapping[str, int]) -> int | None:
         """One storage's bytes at `point`; None where the expression gives no whole number of bytes there."""
         return evaluate(self.size, point)

@@ -295,13 +295,14 @@ def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
     return found
 
 
-_USERS, _FOREIGN, _COMPILED = 0, 1, 2
+_USERS, _FOREIGN, _COMPILED, _FLEX = 0, 1, 2, 3
 _known: dict[types.CodeType, int] = {}
 
 
 def _user_frames() -> tuple[tuple[Place, ...], bool]:
-    """The user's lines under way, innermost first, and whether a wrapper of torch.compile's is among the callers."""
-    places, compiled = [], False
+    """The user's lines under way, innermost first, and whether a wrapper of torch.compile's is among the callers: other
+    than around flex_attention, whose kernel is known."""
+    places, compiled, in_flex = [], False, False
     frame: types.FrameType | None = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
@@ -312,9 +313,8 @@ def _user_frames() -> tuple[tuple[Place, ...], bool]:
             whose = _known[code] = _whose(code)
         if whose == _USERS:
             places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
-        elif whose == _COMPILED and frame.f_back is not None:
-            # flex_attention compiles a wrapper itself
-            compiled |= not frame.f_back.f_code.co_filename.endswith("flex_attention.py")
+        in_flex |= whose == _FLEX
+        compiled |= whose == _COMPILED and not in_flex
         frame = frame.f_back
     return tuple(places), compiled
 
@@ -322,5 +322,7 @@ def _user_frames() -> tuple[tuple[Place, ...], bool]:
 def _whose(code: types.CodeType) -> int:
     if code.co_qualname.startswith(COMPILED_FRAME):
         return _COMPILED
+    if code.co_filename.endswith("flex_attention.py") and code.co_filename.startswith(_NOT_THE_USERS):
+        return _FLEX
     foreign = code.co_filename.startswith(_NOT_THE_USERS) or code.co_filename[:1] == "<"
     return _FOREIGN if foreign else _USERS
