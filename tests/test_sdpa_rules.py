@@ -15,7 +15,6 @@ from graphmem.target import resolve
 from graphmem.trace import trace
 
 BF16 = (torch.bfloat16,) * 3
-UNSET = tuple(torch._C._get_sdp_priority_order())
 
 
 def target(gpu="h100", torch_version="2.13", cudnn=None):
@@ -23,8 +22,8 @@ def target(gpu="h100", torch_version="2.13", cudnn=None):
 
 
 def facts(machine, head=64, **changes):
-    shape = (2, 8, 128, head)
-    return SdpaFacts(**{"q": shape, "k": shape, "v": shape, "dtypes": BF16, "order": order(machine, UNSET), **changes})
+    shape, unset = (2, 8, 128, head), tuple(torch._C._get_sdp_priority_order())
+    return SdpaFacts(**{"q": shape, "k": shape, "v": shape, "dtypes": BF16, "order": order(machine, unset), **changes})
 
 
 def chosen(machine, **changes):
