@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
     analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
     analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
+    analyze.add_argument(
+        "--assume",
+        metavar="WHAT=VALUE",
+        action="append",
+        default=[],
+        help="where forward asks for a value that weights or activations decide: experts=worst if all tokens choose "
+        "the same experts (default: balanced), or the answer for a line: model.py:88=3; repeatable",
+    )
     analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
     analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
     analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
@@ -99,13 +107,14 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> Report:
     """The report that the options of a command ask for."""
-    settings = _settings(options.set)
+    settings = _pairs("--set", options.set)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
     from graphmem.analysis import analyze_subject, as_autocast, as_dtype
     from graphmem.load import isolated, load_target
     from graphmem.target import resolve
+    from graphmem.trace.assumptions import read_assumptions
 
     target = resolve(gpu=options.gpu, device=options.device, torch_version=options.torch, cudnn_version=options.cudnn)
     dtype, autocast = as_dtype(options.dtype), as_autocast(options.autocast)
@@ -113,18 +122,28 @@ def _report(options: argparse.Namespace) -> Report:
     try:
         with isolated(changed, keep_stdout_clean=True):
             subject = load_target(options.target, settings)
-            return analyze_subject(subject, target, dtype=dtype, autocast=autocast, full_depth=options.full_depth)
+            return analyze_subject(
+                subject,
+                target,
+                dtype=dtype,
+                autocast=autocast,
+                full_depth=options.full_depth,
+                assumptions=read_assumptions(_pairs("--assume", options.assume)),
+            )
     finally:
         for note in changed:
             print(f"graphmem: note: {note}", file=sys.stderr)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, object]:
+_EXAMPLES = {"--set": "--set s=4096", "--assume": "--assume experts=worst"}
+
+
+def _pairs(option: str, pairs: Sequence[str]) -> dict[str, object]:
     settings: dict[str, object] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
+        name, equals, value = pair.rpartition("=") if option == "--assume" else pair.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {pair}: not NAME=VALUE", hint="--set s=4096")
+            raise UsageError(f"{option} {pair}: not NAME=VALUE", hint=_EXAMPLES[option])
         settings[name.strip()] = value.strip()
     return settings
 

@@ -24,6 +24,7 @@ from graphmem.stand_ins.imports import NAMES
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
+from graphmem.trace.assumptions import Assumptions
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.inputs import named_tensors
@@ -44,6 +45,7 @@ def trace(
     autocast: torch.dtype | None = None,
     loss: Loss | None = None,
     reload: Callable[[], Any] | None = None,
+    assumptions: Assumptions | None = None,
 ) -> Trace:
     """Run forward (and loss) once and write down what happened.
 
@@ -56,6 +58,7 @@ def trace(
         autocast: as `torch.autocast(target.device, autocast)` around forward and loss.
         loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
+        assumptions: what is taken for granted where forward asks for values that weights or activations decide.
 
     Raises:
         ModelError: forward raised, for whatever reason that graphmem has no name for.
@@ -70,7 +73,7 @@ def trace(
     if target.device == "cuda":
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=target.device)
-    values = Values(record, (lambda: named_tensors(reload())) if reload else None)
+    values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
     recorder = Recorder(record, module, CPU_OUTPUTS, values)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -83,7 +86,7 @@ def trace(
             with recorder.watching(), KernelsAsOn(target, record), cast:
                 kept = _run(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
-        recorder.finish(kept)
+        recorder.finish(kept, list(module.buffers()))
         record.notes += _assumed(record, standing)
     return record
 
