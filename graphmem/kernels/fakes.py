@@ -19,7 +19,8 @@ def _grouped_mm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     step = 16 // left.dtype.itemsize
     row = -(-shape[-1] // step) * step
     strides = (row, 1) if len(shape) == 2 else (shape[1] * row, row, 1)
-    return left.new_empty_strided(shape, strides)
+    result: torch.Tensor = left.new_empty_strided(shape, strides)
+    return result
 
 
 ON_CUDA: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {_aten._grouped_mm.default: _grouped_mm}

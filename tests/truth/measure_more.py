@@ -2,9 +2,9 @@
 
     python tests/truth/measure_more.py h200_more.json.gz
 
-Each model type for which a task's class can be built small is run in bf16, those with experts in fp32 too, and the rows
-of h100_models.json.gz that docs/accuracy.md explains once more. An entry has what autograd keeps with only the loss held
-(tests/oracle.py: after a garbage collection) and by how much requested_bytes rose, or the error.
+Each model type for which a task's class can be built small is run in bf16, those with experts in fp32 too, and once
+more the rows of h100_models.json.gz that docs/accuracy.md explains. An entry has what autograd keeps with only the loss
+held (tests/oracle.py: after a garbage collection) and by how much requested_bytes rose, or the error.
 """
 
 import collections
