@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphmem import __version__
 from graphmem.errors import GraphmemError, UsageError
@@ -20,8 +21,11 @@ from graphmem.errors import GraphmemError, UsageError
 if TYPE_CHECKING:
     from graphmem.report import Report
 
-CLEAN, FAILED = 0, 2
+CLEAN, FOUND, FAILED = 0, 1, 2
 _OUTPUT = "-o takes a file in an existing folder that can be written"
+
+# As in graphmem.render, which imports torch's neighbours.
+_FORMATS = ("table", "json", "markdown", "html", "latex", "python")
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
 whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
@@ -55,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 2 could not analyse",
+        epilog="exit codes: 0 clean, 1 it does not fit, 2 could not analyse",
     )
     parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -64,23 +68,34 @@ def _parser() -> argparse.ArgumentParser:
         help="what autograd keeps for backward, where, and why",
         description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
     )
-    analyze.add_argument("target", metavar="TARGET", help=_TARGET)
-    analyze.add_argument(
+    _add_options(analyze)
+    analyze.add_argument("--format", default="table", choices=_FORMATS, help="default: table")
+    analyze.add_argument("--ascii", action="store_true", help="s^2 for s², x for ×: plain ASCII")
+    analyze.set_defaults(run=_analyze)
+    _add_fit(commands)
+    _add_diff(commands)
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    """What every command takes that analyses a target."""
+    command.add_argument("target", metavar="TARGET", help=_TARGET)
+    command.add_argument(
         "--set",
         metavar="NAME=VALUE",
         action="append",
         default=[],
         help="a parameter of model() or inputs(); repeatable",
     )
-    analyze.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
-    analyze.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
-    analyze.add_argument(
+    command.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
+    command.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
+    command.add_argument(
         "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
     )
-    analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
-    analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
-    analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
-    analyze.add_argument(
+    command.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
+    command.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
+    command.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
+    command.add_argument(
         "--assume",
         metavar="WHAT=VALUE",
         action="append",
@@ -88,20 +103,98 @@ def _parser() -> argparse.ArgumentParser:
         help="where forward asks for a value that weights or activations decide: experts=worst if all tokens choose "
         "the same experts (default: balanced), or the answer for a line: model.py:88=3; repeatable",
     )
-    analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
-    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
-    analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
-    analyze.add_argument("--traceback", action="store_true", help="on an error show where it came from")
-    analyze.set_defaults(run=_analyze)
-    return parser
+    command.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
+    command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+
+
+def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fit = commands.add_parser(
+        "fit",
+        help="the largest length or batch that fits into memory",
+        description="The largest value of a symbol at which parameters and what forward leaves alive fit into memory.",
+    )
+    _add_options(fit)
+    fit.add_argument("--solve", metavar="SYMBOL", required=True, help="what to make as large as possible: s, b, L, ...")
+    fit.add_argument("--memory", metavar="BYTES", help="such as 80GiB (default: that of the GPU)")
+    fit.add_argument(
+        "--reserve", metavar="BYTES", default="0", help="for gradients, optimizer state, temporaries: such as 30GiB"
+    )
+    fit.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    fit.set_defaults(run=_fit)
+
+
+def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    diff = commands.add_parser(
+        "diff",
+        help="what one model or setting keeps more than another",
+        description="Compare two targets, two settings of one, or two reports that --format json -o FILE wrote.",
+        epilog='example: graphmem diff samples/gpt2.py --b "--set attn=sdpa"',
+    )
+    diff.add_argument("first", metavar="A", help="a target as for analyze, or a saved report")
+    diff.add_argument("second", metavar="B", nargs="?", help="likewise (default: A again, with the options of --b)")
+    diff.add_argument(
+        "--a", metavar="OPTIONS", default="", help='options of analyze for A alone, in quotes: "--set s=512"'
+    )
+    diff.add_argument("--b", metavar="OPTIONS", default="", help="likewise for B")
+    diff.add_argument("--both", metavar="OPTIONS", default="", help="likewise for both")
+    diff.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    diff.add_argument("-o", "--output", metavar="FILE", help="write it there instead of to stdout")
+    diff.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+    diff.set_defaults(run=_diff)
 
 
 def _analyze(options: argparse.Namespace) -> int:
     _check_output(options.output)
     report = _report(options)
     from graphmem.render import FORMATS
+    from graphmem.render.code import ascii_only
 
-    _write(FORMATS[options.format](report), options.output)
+    text = FORMATS[options.format](report)
+    _write(ascii_only(text) if options.ascii else text, options.output)
+    return CLEAN
+
+
+def _fit(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    report = _report(options)
+    from graphmem.render import fit as rendered
+    from graphmem.report.fit import fit
+
+    found = fit(report, options.solve, _memory(options), _bytes("--reserve", options.reserve))
+    _write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    return CLEAN if found.value is not None else FOUND
+
+
+def _memory(options: argparse.Namespace) -> int:
+    from graphmem.target import resolve
+
+    return _bytes("--memory", options.memory) if options.memory else resolve(gpu=options.gpu, device="cuda").gpu.memory
+
+
+def _bytes(option: str, text: str) -> int:
+    from graphmem.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"{option} 40GiB") from None
+
+
+def _diff(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    from graphmem.report.diff import diff, is_report, load_report
+
+    def side(target: str, own: str) -> Mapping[str, Any]:
+        if target.endswith(".json") and is_report(target):
+            return load_report(target)
+        words = ["analyze", target, *shlex.split(options.both), *shlex.split(own)]
+        return _report(_parser().parse_args(words)).to_dict()
+
+    found = diff(side(options.first, options.a), side(options.second or options.first, options.b))
+    from graphmem.render import diff as rendered
+
+    _write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
     return CLEAN
 
 
