@@ -36,51 +36,28 @@ def reports():
     return made
 
 
-def brute(report, name, budget, others):
-    """The largest value up to 3,000, one by one, from the report itself."""
-    best = None
-    for value in range(1, 3000):
-        try:
-            needed = report.at(**others, **{name: value}).saved.bytes
-        except SymbolError:
-            continue
-        if needed > budget:
-            break
-        best = value
-    return best
+def function_of(report):
+    """The formula as plain Python: fast, and not graphmem's."""
+    namespace = {}
+    exec(FORMATS["python"](report), namespace)
+    return namespace["saved_bytes"]
+
+
+def brute(needs, budget, top=3000):
+    """The largest value below `top`, one by one."""
+    return max((value for value in range(1, top) if needs(value) <= budget), default=None)
 
 
 def test_solve_agrees_with_brute_force(reports):
-    chance, agreed = random.Random(1), 0
-    while agreed < 100:
-        report = chance.choice(reports)
+    chance, functions = random.Random(1), [function_of(report) for report in reports]
+    for _ in range(100):
+        report, function = chance.choice(list(zip(reports, functions, strict=True)))
         name = chance.choice([n for n in report.symbols if n in ("s", "b", "L", "v", "f")])
-        others = {
-            n: chance.randint(1, 8) for n in ("b",) if n in report.symbols and n != name and chance.random() < 0.5
-        }
-        high = report.at(**others).saved.bytes
-        budget = chance.randint(high // 8, high * 3)
-        expected = brute(report, name, budget, others) if agreed % 10 == 0 else None
-        if _next(report, name, 0, others) > budget:
-            with pytest.raises(SymbolError, match="nothing fits"):
-                report.solve(name, budget=budget, **others)
-            assert expected is None
-        else:
-            found = report.solve(name, budget=budget, **others)
-            assert report.at(**others, **{name: found}).saved.bytes <= budget
-            assert expected in (None, found) or found >= 2999
-            assert _next(report, name, found, others) > budget
-        agreed += 1
-
-
-def _next(report, name, value, others):
-    """What the next value needs at which the same kernels run."""
-    for more in range(value + 1, value + 600):
-        try:
-            return report.at(**others, **{name: more}).saved.bytes
-        except SymbolError:
-            continue
-    raise AssertionError("none")
+        others = {"b": chance.randint(1, 8)} if name != "b" and chance.random() < 0.5 else {}
+        high = function(**{**others, name: chance.randint(2, 2000)})
+        expected = brute(lambda value: function(**others, **{name: value}), high)  # noqa: B023
+        assert report.solve(name, budget=high, **others) == expected
+        assert report.at(**others, **{name: expected}).saved.bytes <= high
 
 
 def test_solve_says_what_is_wrong(reports):
@@ -110,7 +87,8 @@ def test_solve_stays_where_the_traced_kernel_runs():
     report = graphmem.analyze(Padded(), (torch.randn(2, 21, 32), torch.randn(2, 1, 21, 21)))
     found = report.solve("s", budget="1MiB")
     assert found % 8
-    assert found == brute(report, "s", 2**20, {})
+    larger = [v for v in range(found + 1, found + 8) if v % 8]
+    assert all(report.at(s=v).saved.bytes > 2**20 for v in larger)
 
 
 def test_fit_counts_parameters_and_what_is_reserved(capsys):

@@ -103,6 +103,10 @@ def _assumed(record: Trace, standing: StandIns) -> list[str]:
     missing = sorted({name.partition(".")[0] for name in standing.used} & set(NAMES))
     if missing:
         notes.append(f"not installed here, and analysed as if it were: {', '.join(missing)}")
+    for name in dict.fromkeys(standing.refused):
+        notes.append(
+            f"the model went on without {name}, which graphmem's stand-in lacks; with it, it may run otherwise"
+        )
     if record.compiled:
         notes.append("what torch.compile compiled was traced as it is written; compiled, it may keep less")
     return notes
