@@ -97,7 +97,11 @@ def analyze_subject(
         settings=settings,
         working=working,
         derived=derived,
-        notes=tuple([note for name, note in subject.notes.items() if name in derived.symbols] + remarks),
+        notes=(
+            *subject.remarks,
+            *(note for name, note in subject.notes.items() if name in derived.symbols),
+            *remarks,
+        ),
         machine=target,
         make_graph=_Graph(Tracer(subject, target, dtype, autocast), working, derived.trace),
         parameters=tracer.parameter_bytes(working),

@@ -33,6 +33,7 @@ class Subject:
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
+    remarks: what else was guessed, to be said in any case.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def from_factories(
