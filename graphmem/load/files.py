@@ -74,7 +74,7 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
 def _has_factories(module: ModuleType, factory: str | None) -> bool:
     """Whether the file follows the convention: model() and inputs(), or half of it, which is a mistake to be told."""
     names = ["model", "inputs"] if factory is None else ["inputs"]
-    return any(callable(getattr(module, n, None)) and not isinstance(getattr(module, n), type) for n in names)
+    return any(callable(f := getattr(module, n, None)) and not isinstance(f, (type, nn.Module)) for n in names)
 
 
 def _split(target: str) -> tuple[str, str | None]:
