@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphmem.errors import ModelError
+from graphmem.load.hf_layers import continued_lists, head_size, layers_of, may_follow, resized_rope
 from graphmem.load.hf_quietly import quietly
 
 # Letter -> the fields it stands for, the likeliest first. One field gets a letter once: DistilBERT's hidden_dim is f,
@@ -37,27 +38,29 @@ LETTERS: dict[str, tuple[str, ...]] = {
     "f_encoder": ("encoder_ffn_dim",),
     "f_decoder": ("decoder_ffn_dim",),
 }  # fmt: skip
-_DEPTHS = ("L", "L_encoder", "L_decoder")
+DEPTHS = tuple(name for letter in ("L", "L_encoder", "L_decoder") for name in LETTERS[letter])
 # Of the other integers those that sound like a size get a symbol under their own name; each one costs a trace.
 _SIZE = re.compile(
     r"size|dim|rank|heads|layers|experts|per_tok|top_?k$|queries|latents|channels|source_positions|d_state"
 )
 _NO_SIZE = re.compile(
-    r"_id$|_ids$|_index$|^chunk|window|kernel|stride|position_embedding|type_vocab|num_channels|in_channels|in_chans"
+    r"image_size|patch_size|_id$|_ids$|_index$|^chunk|window|kernel|stride|position_embedding|type_vocab|num_channels|in_channels|in_chans"
     r"|^max_|^min_|pad|scale|first_k|skip|_every|_freq|step|conv|group|block|vocab_size_|rotary_dim|label|codebook"
     r"|num_feature_levels|merge|temporal|shared_layers|window_layers|register|adapter|pooler|spatial|dense_layers"
 )
 # Derived from another depth where they are left out, but a symbol of their own all the same.
 _PINNED = ("num_decoder_layers",)
-_PER_LAYER = re.compile(r"layer|types|pattern|blocks")
+# Patches along one side of an image: it moves without breaking the image, which its size and the patches' do not.
+PATCHES = "n_p"
 
 
 @dataclass(frozen=True)
 class Field:
-    """An integer of a config, or of a sub-config: `path` leads to that."""
+    """An integer of a config, or of a sub-config: `path` leads to that. With a `kind`, the number of such layers."""
 
     path: tuple[str, ...]
     name: str
+    kind: str = ""
 
     def __str__(self) -> str:
         return ".".join([*self.path, self.name])
@@ -89,23 +92,18 @@ class ConfigFile:
             ) from error
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
-        """The same file with other values; lists with one entry per layer are cut or continued."""
+        """The same file with other values; what has an entry per layer, or per pair of a head's elements, follows."""
         config, content = self.config(), copy.deepcopy(dict(self.content))
-        for field, value in values.items():
+        for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config
-            for key in field.path:
+            for key in path:
                 owner = getattr(owner, key)
                 if not isinstance(place.get(key), dict):
                     place[key] = _without_derived(owner)
                 place = place[key]
-            before = getattr(owner, field.name, None)
-            for alias, name in type(owner).attribute_map.items():
-                if name == field.name:  # read later than the field, it would win
-                    place.pop(alias, None)
-            place[field.name] = value
-            if any(field.name in LETTERS[letter] for letter in _DEPTHS) and isinstance(before, int):
-                _continue_lists(place, owner, before, value)
-        return dataclasses.replace(self, content=content)
+            _change(place, owner, {field: v for field, v in values.items() if field.path == path})
+        made = dataclasses.replace(self, content=content)
+        return made if self.content == content else _with_rope(made, config, content)
 
     def with_derived_left_out(self) -> ConfigFile:
         """Without what transformers would derive to the same value: that follows the rest then."""
@@ -130,8 +128,17 @@ class ConfigFile:
                 if unique in fields or not unique.isidentifier():
                     unique = "_".join([*path, key])
                 fields[unique] = Field(path, key)
-                if _is_free(owner, place, key):
+                layers = layers_of(owner, key) if key in DEPTHS else None
+                if layers is not None:
+                    kinds = layers.counts()
+                    fields |= {f"{unique}_{kind}": Field(path, key, kind) for kind in kinds}
+                    free |= {f"{unique}_{kind}": count for kind, count in kinds.items()}
+                elif _is_free(owner, place, key):
                     free[unique] = int(getattr(owner, key))
+            sides = patches(owner)
+            if sides is not None:
+                unique = PATCHES + _suffix(path)
+                fields[unique], free[unique] = Field(path, PATCHES), sides
         return fields, free
 
 
@@ -151,6 +158,56 @@ def _scopes(path: tuple[str, ...], config: Any, place: Mapping[str, Any]) -> Ite
         there = place.get(key)
         explicit = there if isinstance(there, dict) else _without_derived(inner[key])
         yield from _scopes((*path, key), inner[key], explicit)
+
+
+def _change(place: dict[str, Any], owner: Any, values: Mapping[Field, Any]) -> None:
+    counted: dict[str, dict[str, int]] = {}
+    for field, value in values.items():
+        if field.kind:
+            counted.setdefault(field.name, {})[field.kind] = value
+        elif field.name == PATCHES:
+            size = owner.image_size
+            side = value * owner.patch_size
+            _put(place, owner, "image_size", [side, side] if isinstance(size, (list, tuple)) else side)
+        else:
+            before = getattr(owner, field.name, None)
+            _put(place, owner, field.name, value)
+            if field.name in DEPTHS and isinstance(before, int):
+                place.update(continued_lists(place, owner, before, value))
+    for depth, counts in counted.items():
+        layers = layers_of(owner, depth)
+        assert layers is not None, "the symbols were made of them"
+        for name, value in layers.with_counts({**layers.counts(), **counts}).items():
+            _put(place, owner, name, value)
+
+
+def _put(place: dict[str, Any], owner: Any, name: str, value: Any) -> None:
+    for alias, real in type(owner).attribute_map.items():
+        if real == name:  # read later than the field, it would win
+            place.pop(alias, None)
+    place[name] = value
+
+
+def _with_rope(file: ConfigFile, before: Any, content: dict[str, Any]) -> ConfigFile:
+    """With rotary settings for the heads' new size, where that moved."""
+    places = list(_places(content, before))
+    if not any(resized_rope(place, 1, 1) for place, _ in places):
+        return file
+    for (place, old), (_, new) in zip(places, _places(content, file.config()), strict=False):
+        sizes = head_size(old), head_size(new)
+        if sizes[0] and sizes[1] and sizes[0] != sizes[1]:
+            place.update(resized_rope(place, sizes[0], sizes[1]))
+    return file
+
+
+def patches(config: Any) -> int | None:
+    """Patches along a side of the image, where the config says that they fill it."""
+    size, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
+    if isinstance(size, (list, tuple)) and len(size) == 2 and size[0] == size[1]:
+        size = size[0]
+    if not isinstance(size, int) or not isinstance(patch, int) or patch < 1 or size % patch or size == patch:
+        return None
+    return size // patch
 
 
 def _suffix(path: tuple[str, ...]) -> str:
@@ -206,8 +263,7 @@ def _may_be_derived(owner: Any, key: str, value: Any) -> bool:
     if isinstance(value, bool) or key in _PINNED or key.endswith("_id"):
         return False
     number = isinstance(value, int) and key not in type(owner).attribute_map
-    listed = isinstance(value, list) and bool(_PER_LAYER.search(key))
-    return (number or listed) and _default(owner, key) is None and hasattr(owner, key)
+    return (number or may_follow(key, value)) and _default(owner, key) is None and hasattr(owner, key)
 
 
 def _read(file: ConfigFile, owner: Any, key: str) -> Any:
@@ -221,27 +277,3 @@ def _read(file: ConfigFile, owner: Any, key: str) -> Any:
 
 def _all_inside(config: Any) -> list[Any]:
     return [one for inner in sub_configs(config).values() for one in (inner, *_all_inside(inner))]
-
-
-def _continue_lists(place: dict[str, Any], owner: Any, before: int, after: int) -> None:
-    """Give lists with an entry for each layer as many as there are layers now, in the same pattern."""
-    for key, value in vars(owner).items():
-        fits = isinstance(value, list) and len(value) == before and bool(_PER_LAYER.search(key))
-        if fits and (isinstance(place.get(key), list) or _has_list_default(owner, key)):
-            place[key] = _continued(value, after)
-    types = place.get("attention_types")
-    if isinstance(types, list) and types and isinstance(types[0], list) and len(types[0]) == 2:  # GPT-Neo
-        kinds = [kind for group, times in types for kind in group * times]
-        place["attention_types"] = [[[kind], 1] for kind in _continued(kinds, after)]
-
-
-def _has_list_default(owner: Any, key: str) -> bool:
-    own = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
-    return any(f.name == key and f.default_factory is not dataclasses.MISSING for f in own)
-
-
-def _continued(values: list[Any], length: int) -> list[Any]:
-    period = next(p for p in range(1, len(values) + 1) if all(v == values[i % p] for i, v in enumerate(values)))
-    if period == len(values):  # no pattern: more of the last
-        return (values + values[-1:] * length)[:length]
-    return [values[i % period] for i in range(length)]

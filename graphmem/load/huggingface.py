@@ -13,7 +13,7 @@ from torch import nn
 
 from graphmem.errors import SymbolError
 from graphmem.load.blank import Blank
-from graphmem.load.hf_config import ConfigFile, Field, sub_configs
+from graphmem.load.hf_config import PATCHES, ConfigFile, Field, sub_configs
 from graphmem.load.hf_file import read
 from graphmem.load.hf_inputs import Inputs, inputs_for
 from graphmem.load.hf_quietly import quietly
@@ -53,6 +53,7 @@ def from_config_file(
         frozenset(free) - frozenset(sizes),
         loaded.build,
         loaded.make_inputs,
+        notes={name: note for name, field in fields.items() if (note := _note(name, field, working))},
         remarks=(f"built {model.__name__} ({why})", *_said(file, inputs, sizes, settings), *inputs.notes),
     )
 
@@ -130,6 +131,16 @@ _ORDER = ("h", "a", "k", "h_a", "f", "e", "f_e", "v", "L", "L_encoder", "L_decod
 def _ordered(symbols: Mapping[str, int]) -> dict[str, int]:
     known = {n: symbols[n] for n in _ORDER if n in symbols}
     return {**known, **{n: v for n, v in symbols.items() if n not in known}}
+
+
+def _note(name: str, field: Field, working: Mapping[str, int]) -> str | None:
+    """What a symbol is, where its name does not say it."""
+    value = working.get(name)
+    if field.kind:
+        return f"{name} = {value} counts the layers of that kind"
+    if field.name == PATCHES:
+        return f"{name} = {value} is image_size / patch_size"
+    return None
 
 
 Settings = tuple[ConfigFile, dict[str, int], dict[str, Any]]
