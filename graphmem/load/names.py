@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 _LETTER_OF: dict[str, str] = {
-    "h": "n_embd n_embed n_emb emb_dim emb_size embd_dim embed_dim embed_size embedding_dim embedding_size d_embed "
+    "h": "n_audio_state n_embd n_embed n_emb emb_dim emb_size embd_dim embed_dim embed_size embedding_dim embedding_size d_embed "
     "hidden_size d_model model_dim dim_model dim d width n_state hidden_channels model_channels",
-    "a": "n_head n_heads num_heads num_attention_heads heads nhead nheads n_attn_heads num_head attention_heads",
+    "a": "n_audio_head n_head n_heads num_heads num_attention_heads heads nhead nheads n_attn_heads num_head attention_heads",
     "k": "n_kv_heads n_kv_head num_key_value_heads num_kv_heads kv_heads n_query_groups num_query_groups kv_head",
-    "L": "n_layer n_layers num_layers num_hidden_layers layers depth n_block n_blocks num_blocks num_layer nlayers "
+    "L": "n_audio_layer n_layer n_layers num_layers num_hidden_layers layers depth n_block n_blocks num_blocks num_layer nlayers "
     "nlayer",
     "v": "vocab_size vocabulary_size n_vocab num_tokens n_tokens ntoken ntokens num_embeddings n_vocabulary vocab",
     "f": "intermediate_size d_ff dim_ff ff_dim ffn_dim ffn_hidden_size dim_feedforward mlp_dim hidden_dim n_inner d_mlp "
@@ -42,7 +42,7 @@ FEATURES = (
 # Integers that are settings, not sizes: moving one would run another model.
 _SETTING = re.compile(
     r"(_id|_idx|_index|_token|_seed|_version|_type|_interval|_iters|_steps|_every|_epochs|_workers)$"
-    r"|^(seed|multiple_of|kernel_size|stride|padding|dilation|version|bos|eos|pad|unk|rank|world_size|max_batch_size"
+    r"|multiple|^(seed|kernel_size|stride|padding|dilation|version|bos|eos|pad|unk|rank|world_size|max_batch_size"
     r"|batch_size|max_iters|log_|warmup|rope_theta|rope_base|theta|base|top_k|num_experts_per_tok|experts_per_token"
     r"|n_expert_per_token|n_activated|num_groups|groups|norm_groups|init_|max_period|ndim|verbose|debug|epochs|steps"
     r"|num_workers|gradient_accumulation)"

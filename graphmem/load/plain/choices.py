@@ -40,7 +40,7 @@ class Facts:
 
     @property
     def takes_ids(self) -> bool:
-        return isinstance(self.first, nn.Embedding) or "v" in self.values
+        return isinstance(self.first, nn.Embedding) or "v" in self.values or any("voc" in f for f in self.symbols)
 
 
 def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str, int]) -> Facts:
@@ -87,8 +87,10 @@ def choices_for(forward: Any, facts: Facts, annotations: Mapping[str, Any]) -> d
         options = _options(name, facts, annotations.get(parameter.name), lengths["second"], first=not found)
         if parameter.default is parameter.empty:
             found[parameter.name] = options
-        elif parameter.default is None and name in known.LABELS:
+        elif parameter.default is None and (name in known.LABELS or (not found and not known.MASK.search(name))):
             found[parameter.name] = [*options, OMIT]
+        elif parameter.default is None and name in known.SECOND:
+            found[parameter.name] = [OMIT, *options]
         else:
             found[parameter.name] = [OMIT]
     return found

@@ -6,8 +6,11 @@ import ast
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from graphmem.load.plain.recipe import Recipe, Values
 from graphmem.load.plain.root import source_of
+from graphmem.target.pretend import stands_for_cuda
 
 _ARITHMETIC = (ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
 
@@ -16,7 +19,8 @@ def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
     """The recipe with the file's constants as fields too; others that are computed from them are computed again."""
     constants, computed = _constants(module)
     constants = {name: value for name, value in constants.items() if name not in recipe.fields}
-    if not constants:
+    devices = _devices(module)
+    if not constants and not devices:
         return recipe
 
     def make(values: Values) -> Any:
@@ -25,9 +29,23 @@ def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
         scope.update({name: values.get(name, value) for name, value in constants.items()})
         for name, expression in computed:
             scope[name] = eval(expression, scope)
+        for name, device in devices.items():
+            scope[name] = type(device)("cuda" if stands_for_cuda() else "cpu")
         return recipe.make({k: v for k, v in values.items() if k in recipe.fields})
 
     return Recipe({**constants, **recipe.fields}, make, recipe.text, recipe.guessed)
+
+
+def _devices(module: ModuleType) -> dict[str, Any]:
+    """Variables that say where to compute, chosen by torch.cuda.is_available(): here there may be no GPU."""
+    found = {}
+    for statement in source_of(module).body:
+        if isinstance(statement, ast.Assign) and "is_available" in ast.unparse(statement.value):
+            for target in statement.targets:
+                value = getattr(module, target.id, None) if isinstance(target, ast.Name) else None
+                if isinstance(value, (str, torch.device)) and str(value).partition(":")[0] in ("cpu", "cuda"):
+                    found[target.id] = value  # type: ignore[attr-defined]
+    return found
 
 
 def _constants(module: ModuleType) -> tuple[dict[str, object], list[tuple[str, Any]]]:

@@ -18,9 +18,9 @@ from torch import nn
 from graphmem.callables import name_of
 from graphmem.errors import GraphmemError, TargetError
 from graphmem.load.blank import Blank
-from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, CONFIGS, LETTERS, value_for
+from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, CONFIGS, LENGTHS, LETTERS, value_for
 from graphmem.load.plain.recipe import Assumed, Recipe, call, compound, is_config, of_object
-from graphmem.load.plain.root import line_of
+from graphmem.load.plain.root import line_of, source_of
 from graphmem.load.usercode import raised, user_code
 
 Values = Mapping[str, object]
@@ -88,7 +88,7 @@ def call_of(
                 unknown.append(name)
             else:
                 found[name] = config
-        elif (value := value_for(name)) is not None and _fits(value, hints.get(name)):
+        elif (value := _guess(name, function)) is not None and _fits(value, hints.get(name)):
             guessed[name] = value
         else:
             missing.append(name)
@@ -359,27 +359,38 @@ def _assumed(
     def construct(values: Values) -> tuple[Any, Assumed]:
         config = Assumed({**known, **values}, value_for)
         fixed = {k: v.make({}) if isinstance(v, Recipe) else v for k, v in {**found, **guessed}.items()}
-        return function(**fixed, **dict.fromkeys(unknown, config)), config
+        try:
+            return function(**fixed, **dict.fromkeys(unknown, config)), config
+        except (AttributeError, KeyError) as error:
+            if not config.missing:
+                raise
+            raise _unknown_field(error, config, function, unknown[0], module) from error
 
-    config = Assumed(known, value_for)
-    fixed = {k: v.make({}) if isinstance(v, Recipe) else v for k, v in {**found, **guessed}.items()}
-    try:
-        with Blank():
-            function(**fixed, **dict.fromkeys(unknown, config))
-    except Exception as error:
-        if not config.missing:
-            raise raised(error, name_of(function), module.__file__) from error
-        have = ", ".join(f"{k}={v!r}" for k, v in config.asked.items())
-        raise TargetError(
-            f"{name_of(function)} reads {unknown[0]}.{config.missing[-1]}, and the file says nowhere what that is",
-            where=raised(error, "", module.__file__).where,
-            hint=f"--set {config.missing[-1]}=..., or all of it: --config "
-            f"'SimpleNamespace({have}{', ' if have else ''}{config.missing[-1]}=...)'",
-        ) from error
-    text = f"{name_of(function)}({', '.join(unknown)})"
-    made_up = {k: v for k, v in config.asked.items() if k not in known}
+    with user_code(function.__init__ if isinstance(function, type) else function, name_of(function)), Blank():  # type: ignore[misc]
+        _, config = construct({})
+    for length in _lengths_in(module):
+        config.get(length)
     fields = {**guessed, **config.asked}
-    return Recipe(fields, lambda values: construct(values)[0], text, {**guessed, **made_up})
+    made_up = {k: v for k, v in fields.items() if k not in known}
+    text = f"{name_of(function)}({', '.join(unknown)})"
+    return Recipe(fields, lambda values: construct(values)[0], text, made_up)
+
+
+def _unknown_field(
+    error: Exception, config: Assumed, function: Callable[..., Any], parameter: str, module: ModuleType
+) -> TargetError:
+    field = config.missing[-1]
+    have = "".join(f"{k}={v!r}, " for k, v in config.asked.items())
+    return TargetError(
+        f"{name_of(function)} reads {parameter}.{field}, and the file says nowhere what that is",
+        where=raised(error, "", module.__file__).where,
+        hint=f"--set {field}=..., or all of it: --config 'SimpleNamespace({have}{field}=...)'",
+    )
+
+
+def _lengths_in(module: ModuleType) -> set[str]:
+    """Limits of the sequence that are read somewhere, perhaps only in forward."""
+    return {n.attr for n in ast.walk(source_of(module)) if isinstance(n, ast.Attribute) and n.attr in LENGTHS}
 
 
 def _no_value(
@@ -393,6 +404,12 @@ def _no_value(
         where=line_of(module, name_of(function)),
         hint=f"give it: --config '{name_of(function)}({example})'",
     )
+
+
+def _guess(name: str, function: Callable[..., Any]) -> object | None:
+    """The usual value; hidden_dim is the feed-forward's width only beside the model's."""
+    alone = name.lower() == "hidden_dim" and not any(LETTERS.get(p.name.lower()) == "h" for p in _parameters(function))
+    return value_for("hidden_size" if alone else name)
 
 
 def _fits(value: object, annotation: Any) -> bool:

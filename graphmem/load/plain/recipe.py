@@ -155,7 +155,9 @@ class Assumed(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """As of a dict: what is not known is the default."""
-        return self[name] if name in self or name in self.known else default
+        if name in self:
+            return self[name]
+        return self._look(name, KeyError) if name in self.known or self.guess(name) is not None else default
 
     def _look(self, name: str, error: type[Exception]) -> Any:
         asked: dict[str, Any] = self.__dict__["asked"]

@@ -14,6 +14,7 @@ from graphmem.errors import DataDependentError, GraphmemError, MissingKernelErro
 from graphmem.load.blank import Blank
 from graphmem.load.plain.spec import OMIT, Argument, Spec
 from graphmem.target import resolve
+from graphmem.target.pretend import answering_as
 from graphmem.trace import trace
 
 MOST_TRIES = 60
@@ -84,14 +85,15 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Fou
     Raises:
         GraphmemError: it does not run.
     """
-    module = build(dict(point))
+    target = resolve(gpu="h100", device="cuda")
+    with answering_as(target, building=True):
+        module = build(dict(point))
     seen: list[Leaf] = []
 
     def look(output: Any) -> torch.Tensor:
         seen.extend(_leaves(output))
         return torch.zeros(())
 
-    target = resolve(gpu="h100", device="cuda")
     trace(
         module,
         made(arguments, point, dtype_of(module), real=False),

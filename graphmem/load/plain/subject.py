@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +16,7 @@ from graphmem.callables import name_of
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.layers import layer_lists, shortened
-from graphmem.load.names import FACTORIES, LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY, is_setting, symbols_for
+from graphmem.load.names import FACTORIES, IMAGE_SIZES, LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY, is_setting, symbols_for
 from graphmem.load.plain.choices import Facts, choices_for, facts_of
 from graphmem.load.plain.constants import with_constants
 from graphmem.load.plain.make import annotations_of, from_expression, recipe_of
@@ -27,6 +27,7 @@ from graphmem.load.plain.spec import OMIT, Argument, Spec, read
 from graphmem.load.subject import Point, Subject, read_setting, suggestion
 from graphmem.load.usercode import user_code
 from graphmem.paths import shown
+from graphmem.target.pretend import stands_for_cuda
 from graphmem.trace.failures import signature
 
 # Sizes that only the inputs have. The sequence is as long as the model's own limit allows, but no longer than this.
@@ -41,7 +42,7 @@ class Plan:
     """The model of a file: how it is made, what its fields are called, and where they stand.
 
     code: what to name in errors. symbols: field -> symbol; values: field -> what the user set, or its default.
-    set_by_user: fields that --set gave.
+    set_by_user: fields that --set gave. inputs: the working point of the inputs' symbols, once they are known.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Plan:
     symbols: Mapping[str, str]
     values: Mapping[str, object]
     set_by_user: frozenset[str]
+    inputs: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def point(self) -> Point:
@@ -56,15 +58,30 @@ class Plan:
         return {symbol: int(self.values[field]) for field, symbol in self.symbols.items()}  # type: ignore[call-overload]
 
     def roomy(self, point: Point) -> nn.Module:
-        """The model at `point`, its length limits as long as the inputs at least: s can only go that far alone."""
-        longest = max(point.get("s", 0), point.get("t", 0))
-        limits = {s: max(point[s], longest) for f, s in self.symbols.items() if f.lower() in LENGTHS}
+        """The model at `point`, its length limits as far above the inputs as they are at the working point at least.
+
+        Alone, s could not go beyond them; and a table that is as long as s is not sliced, so another operator runs.
+        """
+        self._check_patches(point)
+        names = [s for f, s in self.symbols.items() if f.lower() in LENGTHS]
+        longest, usual = (max([p.get("s", 0), p.get("t", 0)]) for p in (point, self.inputs))
+        limits = {n: max(point[n], longest + max(self.point[n] - usual, 0)) for n in names}
         return self.build({**point, **limits})
+
+    def _check_patches(self, point: Point) -> None:
+        """Refuse an image that patches do not fill where they do at the working point: what is cut off has no formula."""
+        sides = [s for f, s in self.symbols.items() if f.lower() in IMAGE_SIZES]
+        for side in [*sides, *(s for s in ("H", "W") if s in point and "p" in self.point and not sides)]:
+            patch = point.get("p", 1)
+            if point[side] % patch and not self.point.get(side, 0) % self.point.get("p", 1):
+                raise SymbolError(f"{side}={point[side]} is no multiple of the patch size {patch}")
 
     def build(self, point: Point) -> nn.Module:
         """The model at `point`. What is at its default is not passed: a config may treat that specially."""
         there = {field: point[symbol] for field, symbol in self.symbols.items()}
         wanted = {**{f: self.values[f] for f in self.set_by_user}, **there}
+        if stands_for_cuda():  # "cuda" if torch.cuda.is_available() else "cpu", as it would come out there
+            wanted |= {f: "cuda" for f, v in self.recipe.fields.items() if f == "device" and str(v) == "cpu"}
         changed = {f: v for f, v in wanted.items() if v != self.recipe.fields[f] or f in self.set_by_user}
         with user_code(self.code, self.recipe.text), Blank():
             module = self.recipe.make(changed)
@@ -103,6 +120,7 @@ def from_plain(
     found, point = _inputs(plan, whole, given, settings)
     arguments = found.arguments
     _check_settings(settings, plan, point)
+    plan = replace(plan, inputs={n: v for n, v in point.items() if n not in plan.point})
     dtype = dtype_of(whole)
     loss = found.loss if any(n in LABELS and a is not OMIT for n, a in arguments.items()) else None
     return Subject(
@@ -123,7 +141,12 @@ def _recipe(
     given = from_expression(config, module, settings) if config else None
     if given is not None and _gives_model(given, config or ""):
         return with_constants(given, module), lambda: None, []
-    model, others = _model(module, wanted, target)
+    try:
+        model, others = _model(module, wanted, target)
+    except TargetError:
+        if wanted is not None or _factory(module) is None:
+            raise
+        model, others = getattr(module, str(_factory(module))), []
     remarks = [f"{_name(model)} was taken for the model; also in the file: {', '.join(others)}"] if others else []
     if isinstance(model, nn.Module):
         return _of_instance(model, module, settings), type(model).forward, remarks
@@ -157,12 +180,16 @@ def _model(module: ModuleType, wanted: str | None, target: str) -> tuple[Any, li
         return module.__dict__["model"], []
     instances = {k: v for k, v in vars(module).items() if isinstance(v, nn.Module) and not k.startswith("_")}
     if not module_classes(module):
-        factory = next((n for n in FACTORIES if n in _functions(module)), None)
+        factory = _factory(module)
         if factory or len(instances) == 1:
             return getattr(module, factory or next(iter(instances))), []
     root, others = root_class(module, target)
     same = [v for v in instances.values() if type(v) is root]
     return (same[0] if same else root), others
+
+
+def _factory(module: ModuleType) -> str | None:
+    return next((n for n in FACTORIES if n in _functions(module)), None)
 
 
 def _functions(module: ModuleType) -> list[str]:
@@ -176,8 +203,8 @@ def _class_or_factory(
     try:
         return recipe_of(model, module, settings), model
     except TargetError:
-        factory = next((n for n in FACTORIES if n in _functions(module)), None)
-        if named or factory is None:
+        factory = _factory(module)
+        if named or factory is None or model is getattr(module, factory):
             raise
         made_by = getattr(module, factory)
         return recipe_of(made_by, module, settings), made_by
@@ -233,7 +260,7 @@ def _plan(recipe: Recipe, code: Callable[..., Any], settings: Mapping[str, objec
     for key, value in settings.items():
         field = key if key in values else fields.get(key)
         if field is not None:
-            values[field] = read_setting(key, value, values[field])
+            values[field] = None if value == "None" else read_setting(key, value, values[field])
             changed.add(field)
     return Plan(recipe, code, symbols_for(sizes(values)), values, frozenset(changed))
 
