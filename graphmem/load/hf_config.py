@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphmem.errors import ModelError
-from graphmem.load.hf_layers import continued_lists, head_size, layers_of, may_follow, resized_rope
+from graphmem.load.hf_layers import attribute, continued_lists, head_size, layers_of, may_follow, resized_rope
 from graphmem.load.hf_quietly import quietly
 
 # Letter -> the fields it stands for, the likeliest first. One field gets a letter once: DistilBERT's hidden_dim is f,
@@ -110,7 +110,7 @@ class ConfigFile:
         content = copy.deepcopy(dict(self.content))
         trimmed = dataclasses.replace(self, content=content)
         for place, owner in _places(content, self.config()):
-            place.update({key: getattr(owner, key) for key in _PINNED if hasattr(owner, key)})
+            place.update({key: v for key in _PINNED if (v := attribute(owner, key)) is not None})
             for key in [k for k in place if _may_be_derived(owner, k, place[k])]:
                 value = place.pop(key)
                 if _read(trimmed, owner, key) != value:
@@ -134,7 +134,7 @@ class ConfigFile:
                     fields |= {f"{unique}_{kind}": Field(path, key, kind) for kind in kinds}
                     free |= {f"{unique}_{kind}": count for kind, count in kinds.items()}
                 elif _is_free(owner, place, key):
-                    free[unique] = int(getattr(owner, key))
+                    free[unique] = int(attribute(owner, key))
             sides = patches(owner)
             if sides is not None:
                 unique = PATCHES + _suffix(path)
@@ -170,7 +170,7 @@ def _change(place: dict[str, Any], owner: Any, values: Mapping[Field, Any]) -> N
             side = value * owner.patch_size
             _put(place, owner, "image_size", [side, side] if isinstance(size, (list, tuple)) else side)
         else:
-            before = getattr(owner, field.name, None)
+            before = attribute(owner, field.name)
             _put(place, owner, field.name, value)
             if field.name in DEPTHS and isinstance(before, int):
                 place.update(continued_lists(place, owner, before, value))
@@ -202,7 +202,7 @@ def _with_rope(file: ConfigFile, before: Any, content: dict[str, Any]) -> Config
 
 def patches(config: Any) -> int | None:
     """Patches along a side of the image, where the config says that they fill it."""
-    size, patch = getattr(config, "image_size", None), getattr(config, "patch_size", None)
+    size, patch = attribute(config, "image_size"), attribute(config, "patch_size")
     if isinstance(size, (list, tuple)) and len(size) == 2 and size[0] == size[1]:
         size = size[0]
     if not isinstance(size, int) or not isinstance(patch, int) or patch < 1 or size % patch or size == patch:
@@ -226,7 +226,7 @@ def _names(owner: Any) -> dict[str, str]:
     if "L" in named and "L_decoder" in named and "L_encoder" not in named and named["L"] == "num_layers":
         named = {"L_encoder" if letter == "L" else letter: key for letter, key in named.items()}  # T5
     for key in integers:
-        if key not in named.values() and _SIZE.search(key) and not _NO_SIZE.search(key) and getattr(owner, key) > 1:
+        if key not in named.values() and _SIZE.search(key) and not _NO_SIZE.search(key) and vars(owner)[key] > 1:
             named[key] = key
     return {name: key for name, key in named.items() if not key.startswith("_")}
 
@@ -263,7 +263,7 @@ def _may_be_derived(owner: Any, key: str, value: Any) -> bool:
     if isinstance(value, bool) or key in _PINNED or key.endswith("_id"):
         return False
     number = isinstance(value, int) and key not in type(owner).attribute_map
-    return (number or may_follow(key, value)) and _default(owner, key) is None and hasattr(owner, key)
+    return (number or may_follow(key, value)) and _default(owner, key) is None and attribute(owner, key) is not None
 
 
 def _read(file: ConfigFile, owner: Any, key: str) -> Any:
@@ -272,7 +272,7 @@ def _read(file: ConfigFile, owner: Any, key: str) -> Any:
         made = file.config()
     except ModelError:
         return None
-    return next((getattr(c, key, None) for c in (made, *_all_inside(made)) if type(c) is type(owner)), None)
+    return next((attribute(c, key) for c in (made, *_all_inside(made)) if type(c) is type(owner)), None)
 
 
 def _all_inside(config: Any) -> list[Any]:

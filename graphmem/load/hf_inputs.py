@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from graphmem.load.hf_config import sub_configs
+from graphmem.load.hf_layers import attribute
+
 Point = Mapping[str, int]
 Make = Callable[["Sizes"], Any]
 BATCH, LENGTH, FRAMES, CHOICES = 8, 2048, 512, 4
@@ -32,9 +35,7 @@ class Sizes:
 
     def find(self, *names: str, default: Any = None) -> Any:
         """The first of these attributes that the config or one inside it has."""
-        return next(
-            (v for c in _everywhere(self.config) for n in names if (v := getattr(c, n, None)) is not None), default
-        )
+        return next((v for c in _everywhere(self.config) for n in names if (v := attribute(c, n)) is not None), default)
 
     def real(self, *shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=self.dtype)
@@ -81,7 +82,7 @@ def _chosen(model: Any, config: Any, names: list[str], required: list[str]) -> l
     chosen = [n for n in names if n in required]
     text = "input_ids" in names
     if text:
-        chosen.append("input_ids")
+        chosen += [n for n in ("input_ids", "bbox") if n in names]
     has_placeholder = any(hasattr(config, n) for n in _PLACEHOLDERS)
     for modality in (("pixel_values", "pixel_values_videos"), ("input_features",), ("input_values",)):
         present = next((n for n in modality if n in names), None)
@@ -197,7 +198,7 @@ _MAKERS: dict[str, Make] = {
     "input_ids": lambda at: _ids(at, "s"),
     "attention_mask": lambda at: at.whole(at["b"], at["s"], value=1),
     "token_type_ids": lambda at: at.whole(at["b"], at["s"]),
-    "bbox": lambda at: at.whole(at["b"], at["s"], 4),
+    "bbox": lambda at: at.whole(at["b"], at["s"], at.find("dim_bbox", default=4)),
     "inputs_embeds": lambda at: at.real(at["b"], at["s"], at.find("hidden_size", "d_model")),
     "pixel_values": _pixels,
     "pixel_values_videos": _pixels,
@@ -214,7 +215,8 @@ _MAKERS: dict[str, Make] = {
 
 
 def _history(at: Sizes) -> int:
-    return int(at.find("context_length", "prediction_length", default=1)) + max(at.find("lags_sequence", default=[0]))
+    lags: list[int] = at.find("lags_sequence", default=[0])
+    return int(at.find("context_length", "prediction_length", default=1)) + max(lags)
 
 
 def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
@@ -249,6 +251,4 @@ def _notes(names: list[str], makers: Mapping[str, Make]) -> list[str]:
 
 
 def _everywhere(config: Any) -> list[Any]:
-    from graphmem.load.hf_config import sub_configs
-
     return [config, *(one for inner in sub_configs(config).values() for one in _everywhere(inner))]

@@ -55,7 +55,7 @@ class Layers:
 
 def layers_of(config: Any, depth: str) -> Layers | None:
     """What a config says of its layers, of which the field `depth` is the number; None where it says nothing."""
-    number = getattr(config, depth)
+    number = attribute(config, depth)
     words: dict[str, tuple[Any, ...]] = {}
     own = {f.name for f in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
     for name, value in vars(config).items():
@@ -115,11 +115,18 @@ def _continued(values: list[Any], length: int) -> list[Any]:
 
 def head_size(config: Any) -> int | None:
     """The size of an attention head, by the config's word or by division."""
-    given = getattr(config, "head_dim", None)
+    given, h, a = (attribute(config, name) for name in ("head_dim", "hidden_size", "num_attention_heads"))
     if isinstance(given, int) and given > 0:
         return given
-    h, a = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
     return h // a if isinstance(h, int) and isinstance(a, int) and a else None
+
+
+def attribute(config: Any, name: str) -> Any:
+    """An attribute of a config; None where it has none, or none that is one for all layers."""
+    try:
+        return getattr(config, name, None)
+    except Exception:
+        return None
 
 
 def resized_rope(place: Mapping[str, Any], before: int, after: int) -> dict[str, Any]:

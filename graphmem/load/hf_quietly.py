@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from logging import CRITICAL
 
 from graphmem.errors import TargetError
 
@@ -25,7 +26,7 @@ def quietly() -> Iterator[None]:
         ) from error
     offline, level = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = True
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         yield
     finally:

@@ -85,9 +85,11 @@ def _by_task(file: ConfigFile, config: Any, task: str, trust_remote_code: bool) 
         listed = ", ".join(tasks_of(config)) or "none"
         raise UsageError(f"{_type(config)} has no model for {name}", hint=f"it has: {listed}")
     with quietly():
-        from transformers.models.auto.auto_factory import _get_model_class
-
-        return _get_model_class(config, auto._model_mapping)
+        found = auto._model_mapping[type(config)]
+    if not isinstance(found, (list, tuple)):
+        return found
+    named = file.content.get("architectures") or []  # DeiT has two for one task
+    return next((cls for cls in found if cls.__name__ in named), found[0])
 
 
 def _remote(file: ConfigFile, names: list[str]) -> Any | None:

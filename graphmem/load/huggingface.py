@@ -16,6 +16,7 @@ from graphmem.load.blank import Blank
 from graphmem.load.hf_config import PATCHES, ConfigFile, Field, sub_configs
 from graphmem.load.hf_file import read
 from graphmem.load.hf_inputs import Inputs, inputs_for
+from graphmem.load.hf_layers import attribute
 from graphmem.load.hf_quietly import quietly
 from graphmem.load.hf_tasks import model_class
 from graphmem.load.subject import Point, Subject
@@ -90,8 +91,7 @@ class _Loaded:
         file = self.file.changed(moved) if moved else self.file
         config = _fitting(self.model, file.config())
         _make_room(config, point, self.working)
-        if "SequenceClassification" in self.model.__name__ and getattr(config, "pad_token_id", None) is None:
-            config.pad_token_id = 0  # without one only single sequences are taken
+        _give_tokens(self.model, config)
         return config
 
 
@@ -111,6 +111,18 @@ def _make_room(config: Any, point: Point, working: Point) -> None:
                 limit = vars(one).get(name)
                 if isinstance(limit, int) and limit < point[symbol]:
                     setattr(one, name, point[symbol])
+
+
+def _give_tokens(model: Any, config: Any) -> None:
+    """Ids that training needs, where the file leaves them open: which ones they are makes no difference."""
+    wanted = []
+    if "SequenceClassification" in model.__name__:
+        wanted = ["pad_token_id"]  # without one only single sequences are taken
+    if attribute(config, "is_encoder_decoder"):
+        wanted = ["pad_token_id", "decoder_start_token_id"]
+    for name in wanted:
+        if attribute(config, name) is None:
+            setattr(config, name, 0)
 
 
 @contextlib.contextmanager

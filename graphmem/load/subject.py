@@ -34,7 +34,6 @@ class Subject:
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
     remarks: what was found or guessed about the model and its inputs, always to be said.
-    remarks: what else was guessed, to be said in any case.
     """
 
     name: str
@@ -45,7 +44,6 @@ class Subject:
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
-    remarks: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
