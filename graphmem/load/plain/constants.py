@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,7 @@ def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
             scope[name] = type(device)("cuda" if stands_for_cuda() else "cpu")
         return recipe.make({k: v for k, v in values.items() if k in recipe.fields})
 
-    return Recipe({**constants, **recipe.fields}, make, recipe.text, recipe.guessed)
+    return replace(recipe, fields={**constants, **recipe.fields}, make=make)
 
 
 def _devices(module: ModuleType) -> dict[str, Any]:

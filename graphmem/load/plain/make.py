@@ -9,6 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -143,11 +144,42 @@ def _node(node: ast.expr, module: ModuleType, settings: Values) -> Recipe:
         return _of_class(value, module, settings)
     if isinstance(value, nn.Module):
         return compound({}, lambda _: value, text, {})
+    if isinstance(node, ast.Call) and is_config(value):
+        function = _evaluated(node.func, module)
+        if any(k.arg is None for k in node.keywords) or not _takes_any(function):
+            return of_object(value, text)
+        return _named(node, function, value, module)
     if not is_config(value) and not isinstance(value, type):
         raise TargetError(
             f"--config {text} is {type(value).__name__}, neither a config nor a model", hint=_CONFIG_HINT
         )
     return of_object(value, text)
+
+
+def _takes_any(function: Any) -> bool:
+    return _has_python_signature(function) and any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
+    )
+
+
+def _named(node: ast.Call, function: Any, value: Any, module: ModuleType) -> Recipe:
+    """Config.from_name("tiny", **others): made again with other values among the others."""
+    positional = [_evaluated(a, module) for a in node.args]
+    keywords = {str(k.arg): _evaluated(k.value, module) for k in node.keywords}
+
+    def assemble(changed: dict[str, Any]) -> Any:
+        return function(*positional, **{**keywords, **changed})
+
+    fields = dict(of_object(value, "").fields)
+    sizes = [name for name, v in fields.items() if type(v) is int and v > 0]
+    following: set[str] = set()
+    for name in sizes:
+        try:
+            moved = of_object(assemble({name: 2 * int(str(fields[name]))}), "").fields
+        except Exception:  # noqa: S112  # a config may refuse any value
+            continue
+        following |= {n for n in sizes if n != name and moved.get(n) != fields[n]}
+    return replace(compound(fields, assemble, ast.unparse(node), {}), computed=frozenset(following))
 
 
 def _arguments(

@@ -23,13 +23,15 @@ class Recipe:
 
     fields: every value that can be set, by name, as it is by default.
     make: makes it; what is not among the values is as it was.
-    text: as the user would write it. guessed: what graphmem made up, by field.
+    text: as the user would write it. guessed: what graphmem made up, by field. computed: fields that follow from others
+    unless they are set.
     """
 
     fields: Mapping[str, object]
     make: Callable[[Values], Any]
     text: str
     guessed: Mapping[str, object] = field(default_factory=dict)
+    computed: frozenset[str] = frozenset()
 
 
 def call(function: Callable[..., Any], given: Mapping[str, object], guessed: Mapping[str, object], text: str) -> Recipe:
@@ -91,10 +93,12 @@ def compound(
     names: dict[str, dict[str, str]] = {}
     fields: dict[str, object] = {n: p for n, p in parts.items() if n not in inner}
     made_up = dict(guessed)
+    computed: set[str] = set()
     for outer, recipe in inner.items():
         names[outer] = {n: n if n not in fields else f"{outer}_{n}" for n in recipe.fields}
         fields |= {names[outer][n]: value for n, value in recipe.fields.items()}
         made_up |= {names[outer][n]: value for n, value in recipe.guessed.items()}
+        computed |= {names[outer][n] for n in recipe.computed}
 
     def make(values: Values) -> Any:
         changed: dict[str, Any] = {n: values[n] for n in parts if n in values and n not in inner}
@@ -102,7 +106,7 @@ def compound(
             changed[outer] = recipe.make({n: values[known] for n, known in names[outer].items() if known in values})
         return assemble(changed)
 
-    return Recipe(fields, make, text, made_up)
+    return Recipe(fields, make, text, made_up, frozenset(computed))
 
 
 def is_config(value: Any) -> bool:

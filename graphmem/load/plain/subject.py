@@ -250,9 +250,10 @@ def _plan(recipe: Recipe, code: Callable[..., Any], settings: Mapping[str, objec
     """Names for the sizes among the recipe's fields, and values as the user set them."""
 
     def sizes(values: Mapping[str, object]) -> list[str]:
-        return [f for f, v in values.items() if type(v) is int and v > 0 and not is_setting(f)]
+        return [f for f, v in values.items() if type(v) is int and v > 0 and not is_setting(f) and f not in free]
 
     values = dict(recipe.fields)
+    free = recipe.computed - settings.keys()
     # A field that is None by default is a size once it is set, and its letter is how it may be called.
     empty = [f for f, v in values.items() if v is None]
     fields = {symbol: field for field, symbol in symbols_for([*sizes(values), *empty]).items()}
