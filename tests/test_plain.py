@@ -57,7 +57,7 @@ CASES = [
     Case("llama_style", "h=96 a=8 k=4 L=3 v=50 f=80 max_seq_len=16 s=12", "flash", "b s h a L v f",
          "Transformer(ModelArgs(dim=96, n_heads=8, n_kv_heads=4, n_layers=3, vocab_size=50, hidden_dim=80, "
          "max_seq_len=16))", "dict(tokens=ids(2, 12), targets=ids(2, 12))", 1),
-    Case("lit_style", "s=12 padded_vocab_size=64", "flash", "b s h a k L",
+    Case("lit_style", "s=12 padded_vocab_size=64", "flash", "b s h a L",
          "GPT(Config(block_size=128, n_layer=4, n_embd=64, n_head=4, n_query_groups=2, padded_vocab_size=64))",
          "dict(idx=ids(2, 12))", config="Config.from_name('tiny-llm')"),
     Case("x_style", "s=12", "standard", "b s h a L",
@@ -139,6 +139,86 @@ def test_plain_file(case: Case) -> None:
 def really_kept(case: Case) -> Counter[int]:
     """What autograd keeps of the model as its author would make it."""
     names = vars(_run_file(PLAIN / f"{case.file.partition(':')[0]}.py"))
-    names |= {"torch": torch, "ids": lambda *shape: torch.randint(2, shape), "ones": lambda *shape: torch.ones(shape, dtype=torch.bool)}
+    names |= {
+        "torch": torch,
+        "ids": lambda *shape: torch.randint(2, shape),
+        "ones": lambda *shape: torch.ones(shape, dtype=torch.bool),
+    }
     model, inputs = eval(case.real, names), eval(case.given, names)
     return real_saved(model, inputs, None if case.loss is None else lambda output: output[case.loss])
+
+
+# --- what cannot be guessed is asked for --------------------------------------------------------------------------
+
+HEAD = "import torch\nfrom torch import nn\n"
+LAYER = "class Net(nn.Module):\n    def __init__(self, {init}):\n        super().__init__()\n        {body}\n"
+FORWARD = "    def forward(self, {arguments}):\n        return {result}\n"
+NANO, SEVERAL, X = (str(PLAIN / f"{name}.py") for name in ("nano_style", "several_models", "x_style"))
+
+
+def net(init: str = "n_embd=16", body: str = "self.lin = nn.Linear(n_embd, n_embd)", arguments: str = "x",
+        result: str = "self.lin(x)") -> str:  # fmt: skip
+    return HEAD + LAYER.format(init=init, body=body) + FORWARD.format(arguments=arguments, result=result)
+
+
+ERRORS = {
+    "two models": (SEVERAL, [], ["2 classes that could be the model", f"analyze {SEVERAL}:TextModel"]),
+    "no such class": (f"{NANO}:GTP", [], ["has no GTP()", "GPT"]),
+    "not a model": (f"{NANO}:math", [], ["has no math()", "module"]),
+    "no module": (HEAD + "x = 3\n", [], ["defines no torch.nn.Module"]),
+    "argument without value": (net(init="n_bananas"), [], ["Net needs n_bananas", ":3", "--config 'Net(n_bananas=...)'"]),
+    "a part is missing": (X, [], ["needs attn_layers", "--config 'TransformerWrapper("]),
+    "unknown field of args": (
+        net(init="args", body="self.lin = nn.Linear(args.dim, args.bananas)"), [],
+        ["Net reads args.bananas", ":6", "SimpleNamespace(dim=768, bananas=...)"],
+    ),
+    "several configs": (
+        HEAD + "class AConfig: pass\nclass BConfig: pass\n" + net(init="config").removeprefix(HEAD), [],
+        ["several: AConfig(), BConfig()", "--config 'AConfig()'"],
+    ),
+    "config that raises": (NANO, ["--config", "GPTConfig(n_layers=3)"], ["n_layers", "--config 'GPTConfig("]),
+    "config that is unknown": (NANO, ["--config", "GPTConf()"], ["NameError", "the file has GPTConfig"]),
+    "config that is no expression": (NANO, ["--config", "n_layer=12"], ["no Python expression", "^"]),
+    "config of a wrong type": (NANO, ["--config", "3"], ["is int", "neither a config nor a model"]),
+    "constructor raises": (NANO, ["--set", "n_head=5"], ["GPT(GPTConfig()) raised AssertionError", "nano_style.py:"]),
+    "unknown setting": (NANO, ["--set", "n_heads=3"], ["unknown symbol 'n_heads'", "did you mean"]),
+    "sequence too long": (NANO, ["--set", "s=2000"], ["cannot forward 2000, block size is 1024", "nano_style.py:"]),
+    "unknown argument": (NANO, ["--input", "ids=int64[b,s]"], ["has no ids", "did you mean idx"]),
+    "no dtype": (NANO, ["--input", "idx=int65[b,s]"], ["no dtype int65", "^", "NAME=DTYPE[sizes]"]),
+    "no bracket": (NANO, ["--input", "idx=int64[b,s"], ["bracket is not closed", "^"]),
+    "no size": (NANO, ["--input", "idx=int64[b,s s]"], ["s s is no size", "^"]),
+    "no name": (NANO, ["--input", "int64[b,s]"], ["no NAME="]),
+    "no value": (NANO, ["--input", "idx=what"], ["what is no value"]),
+    "size without value": (NANO, ["--input", "idx=int64[b,apples]"], ["apples in --input has no value", "--set apples="]),
+    "input of a wrong shape": (NANO, ["--input", "idx=int64[b]"], ["forward raised ValueError", "nano_style.py:"]),
+    "no input fits": (
+        net(result="self.lin(x['image'])"), [], ["no inputs were found", "Net.forward(x)", "--input 'x=float[b,s,h]'"],
+    ),
+    "missing package": ("import no_such_wandb  # <-\n" + net(), [], ["no_such_wandb", "m.py:1", "install no_such_wandb"]),
+    "missing data": ("text = open('input.txt').read()\n" + net(), [], ["input.txt", "m.py:1", "__main__"]),
+    "missing weights": (net() + "torch.load('weights.pt')\n", [], ["weights.pt", "m.py:9", "__main__"]),
+    "training": (
+        net() + "for step in range(10):\n    Net()(torch.randn(2, 16)).sum().backward()\n", [],
+        ["trains as soon as it is executed", "m.py:10", "__main__"],
+    ),
+    "relative import": ("from .layers import x\n" + net(), [], ["relative import", "package.module:Name"]),
+    "arguments that are required": (
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\np.parse_args()\n" + net(),
+        [], ["SystemExit", "m.py:4"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_error(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target, options, says = ERRORS[what]
+    if "\n" in target:
+        (tmp_path / "m.py").write_text(target)
+        target = str(tmp_path / "m.py")
+    assert main(["analyze", target, *options]) == 2
+    stdout, stderr = capsys.readouterr()
+    error = stderr[stderr.index("graphmem: error: ") :]
+    assert stdout == ""
+    assert "Traceback" not in error
+    assert "\n  fix  " in error
+    assert all(part in error for part in says), error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -103,10 +104,12 @@ def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, str(path))
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} is not a Python file", hint=_KINDS)
+    _refuse_training(path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    argv, sys.argv = sys.argv, (own := [str(path)])  # a parser of the file's own finds no arguments but its defaults
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -115,7 +118,25 @@ def _run_file(path: Path) -> ModuleType:
         raise raised(error, str(path), module.__file__) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
+        if sys.argv is own:
+            sys.argv = argv
     return module
+
+
+def _refuse_training(path: Path) -> None:
+    """Refuse a file that trains when it is executed, before it does: that may take hours and write files."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # executing it says what is wrong
+    loops = [statement for statement in tree.body if isinstance(statement, (ast.For, ast.While))]
+    for node in (node for loop in loops for node in ast.walk(loop)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward":
+            raise TargetError(
+                f"{path} trains as soon as it is executed",
+                where=f"{shown(str(path))}:{node.lineno}    {ast.unparse(node)}",
+                hint="put the training under if __name__ == '__main__': the file is executed to find its model",
+            )
 
 
 def _syntax_error(error: SyntaxError, path: Path) -> TargetError:

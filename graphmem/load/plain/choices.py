@@ -70,9 +70,9 @@ def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str,
         tuple(dict.fromkeys([*ordered[:1], *likely, *ordered]))[:MOST_WIDTHS],
         "v" if "v" in values else as_symbol(tokens),
         named(known.CLASSES) or str(min(embeddings, default=2)),
-        as_symbol(convolutions[0], ("in_channels", "channels", "in_chans")) if convolutions else by_name.get(
-            "in_channels", by_name.get("channels", "3")
-        ),
+        as_symbol(convolutions[0], ("in_channels", "channels", "in_chans"))
+        if convolutions
+        else by_name.get("in_channels", by_name.get("channels", "3")),
         named(known.IMAGE_SIZES),
     )
 
@@ -114,7 +114,9 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
         return [*_ids(facts, second), *_floats(facts, second)]
     if name in known.LABELS:
         tokens = Spec("int64", ("b", second), high=facts.vocabulary)
-        return _unique([tokens, Spec("int64", ("b", "s"), high=facts.vocabulary), _classes(facts), *floats[:1], *images])
+        return _unique(
+            [tokens, Spec("int64", ("b", "s"), high=facts.vocabulary), _classes(facts), *floats[:1], *images]
+        )
     if name in known.CLASS_LABELS and not first:
         return [_classes(facts), *ids, *floats]
     if name in known.POSITIONS:

@@ -61,9 +61,7 @@ def annotations_of(function: Any) -> dict[str, Any]:
     return _evaluated_hints(function, getattr(function, "__globals__", {}))
 
 
-def call_of(
-    function: Callable[..., Any], given: Mapping[str, object], module: ModuleType, settings: Values
-) -> Recipe:
+def call_of(function: Callable[..., Any], given: Mapping[str, object], module: ModuleType, settings: Values) -> Recipe:
     """The recipe of `function(**given)`, other parameters as found or guessed."""
     found: dict[str, object] = dict(given)
     guessed: dict[str, object] = {}
@@ -150,9 +148,7 @@ def _node(node: ast.expr, module: ModuleType, settings: Values) -> Recipe:
             return of_object(value, text)
         return _named(node, function, value, module)
     if not is_config(value) and not isinstance(value, type):
-        raise TargetError(
-            f"--config {text} is {type(value).__name__}, neither a config nor a model", hint=_CONFIG_HINT
-        )
+        raise TargetError(f"--config {text} is {type(value).__name__}, neither a config nor a model", hint=_CONFIG_HINT)
     return of_object(value, text)
 
 
@@ -182,9 +178,7 @@ def _named(node: ast.Call, function: Any, value: Any, module: ModuleType) -> Rec
     return replace(compound(fields, assemble, ast.unparse(node), {}), computed=frozenset(following))
 
 
-def _arguments(
-    node: ast.Call, function: Any, module: ModuleType, settings: Values
-) -> dict[str, object] | None:
+def _arguments(node: ast.Call, function: Any, module: ModuleType, settings: Values) -> dict[str, object] | None:
     """The arguments of a call by name; None where it cannot be taken apart."""
     if not (isinstance(function, type) or inspect.isfunction(function)) or not _has_python_signature(function):
         return None

@@ -57,7 +57,7 @@ def root_class(module: ModuleType, target: str) -> tuple[type[nn.Module], list[s
     file = shown(module.__file__ or module.__name__)
     if not classes:
         raise TargetError(
-            f"{file} has no model() and defines no torch.nn.Module with a forward",
+            f"{target} has no model() and defines no torch.nn.Module with a forward",
             where=file,
             hint="name a file that defines the model, or write two functions whose parameters are the symbols:\n"
             "def model(h=768, a=12, L=12): ...    # -> nn.Module\n"

@@ -149,7 +149,9 @@ def _literal(text: str, rest: str) -> object:
     except (ValueError, SyntaxError):
         pass
     opened = rest.find("[")
-    problem = "the bracket is not closed" if opened > 0 and not rest.endswith("]") else f"{rest or 'nothing'} is no value"
+    problem = (
+        "the bracket is not closed" if opened > 0 and not rest.endswith("]") else f"{rest or 'nothing'} is no value"
+    )
     raise _cannot_read(text, text.index(rest) + (len(rest) if opened > 0 else 0) if rest else len(text), problem)
 
 

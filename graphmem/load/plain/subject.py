@@ -16,7 +16,16 @@ from graphmem.callables import name_of
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.layers import layer_lists, shortened
-from graphmem.load.names import FACTORIES, IMAGE_SIZES, LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY, is_setting, symbols_for
+from graphmem.load.names import (
+    FACTORIES,
+    IMAGE_SIZES,
+    LABELS,
+    LENGTHS,
+    SOURCE_ONLY,
+    TARGET_ONLY,
+    is_setting,
+    symbols_for,
+)
 from graphmem.load.plain.choices import Facts, choices_for, facts_of
 from graphmem.load.plain.constants import with_constants
 from graphmem.load.plain.make import annotations_of, from_expression, recipe_of
@@ -229,9 +238,7 @@ def _of_instance(model: nn.Module, module: ModuleType, settings: Mapping[str, ob
                 return replace(recipe, make=lambda values: make(values).to(dtype=dtype).train(training))
     lists = layer_lists(model)
     depths: dict[str, object] = {n: len(model.get_submodule(p)) for n, p in lists.items()}  # type: ignore[arg-type]
-    return compound(
-        depths, lambda changed: shortened(model, {lists[n]: v for n, v in changed.items()}), name, {}
-    )
+    return compound(depths, lambda changed: shortened(model, {lists[n]: v for n, v in changed.items()}), name, {})
 
 
 def _without_moves(expression: ast.expr) -> ast.expr:
@@ -287,7 +294,7 @@ def _inputs(
             )
         choices[name] = [_ranged(_by_letter(argument, plan), facts)]
     point = _point(plan, choices, settings)
-    lengths = {s: point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS}
+    lengths = {s: point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS and "s" not in settings}
     build, shallow = _shallow(plan, {**point, "b": 3})
     found, error, arguments = search(choices, build, shallow, lengths, LABELS)
     if found is None:
@@ -364,9 +371,9 @@ def _none_runs(error: GraphmemError, arguments: Arguments, module: nn.Module, *,
 
 
 def _check_settings(settings: Mapping[str, object], plan: Plan, point: Point) -> None:
-    known = {**point, **{f: v for f, v in plan.values.items() if f not in plan.symbols}}
+    known = {**point, **plan.values}
     for key in settings:
-        if key not in known and key not in plan.values:
+        if key not in known:
             raise SymbolError(f"unknown symbol {key!r} in --set", hint=suggestion(key, known))
 
 
