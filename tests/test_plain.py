@@ -1,8 +1,7 @@
-"""Files that know nothing of graphmem, in the styles of public repositories: one command line each, and what it says."""
+"""Files that know nothing of graphmem, in the styles of public repositories: a command line each, and what it says."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +64,14 @@ CASES = [
          "dict(x=ids(2, 12))",
          config="TransformerWrapper(num_tokens=50, max_seq_len=16, attn_layers=Decoder(dim=32, depth=3, heads=4))",
 ),
-    Case("annotated_style", "src_vocab=50 tgt_vocab=60 N=3 d_model=32 d_ff=48 h=4 s=12 t=10", "standard standard standard",
+    Case("annotated_style", "src_vocab=50 tgt_vocab=60 N=3 d_model=32 d_ff=48 h=4 s=12 t=10",
+         "standard standard standard",
          "b s t h N d_model f tgt_vocab", "make_model(50, 60, N=3, d_model=32, d_ff=48, h=4)",
          "dict(src=ids(2, 12), tgt=ids(2, 10), src_mask=ones(2, 1, 12), tgt_mask=ones(2, 10, 10))"),
     Case("bert_style", "v=50 h=32 L=3 a=4 f=48 max_len=16 s=12", "standard", "b s h a L f v",
          "BertForMaskedLM(50, 32, 3, 4, 48, 16)",
-         "dict(input_ids=ids(2, 12), token_type_ids=ids(2, 12), attention_mask=ones(2, 12), labels=ids(2, 12))", "loss"),
+         "dict(input_ids=ids(2, 12), token_type_ids=ids(2, 12), attention_mask=ones(2, 12), labels=ids(2, 12))",
+         "loss"),
     Case("vit_style", "image_size=32 patch_size=8 num_classes=10 dim=32 depth=3 heads=4 mlp_dim=48 dim_head=16",
          "standard", "b c p h L a f dim_head image_size",
          "ViT(image_size=32, patch_size=8, num_classes=10, dim=32, depth=3, heads=4, mlp_dim=48, dim_head=16)",
@@ -86,7 +87,8 @@ CASES = [
     Case("unet_style", "dim=32", "standard", "b H W h a", "Unet(dim=32)",
          "dict(x=torch.randn(2, 3, 64, 64), time=ids(2))"),
     Case("t5_style", "v=50 h=32 f=48 L=3 a=4 d_kv=8 s=12", "standard standard standard", "b s v h f L a d_kv",
-         "T5ForConditionalGeneration(T5Config(50, 32, 8, 48, 3, 4))", "dict(input_ids=ids(2, 12), labels=ids(2, 12))", 0),
+         "T5ForConditionalGeneration(T5Config(50, 32, 8, 48, 3, 4))",
+         "dict(input_ids=ids(2, 12), labels=ids(2, 12))", 0),
     Case("mamba_style", "h=32 L=3 v=50 s=12", "", "b s h L d_state expand d_conv", "Mamba(ModelArgs(32, 3, 50))",
          "dict(input_ids=ids(2, 12))"),
     Case("rwkv_style", "h=32 L=3 v=50 s=12", "", "b s h L",
@@ -104,16 +106,21 @@ CASES = [
          "AudioEncoder(ModelDimensions(20, 1500, 32, 4, 3))", "dict(mel=torch.randn(2, 20, 24))",
          inputs=("mel=float32[b,n_mels,2*s]",)),
     Case("cache_style", "h=32 a=4 L=3 v=50 s=12 context_length=16", "standard", "b s h a L",
-         "GPTModel({**MODEL_CONFIG, 'emb_dim': 32, 'n_heads': 4, 'n_layers': 3, 'vocab_size': 50, 'context_length': 16})",
+         "GPTModel({**MODEL_CONFIG, 'emb_dim': 32, 'n_heads': 4, 'n_layers': 3, 'vocab_size': 50, "
+         "'context_length': 16})",
          "dict(in_idx=ids(2, 12))"),
     Case("lightning_style", "model_dim=32 s=12 num_layers=3", "standard", "b s input_dim h a L",
          "TransformerPredictor(__import__('types').SimpleNamespace(input_dim=16, model_dim=32, num_heads=4, "
          "num_layers=3, num_classes=10, dropout=0.1))", "dict(x=torch.randn(2, 12, 16))"),
     Case("attention_only", "embed_size=32 heads=4 s=12", "standard", "b s h a", "SelfAttention(32, 4)",
          "dict(values=torch.randn(2, 12, 32), keys=torch.randn(2, 12, 32), query=torch.randn(2, 12, 32))"),
+    Case("tutorial_style", "h=32 a=4 L=3 f=48 v=50 s=12", "standard", "b s h a L f",
+         "TransformerModel(50, 32, 4, 48, 3)", "dict(src=ids(12, 2))"),
     Case("lecture_style", "n_embd=32 n_head=4 n_layer=3 s=12 block_size=16", "standard", "b s h v L"),
-    Case("several_models:TextModel", "dim=32 s=12", "flash", "b s h a L", "TextModel(dim=32)", "dict(tokens=ids(2, 12))"),
-    Case("several_models:VisionModel", "dim=32 image_size=64", "flash", "b h a L p image_size", "VisionModel(64, dim=32)",
+    Case("several_models:TextModel", "dim=32 s=12", "flash", "b s h a L", "TextModel(dim=32)",
+         "dict(tokens=ids(2, 12))"),
+    Case("several_models:VisionModel", "dim=32 image_size=64", "flash", "b h a L p image_size",
+         "VisionModel(64, dim=32)",
          "dict(pixel_values=torch.randn(2, 3, 64, 64))"),
 ]  # fmt: skip
 
@@ -166,7 +173,8 @@ ERRORS = {
     "no such class": (f"{NANO}:GTP", [], ["has no GTP()", "GPT"]),
     "not a model": (f"{NANO}:math", [], ["has no math()", "module"]),
     "no module": (HEAD + "x = 3\n", [], ["defines no torch.nn.Module"]),
-    "argument without value": (net(init="n_bananas"), [], ["Net needs n_bananas", ":3", "--config 'Net(n_bananas=...)'"]),
+    "argument without value": (net(init="n_bananas"), [], ["Net needs n_bananas", ":3",
+    "--config 'Net(n_bananas=...)'"]),
     "a part is missing": (X, [], ["needs attn_layers", "--config 'TransformerWrapper("]),
     "unknown field of args": (
         net(init="args", body="self.lin = nn.Linear(args.dim, args.bananas)"), [],
@@ -189,12 +197,14 @@ ERRORS = {
     "no size": (NANO, ["--input", "idx=int64[b,s s]"], ["s s is no size", "^"]),
     "no name": (NANO, ["--input", "int64[b,s]"], ["no NAME="]),
     "no value": (NANO, ["--input", "idx=what"], ["what is no value"]),
-    "size without value": (NANO, ["--input", "idx=int64[b,apples]"], ["apples in --input has no value", "--set apples="]),
+    "size without value": (NANO, ["--input", "idx=int64[b,apples]"], ["apples in --input has no value",
+    "--set apples="]),
     "input of a wrong shape": (NANO, ["--input", "idx=int64[b]"], ["forward raised ValueError", "nano_style.py:"]),
     "no input fits": (
         net(result="self.lin(x['image'])"), [], ["no inputs were found", "Net.forward(x)", "--input 'x=float[b,s,h]'"],
     ),
-    "missing package": ("import no_such_wandb  # <-\n" + net(), [], ["no_such_wandb", "m.py:1", "install no_such_wandb"]),
+    "missing package": ("import no_such_wandb  # <-\n" + net(), [], ["no_such_wandb", "m.py:1",
+    "install no_such_wandb"]),
     "missing data": ("text = open('input.txt').read()\n" + net(), [], ["input.txt", "m.py:1", "__main__"]),
     "missing weights": (net() + "torch.load('weights.pt')\n", [], ["weights.pt", "m.py:9", "__main__"]),
     "training": (
@@ -203,7 +213,8 @@ ERRORS = {
     ),
     "relative import": ("from .layers import x\n" + net(), [], ["relative import", "package.module:Name"]),
     "arguments that are required": (
-        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\np.parse_args()\n" + net(),
+        "import argparse\np = argparse.ArgumentParser()\np.add_argument('--data', required=True)\np.parse_args()\n"
+        + net(),
         [], ["SystemExit", "m.py:4"],
     ),
 }  # fmt: skip

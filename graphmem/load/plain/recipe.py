@@ -57,11 +57,8 @@ def call(function: Callable[..., Any], given: Mapping[str, object], guessed: Map
 
 def of_object(value: Any, text: str) -> Recipe:
     """The recipe of a config that exists: a copy of it with fields set. Fields that are configs themselves go on."""
-    if isinstance(value, dict):
-        fields = {k: v for k, v in value.items() if isinstance(k, str)}
-    else:
-        fields = _public(value)
-    parts = {name: of_object(v, name) if is_config(v) else v for name, v in fields.items()}
+    fields = value if isinstance(value, dict) else _public(value)
+    parts = {n: of_object(v, n) if is_config(v) else v for n, v in fields.items() if isinstance(n, str)}
 
     def assemble(changed: dict[str, Any]) -> Any:
         if isinstance(value, dict):

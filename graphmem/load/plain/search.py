@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,10 +31,14 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Found:
-    """Arguments that forward runs with, and the tensors that it then returns."""
+    """Arguments that forward runs with, and the tensors that it then returns.
+
+    batch_as_sequence: attention went over the batch, since its layers want the sequence first.
+    """
 
     arguments: Arguments
     outputs: tuple[Leaf, ...]
+    batch_as_sequence: bool = False
 
     @property
     def loss(self) -> Leaf | None:
@@ -74,6 +78,8 @@ def search(
         optional = [n for n in labels if n in arguments and arguments[n] is not OMIT and OMIT in choices[n]]
         if optional and found.loss is None:
             continue
+        if found.batch_as_sequence:
+            return attempt(_sequence_first(arguments), build, point), None, arguments
         return _freed(found, build, point, lengths), None, arguments
     assert first is not None, "there is at least one combination"
     return None, better or first[0], first[1]
@@ -89,11 +95,17 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Fou
     with answering_as(target, building=True):
         module = build(dict(point))
     seen: list[Leaf] = []
+    queries: list[tuple[int, ...]] = []
 
     def look(output: Any) -> torch.Tensor:
         seen.extend(_leaves(output))
         return torch.zeros(())
 
+    attentions = [m for m in module.modules() if isinstance(m, nn.MultiheadAttention) and not m.batch_first]
+    hooks = [
+        m.register_forward_pre_hook(lambda _, args: queries.append(tuple(args[0].shape[:2])) if args else None)
+        for m in attentions
+    ]
     trace(
         module,
         made(arguments, point, dtype_of(module), real=False),
@@ -102,7 +114,9 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Fou
         loss=look,
         reload=lambda: made(arguments, point, dtype_of(module), real=True),
     )
-    return Found(arguments, tuple(seen))
+    for hook in hooks:
+        hook.remove()
+    return Found(arguments, tuple(seen), (point.get("b"), point.get("s")) in queries)
 
 
 def made(arguments: Arguments, point: Mapping[str, int], dtype: torch.dtype, *, real: bool) -> dict[str, Any]:
@@ -155,6 +169,13 @@ def _combinations(choices: Mapping[str, list[Argument]], lengths: Mapping[str, i
     yield from ordered[: MOST_TRIES // 2]
     for length in lengths:
         yield from (_tied(arguments, length) for arguments in ordered[: MOST_TRIES // 4])
+
+
+def _sequence_first(arguments: Arguments) -> Arguments:
+    return {
+        n: replace(a, dims=(a.dims[1], "b", *a.dims[2:])) if isinstance(a, Spec) and a.dims[:2] in (("b", "s"), ("b", "t")) else a
+        for n, a in arguments.items()
+    }
 
 
 def _tied(arguments: Arguments, length: str) -> Arguments:
