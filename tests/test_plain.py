@@ -57,7 +57,7 @@ CASES = [
          "Transformer(ModelArgs(dim=96, n_heads=8, n_kv_heads=4, n_layers=3, vocab_size=50, hidden_dim=80, "
          "max_seq_len=16))", "dict(tokens=ids(2, 12), targets=ids(2, 12))", 1),
     Case("lit_style", "s=12 padded_vocab_size=64", "flash", "b s h a L",
-         "GPT(Config(block_size=128, n_layer=4, n_embd=64, n_head=4, n_query_groups=2, padded_vocab_size=64))",
+         "GPT(Config(block_size=128, n_layer=4, n_embd=128, n_head=4, padded_vocab_size=64))",
          "dict(idx=ids(2, 12))", config="Config.from_name('tiny-llm')"),
     Case("x_style", "s=12", "standard", "b s h a L",
          "TransformerWrapper(num_tokens=50, max_seq_len=16, attn_layers=Decoder(dim=32, depth=3, heads=4))",
@@ -116,6 +116,11 @@ CASES = [
          "dict(values=torch.randn(2, 12, 32), keys=torch.randn(2, 12, 32), query=torch.randn(2, 12, 32))"),
     Case("tutorial_style", "h=32 a=4 L=3 f=48 v=50 s=12", "standard", "b s h a L f",
          "TransformerModel(50, 32, 4, 48, 3)", "dict(src=ids(12, 2))"),
+    Case("seq2seq_style", "emb_size=32 nhead=4 num_encoder_layers=2 num_decoder_layers=2 src_vocab_size=50 "
+         "tgt_vocab_size=60 dim_feedforward=48 s=12 t=10", "standard standard standard",
+         "b s t h a f num_encoder_layers num_decoder_layers", "Seq2Seq(2, 2, 32, 4, 50, 60, 48)",
+         "dict(src=ids(12, 2), trg=ids(10, 2), src_mask=~ones(12, 12), tgt_mask=~ones(10, 10), "
+         "src_padding_mask=~ones(2, 12), tgt_padding_mask=~ones(2, 10), memory_key_padding_mask=~ones(2, 12))"),
     Case("lecture_style", "n_embd=32 n_head=4 n_layer=3 s=12 block_size=16", "standard", "b s h v L"),
     Case("several_models:TextModel", "dim=32 s=12", "flash", "b s h a L", "TextModel(dim=32)",
          "dict(tokens=ids(2, 12))"),
@@ -153,6 +158,23 @@ def really_kept(case: Case) -> Counter[int]:
     }
     model, inputs = eval(case.real, names), eval(case.given, names)
     return real_saved(model, inputs, None if case.loss is None else lambda output: output[case.loss])
+
+
+def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyze", str(PLAIN / "mamba_style.py"), "--set", "h=32", "--set", "L=2", "--set", "s=16"]) == 0
+    notes = " ".join(capsys.readouterr().out.partition("note: ")[2].split())
+    assert "the model is Mamba(ModelArgs()), with h = d_model, L = n_layer, v = vocab_size" in notes
+    assert "guessed, since the file does not say: vocab_size=32000; others with --set or --config" in notes
+    assert "guessed inputs: input_ids=int64[b,s]; others with --input" in notes
+
+
+def test_device_of_the_file_is_the_target_s() -> None:
+    """device = "cuda" if torch.cuda.is_available() else "cpu" is cuda on a GPU, though there is none here."""
+    case = next(c for c in CASES if c.file == "lecture_style")
+    with isolated():
+        subject = load_target(target_of(case), case.wishes())
+        report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+    assert report.verified.exact
 
 
 # --- what cannot be guessed is asked for --------------------------------------------------------------------------

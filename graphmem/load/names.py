@@ -14,7 +14,7 @@ def _words(*lines: str) -> frozenset[str]:
 
 _LETTER_OF: dict[str, str] = {
     "h": "n_audio_state n_embd n_embed n_emb emb_dim emb_size embd_dim embed_dim embed_size embedding_dim "
-         "embedding_size d_embed hidden_size d_model model_dim dim_model dim d width n_state hidden_channels "
+         "embedding_size d_embed hidden_size hidden d_model model_dim dim_model dim d width n_state hidden_channels "
          "model_channels",
     "a": "n_audio_head n_head n_heads num_heads num_attention_heads heads nhead nheads n_attn_heads num_head "
          "attention_heads",

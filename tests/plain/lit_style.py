@@ -6,7 +6,7 @@ from typing import Any, List, Optional
 import torch
 import torch.nn as nn
 
-CONFIGS = [dict(name="tiny-llm", block_size=128, n_layer=4, n_embd=64, n_head=4, n_query_groups=2)]
+CONFIGS = [dict(name="tiny-llm", block_size=128, n_layer=4, n_embd=128, n_head=4)]
 NAMED = {c["name"]: c for c in CONFIGS}
 
 

@@ -33,6 +33,7 @@ class Facts:
     classes: str
     channels: str
     image: str | None
+    sequence_first: bool = False
 
     @property
     def takes_images(self) -> bool:
@@ -109,14 +110,11 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
         return [Value(1.0)]
     ids, floats, images = _ids(facts, "s"), _floats(facts, "s"), _images(facts)
     if known.MASK.search(name):
-        return _masks(second if "tgt" in name or "trg" in name or "causal" in name else "s")
+        return _masks(name, facts, second if "tgt" in name or "trg" in name or "causal" in name else "s")
     if name in known.SECOND:
         return [*_ids(facts, second), *_floats(facts, second)]
     if name in known.LABELS:
-        tokens = Spec("int64", ("b", second), high=facts.vocabulary)
-        return _unique(
-            [tokens, Spec("int64", ("b", "s"), high=facts.vocabulary), _classes(facts), *floats[:1], *images]
-        )
+        return _unique([*_ids(facts, second), *_ids(facts, "s"), _classes(facts), *floats[:1], *images])
     if name in known.CLASS_LABELS and not first:
         return [_classes(facts), *ids, *floats]
     if name in known.POSITIONS:
@@ -138,7 +136,7 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
 
 
 def _ids(facts: Facts, length: str) -> list[Argument]:
-    return [Spec("int64", ("b", length), high=facts.vocabulary)]
+    return [Spec("int64", _leading(facts, length), high=facts.vocabulary)]
 
 
 def _classes(facts: Facts) -> Argument:
@@ -149,7 +147,7 @@ def _floats(facts: Facts, length: str) -> list[Argument]:
     specs: list[Argument] = []
     if isinstance(facts.first, nn.Conv1d):
         specs += [Spec("float", ("b", facts.channels, length)), Spec("float", ("b", length, facts.channels))]
-    specs += [Spec("float", ("b", length, width)) for width in facts.widths]
+    specs += [Spec("float", (*_leading(facts, length), width)) for width in facts.widths]
     return [*specs, *[Spec("float", ("b", width)) for width in facts.widths[:1]]]
 
 
@@ -161,10 +159,18 @@ def _images(facts: Facts) -> list[Argument]:
     return [Spec("float", ("b", facts.channels, *sides)), *grey]
 
 
-def _masks(length: str) -> list[Argument]:
+def _leading(facts: Facts, length: str) -> tuple[str, str]:
+    return (length, "b") if facts.sequence_first else ("b", length)
+
+
+def _masks(name: str, facts: Facts, length: str) -> list[Argument]:
     shapes = [("b", length), ("b", "1", length), (length, length), ("b", "1", length, length), ("b", length, length),
               ("b", "1", "1", length)]  # fmt: skip
-    if length != "s":  # a mask of the target is square
+    if "padding" in name:
+        shapes = shapes[:1]
+    elif facts.sequence_first:
+        shapes = [(length, length), ("b", length)]
+    elif length != "s":  # a mask of the target is square
         shapes = [("b", length, length), (length, length), ("b", "1", length, length), ("b", length)]
     specs: list[Argument] = [Spec("bool", shape, values="ones") for shape in shapes]
     return [*specs, Spec("float", (length, length), values="zeros"), Value(None)]

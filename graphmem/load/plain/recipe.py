@@ -43,7 +43,7 @@ def call(function: Callable[..., Any], given: Mapping[str, object], guessed: Map
     """
     parameters = inspect.signature(function).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in given}
-    nested = {name: of_object(value, name) for name, value in defaults.items() if is_config(value)}
+    nested = {n: of_object(v, n) for n, v in defaults.items() if is_config(v) or is_settings(v)}
     parts = {**defaults, **given, **guessed, **nested}
 
     def assemble(changed: dict[str, Any]) -> Any:
@@ -115,6 +115,13 @@ def is_config(value: Any) -> bool:
     if isinstance(value, type) or callable(value) or inspect.ismodule(value):
         return False
     return bool(_public(value)) and (type(value).__module__ not in ("builtins", "typing", "collections"))
+
+
+def is_settings(value: Any) -> bool:
+    """Whether a class is used as a config without an instance: class Config: n_layer = 12."""
+    if not isinstance(value, type) or issubclass(value, (nn.Module, torch.Tensor)):
+        return False
+    return any(type(v) is int for v in _public(value).values())
 
 
 def _public(value: Any) -> dict[str, object]:

@@ -78,7 +78,8 @@ def _inputs(
         GraphmemError: nothing that was tried runs.
     """
     facts = facts_of(whole, plan.symbols, plan.point)
-    choices = choices_for(whole.forward, facts, annotations_of(whole.forward))
+    annotations = annotations_of(whole.forward)
+    choices = choices_for(whole.forward, facts, annotations)
     known = inspect.signature(whole.forward).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for name, argument in given.items():
@@ -87,11 +88,15 @@ def _inputs(
                 f"--input {name}: {signature(whole)} has no {name}",
                 hint=f"{suggestion(name, dict.fromkeys(known, ''))}",
             )
-        choices[name] = [_ranged(_by_letter(argument, plan), facts)]
+    fixed = {name: [_ranged(_by_letter(argument, plan), facts)] for name, argument in given.items()}
+    choices |= fixed
     point = _point(plan, choices, settings)
     lengths = {s: point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS and "s" not in settings}
     build, shallow = _shallow(plan, {**point, "b": 3})
     found, error, arguments = search(choices, build, shallow, lengths, LABELS)
+    if found is None and any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in whole.modules()):
+        other = choices_for(whole.forward, replace(facts, sequence_first=True), annotations) | fixed
+        found = search(other, build, shallow, {}, LABELS)[0]
     if found is None:
         assert error is not None
         raise _none_runs(error, arguments, whole, all_given=set(given) >= set(choices))
