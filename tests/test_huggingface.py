@@ -14,6 +14,7 @@ import graphmem
 from graphmem.analysis import analyze_subject
 from graphmem.cli import main
 from graphmem.load import isolated
+from graphmem.load.hf_file import read
 from graphmem.load.huggingface import from_config_file
 from graphmem.saved import SAVED, sort_storages
 from graphmem.target import resolve
@@ -124,6 +125,15 @@ def saved_by_hand(content, b, s, s_decoder=None):
             inputs = {"input_features": torch.zeros(b, 80, 200, dtype=dtype), "labels": torch.zeros(b, target).long()}
         else:
             inputs = {"input_ids": torch.zeros(b, s).long(), "labels": torch.zeros(b, target).long()}
+    return saved_in(module, inputs)
+
+
+def saved_by(subject):
+    with isolated():
+        return saved_in(subject.build(subject.symbols), subject.make_inputs(subject.symbols, False))
+
+
+def saved_in(module, inputs):
     traced = trace(module, inputs, resolve(gpu="h100", device="cuda"))
     return sum(kept.nbytes for kept in sort_storages(traced) if kept.table == SAVED)
 
@@ -164,37 +174,52 @@ def test_what_a_saved_config_spells_out_is_derived_all_the_same(write, tmp_path)
 
 
 def test_settings_that_are_no_size(write):
-    eager = report_of(write(LLAMA), b=2, s=64, attn_implementation="eager")
-    assert {one.kind for one in eager.attention} == {"standard"}
-    checkpointed = report_of(write(LLAMA), b=2, s=64, gradient_checkpointing="true")
-    assert checkpointed.saved.bytes < eager.saved.bytes / 2
+    def saved(**settings):
+        return saved_by(from_config_file(write(LLAMA), settings=settings, task=None, trust_remote_code=False))
+
+    flash = saved(b=2, s=64)
+    assert saved(b=2, s=64, attn_implementation="eager") > flash
+    assert saved(b=2, s=64, gradient_checkpointing="true") < flash / 2
 
 
 def test_a_task_in_place_of_the_architecture(write):
     content = {k: v for k, v in LLAMA.items() if k != "architectures"}
-    report = report_of(write(content), "sequence-classification", b=2, s=64)
-    assert "built LlamaForSequenceClassification (--task sequence-classification)" in report.notes
+    subject = from_config_file(write(content), settings={}, task="sequence-classification", trust_remote_code=False)
+    assert "built LlamaForSequenceClassification (--task sequence-classification)" in subject.remarks
+    assert list(subject.make_inputs(subject.symbols, False)["labels"].shape) == [subject.symbols["b"]]
+
+
+@pytest.mark.parametrize("name", ["gpt_neo", "gemma3n_text", "gemma4_text", "llama4_text", "deit"])
+def test_fewer_layers_of_a_config_that_lists_them(name, write):
+    """What has one entry per layer follows the number of layers, also where it is a default of the class."""
+    file = read(write({"model_type": name}), False)
+    fields, free = file.symbols()
+    depths = [n for n in free if n.startswith("L")]
+    assert depths
+    few = file.changed({fields[n]: 2 for n in depths}).config()
+    assert few.num_hidden_layers == 2 * len(depths)
 
 
 def test_layers_by_kind_without_a_default_pattern(write):
     kinds = ["full_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]
     content = {**MODELS["gemma3_text"][0], "num_hidden_layers": 5, "layer_types": kinds}
-    report = report_of(write(content), b=2, s=64)
-    assert report.verified.exact
-    assert report.symbols["L_sliding"] == 3
-    assert report.saved.bytes == saved_by_hand(content, 2, 64)
+    file = read(write(content), False)
+    fields, free = file.symbols()
+    assert (free["L_full"], free["L_sliding"], "L" in free) == (2, 3, False)
+    fewer = file.changed({fields["L_full"]: 1}).config()
+    assert (fewer.num_hidden_layers, fewer.layer_types) == (4, [*kinds[:3], kinds[4]])
+    more = file.changed({fields["L_sliding"]: 4, fields["L_full"]: 2}).config()
+    assert sorted(more.layer_types) == sorted([*kinds, "sliding_attention"])
+    assert file.changed({fields["L"]: 2}).config().layer_types == kinds[:2]
 
 
 def test_multimodal_rope_follows_the_head(write):
-    content = {
-        "model_type": "qwen2_vl", "architectures": ["Qwen2VLForConditionalGeneration"], "dtype": "bfloat16",
-        "hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 512,
-        "num_hidden_layers": 2, "vocab_size": 1000,
-        "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]},
-    }  # fmt: skip
-    report = report_of(write(content), b=2, s=64)
-    assert report.verified.exact
-    assert {"h", "a"} <= {symbol.name for symbol in report.saved.expr.free_symbols}
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
+    text = {"model_type": "qwen2_vl_text", "hidden_size": 256, "num_attention_heads": 4, "rope_parameters": rope}
+    file = read(write({"model_type": "qwen2_vl", "text_config": text}), False)
+    fields, _ = file.symbols()
+    changed = file.changed({fields["h"]: 512}).config().text_config
+    assert changed.rope_parameters["mrope_section"] == [16, 24, 24]
 
 
 def test_a_model_given_to_the_api_claims_no_sizes_of_its_config():

@@ -134,7 +134,7 @@ class ConfigFile:
                     fields |= {f"{unique}_{kind}": Field(path, key, kind) for kind in kinds}
                     free |= {f"{unique}_{kind}": count for kind, count in kinds.items()}
                 elif _is_free(owner, place, key):
-                    free[unique] = int(attribute(owner, key))
+                    free[unique] = int(vars(owner)[key])
             sides = patches(owner)
             if sides is not None:
                 unique = PATCHES + _suffix(path)

@@ -53,6 +53,11 @@ class Inputs:
     symbols: Mapping[str, int]
     notes: tuple[str, ...]
 
+    def reach(self, path: tuple[str, ...]) -> bool:
+        """Whether the part of the model with that sub-config gets anything: text alone leaves the image's part idle."""
+        seen = any(name.startswith(("pixel", "input_f", "input_v")) for name in self.makers)
+        return seen or "input_ids" not in self.makers or not any(_SEES.search(key) for key in path)
+
     def at(self, config: Any, point: Point) -> dict[str, Any]:
         """The arguments at a point."""
         sizes = Sizes(self.model, config, point)
@@ -93,6 +98,7 @@ def _chosen(model: Any, config: Any, names: list[str], required: list[str]) -> l
     return list(dict.fromkeys(chosen))
 
 
+_SEES = re.compile(r"vision|image|audio|speech|vq|former|perceiver|projector|codec|token2wav|talker")
 # A model that has one of these puts images or sounds in the place of tokens, and is as happy with text alone.
 _PLACEHOLDERS = ("image_token_id", "image_token_index", "audio_token_id", "audio_token_index", "video_token_id")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_PER_LAYER = re.compile(r"layer|types|pattern|blocks")
+_PER_LAYER = re.compile(r"layer|types|pattern|blocks|^intermediate_size$")
 _FIRST_DENSE = "first_k_dense_replace"
 # Lists of the numbers of the layers that are so, and what the others are.
 _NUMBERED = {"mlp_only_layers": ("dense", "moe"), "moe_layers": ("moe", "dense")}
@@ -89,7 +89,7 @@ def continued_lists(place: Mapping[str, Any], config: Any, before: int, after: i
     for name, value in vars(config).items():
         if _is_per_layer(name, value, before) and (isinstance(place.get(name), list) or _has_list(config, name)):
             fields[name] = _continued(value, after)
-    types = place.get("attention_types")
+    types = attribute(config, "attention_types")
     if isinstance(types, list) and types and isinstance(types[0], list) and len(types[0]) == 2:  # GPT-Neo
         each = [kind for group, times in types for kind in group * times]
         fields["attention_types"] = [[[kind], 1] for kind in _continued(each, after)]

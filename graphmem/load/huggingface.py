@@ -20,7 +20,7 @@ from graphmem.load.hf_layers import attribute
 from graphmem.load.hf_quietly import quietly
 from graphmem.load.hf_tasks import model_class
 from graphmem.load.subject import Point, Subject
-from graphmem.load.usercode import user_code
+from graphmem.load.usercode import raised, user_code
 
 # What is no field of any config but can be set all the same.
 _SWITCHES = ("attn_implementation", "experts_implementation", "gradient_checkpointing")
@@ -42,10 +42,11 @@ def from_config_file(
     """
     file = read(path, trust_remote_code)
     model, why = model_class(file, file.config(), task, trust_remote_code)
-    inputs = inputs_for(model, _fitting(model, file.config()))
+    inputs = _inputs(model, _fitting(model, file.config()))
     file, sizes, switches = _set(file, inputs, settings)
     file = file.with_derived_left_out()
     fields, free = file.symbols()
+    free = {name: value for name, value in free.items() if inputs.reach(fields[name].path)}
     working = {**sizes, **{n: v for n, v in _ordered(free).items() if n not in sizes}}
     loaded = _Loaded(file, model, inputs, fields, working, switches)
     return Subject(
@@ -93,6 +94,14 @@ class _Loaded:
         _make_room(config, point, self.working)
         _give_tokens(self.model, config)
         return config
+
+
+def _inputs(model: Any, config: Any) -> Inputs:
+    try:
+        with quietly():
+            return inputs_for(model, config)
+    except Exception as error:  # a placeholder for a class whose library is not installed, or code of the user's
+        raise raised(error, f"looking at {model.__name__}.forward", None) from error
 
 
 def _fitting(model: Any, config: Any) -> Any:
