@@ -27,10 +27,11 @@ _OUTPUT = "-o takes a file in an existing folder that can be written"
 # As in graphmem.render, which imports torch's neighbours.
 _FORMATS = ("table", "json", "markdown", "html", "latex", "python")
 
-_TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
-whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
-symbols and whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and inputs(b=8, s=1024, ...) ->
-tuple or dict of tensors; and, if the model returns no loss, optionally loss(output) -> tensor."""
+_TARGET = """what to analyse: model.py, model.py:name, package.module:name, or a Hugging Face config.json. A Python file
+is EXECUTED, so it can do whatever its author wrote: analyse only files that you would run. Best it has two functions,
+whose parameters are the symbols and whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and
+inputs(b=8, s=1024, ...) -> tuple or dict of tensors; and, if the model returns no loss, optionally loss(output) ->
+tensor. In any other file the model's class, its config and its inputs are guessed, and what was guessed is said."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,6 +87,20 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a parameter of model() or inputs(); repeatable",
+    )
+    command.add_argument(
+        "--input",
+        metavar="NAME=SPEC",
+        action="append",
+        default=[],
+        help="for a file without inputs(): an argument of forward, such as idx=int64[b,s]; repeatable",
+    )
+    command.add_argument("--config", help="for a file without model(): how to make it, such as GPTConfig(n_layer=12)")
+    command.add_argument("--task", help="for config.json: causal-lm, masked-lm, ... (default: by its architectures)")
+    command.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="for config.json: run the code that it names, from this machine",
     )
     command.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
     command.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
@@ -205,16 +220,17 @@ def _report(options: argparse.Namespace) -> Report:
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
     from graphmem.analysis import analyze_subject, as_autocast, as_dtype
-    from graphmem.load import isolated, load_target
+    from graphmem.load import Wishes, isolated, load_target
     from graphmem.target import resolve
     from graphmem.trace.assumptions import read_assumptions
 
     target = resolve(gpu=options.gpu, device=options.device, torch_version=options.torch, cudnn_version=options.cudnn)
     dtype, autocast = as_dtype(options.dtype), as_autocast(options.autocast)
+    wishes = Wishes(settings, tuple(options.input), options.config, options.task, options.trust_remote_code)
     changed: list[str] = []
     try:
         with isolated(changed, keep_stdout_clean=True):
-            subject = load_target(options.target, settings)
+            subject = load_target(options.target, wishes)
             return analyze_subject(
                 subject,
                 target,

@@ -33,6 +33,7 @@ class Subject:
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
+    remarks: what was found or guessed about the model and its inputs, always to be said.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 def from_factories(
@@ -75,8 +77,8 @@ def from_factories(
             )
     for key, value in (settings or {}).items():
         if key not in both:
-            raise SymbolError(f"unknown symbol {key!r} in --set", hint=_suggest(key, both))
-        both[key] = _read(key, value, both[key])
+            raise SymbolError(f"unknown symbol {key!r} in --set", hint=suggestion(key, both))
+        both[key] = read_setting(key, value, both[key])
     symbols = {k: v for k, v in both.items() if isinstance(v, int) and not isinstance(v, bool)}
 
     def arguments(names: Mapping[str, object], point: Point) -> dict[str, object]:
@@ -231,7 +233,7 @@ def _defaults(function: Callable[..., Any]) -> dict[str, object]:
     return found
 
 
-def _read(name: str, value: object, default: object) -> object:
+def read_setting(name: str, value: object, default: object) -> object:
     """A setting from the command line as a value of its default's type."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
@@ -255,7 +257,8 @@ def _read(name: str, value: object, default: object) -> object:
     )
 
 
-def _suggest(name: str, known: Mapping[str, object]) -> str:
+def suggestion(name: str, known: Mapping[str, object]) -> str:
+    """A hint for a name that is unknown: the closest one, and all that there are."""
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
     return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"
