@@ -20,8 +20,8 @@ from graphmem.errors import GraphmemError, UsageError
 if TYPE_CHECKING:
     from graphmem.report import Report
 
-CLEAN, FAILED = 0, 2
-_OUTPUT = "-o takes a file in an existing folder that can be written"
+CLEAN, FINDINGS, FAILED = 0, 1, 2
+_OUTPUT = "it takes a file in an existing folder that can be written"
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
 whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
@@ -30,7 +30,7 @@ tuple or dict of tensors; and, if the model returns no loss, optionally loss(out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 clean, 2 could not analyse."""
+    """Run the command line and return its exit code: 0 clean, 1 findings, 2 could not analyse."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 2 could not analyse",
+        epilog="exit codes: 0 clean, 1 findings, 2 could not analyse",
     )
     parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -64,23 +64,59 @@ def _parser() -> argparse.ArgumentParser:
         help="what autograd keeps for backward, where, and why",
         description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
     )
-    analyze.add_argument("target", metavar="TARGET", help=_TARGET)
-    analyze.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a parameter of model() or inputs(); repeatable",
-    )
-    analyze.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
-    analyze.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
+    _add_subject(analyze)
     analyze.add_argument(
         "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
     )
     analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
     analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
     analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
-    analyze.add_argument(
+    analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
+    _add_output(analyze)
+    analyze.set_defaults(run=_analyze)
+    _add_validate(commands)
+    return parser
+
+
+def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    validate = commands.add_parser(
+        "validate",
+        help="run the model for real and compare",
+        description="Run forward, loss and backward with random weights and compare what autograd keeps, storage by "
+        "storage, and what the allocator counts, with the prediction.",
+        epilog="exit codes: 0 every saved storage is as predicted, 1 one is not, 2 could not run",
+    )
+    _add_subject(validate)
+    validate.add_argument(
+        "--sweep",
+        metavar="NAME=N,N,..",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="run at these values, every combination of them: s=512,1024,2048 b=1,4",
+    )
+    validate.add_argument(
+        "--steps", type=int, default=2, help="training steps for each point; all but the last warm up (default: 2)"
+    )
+    validate.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where to run it (default: cuda)")
+    validate.add_argument("--force", action="store_true", help="run what does not fit by its own prediction")
+    validate.add_argument("--svg", metavar="FILE", help="plot predicted and measured over what is swept")
+    _add_output(validate)
+    validate.set_defaults(run=_validate)
+
+
+def _add_subject(command: argparse.ArgumentParser) -> None:
+    command.add_argument("target", metavar="TARGET", help=_TARGET)
+    command.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of model() or inputs(); repeatable",
+    )
+    command.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
+    command.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
+    command.add_argument(
         "--assume",
         metavar="WHAT=VALUE",
         action="append",
@@ -88,12 +124,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where forward asks for a value that weights or activations decide: experts=worst if all tokens choose "
         "the same experts (default: balanced), or the answer for a line: model.py:88=3; repeatable",
     )
-    analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
-    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
-    analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
-    analyze.add_argument("--traceback", action="store_true", help="on an error show where it came from")
-    analyze.set_defaults(run=_analyze)
-    return parser
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
+    command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -103,6 +139,46 @@ def _analyze(options: argparse.Namespace) -> int:
 
     _write(FORMATS[options.format](report), options.output)
     return CLEAN
+
+
+def _validate(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    _check_output(options.svg)
+    settings, assume = _pairs("--set", options.set), _pairs("--assume", options.assume)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
+        import torch  # noqa: F401
+    from graphmem.validate import validate_target
+    from graphmem.validate.output import FORMATS, svg
+    from graphmem.validate.sweep import read_sweep
+
+    changed: list[str] = []
+    try:
+        result = validate_target(
+            options.target,
+            device=options.device,
+            sweep=read_sweep(options.sweep),
+            steps=options.steps,
+            dtype=options.dtype,
+            autocast=options.autocast,
+            settings=settings,
+            assume=assume,
+            force=options.force,
+            changed=changed,
+        )
+    finally:
+        _say_changed(changed)
+    _write(FORMATS[options.format](result), options.output)
+    if options.svg is not None:
+        _write(svg(result), options.svg)
+    for failure in result.failures:
+        print(f"graphmem: error: {failure}", file=sys.stderr)
+    return FAILED if result.failures else CLEAN if result.exact else FINDINGS
+
+
+def _say_changed(changed: Sequence[str]) -> None:
+    for note in changed:
+        print(f"graphmem: note: {note}", file=sys.stderr)
 
 
 def _report(options: argparse.Namespace) -> Report:
@@ -131,8 +207,7 @@ def _report(options: argparse.Namespace) -> Report:
                 assumptions=read_assumptions(_pairs("--assume", options.assume)),
             )
     finally:
-        for note in changed:
-            print(f"graphmem: note: {note}", file=sys.stderr)
+        _say_changed(changed)
 
 
 _EXAMPLES = {"--set": "--set s=4096", "--assume": "--assume experts=worst"}

@@ -14,6 +14,7 @@ STAGES = [
     {"attention"},
     {"report", "render"},  # Report.to_json is render.json's
     {"analysis"},
+    {"validate"},
     {"cli"},
 ]
 STAGE = {name: i for i, names in enumerate(STAGES) for name in names}
