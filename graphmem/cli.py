@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from graphmem.report import Report
 
 CLEAN, FINDINGS, FAILED = 0, 1, 2
-_OUTPUT = "it takes a file in an existing folder that can be written"
+_OUTPUT = "{} takes a file in an existing folder that can be written"
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
 whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
@@ -143,7 +143,7 @@ def _analyze(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     _check_output(options.output)
-    _check_output(options.svg)
+    _check_output(options.svg, "--svg")
     settings, assume = _pairs("--set", options.set), _pairs("--assume", options.assume)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
@@ -170,7 +170,7 @@ def _validate(options: argparse.Namespace) -> int:
         _say_changed(changed)
     _write(FORMATS[options.format](result), options.output)
     if options.svg is not None:
-        _write(svg(result), options.svg)
+        _write(svg(result), options.svg, "--svg")
     for failure in result.failures:
         print(f"graphmem: error: {failure}", file=sys.stderr)
     return FAILED if result.failures else CLEAN if result.exact else FINDINGS
@@ -223,18 +223,18 @@ def _pairs(option: str, pairs: Sequence[str]) -> dict[str, object]:
     return settings
 
 
-def _check_output(file: str | None) -> None:
+def _check_output(file: str | None, option: str = "-o") -> None:
     """Refuse a file that cannot be written before any work is done for it."""
     if file is None:
         return
     path = Path(file)
     if not path.name or path.is_dir():
-        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT)
+        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT.format(option))
     if not path.parent.is_dir():
-        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT)
+        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT.format(option))
 
 
-def _write(text: str, file: str | None) -> None:
+def _write(text: str, file: str | None, option: str = "-o") -> None:
     if file is None:
         _print(text)
         return
@@ -251,7 +251,7 @@ def _write(text: str, file: str | None) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT) from error
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
 
 
 def _print(text: str) -> None:

@@ -82,6 +82,15 @@ def _measured(subject: Subject, point: dict[str, int], settings: Settings) -> Me
         module = real_model(subject, point, settings.device, settings.dtype)
         inputs = real_inputs(subject, point, settings.device, settings.dtype)
     step = _Step(subject, module, inputs, settings, Existing())
+    gc.freeze()  # what is there already is no step's garbage, and looking through it would take most of the time
+    try:
+        return _last_of(step, settings)
+    finally:
+        gc.unfreeze()
+
+
+def _last_of(step: _Step, settings: Settings) -> Measurement:
+    """Run all steps; the last one is measured."""
     made: Kept | None = None
     for _ in range(settings.steps - 1):
         made, _ = step.run()
@@ -121,13 +130,8 @@ class _Step:
     def run(self) -> tuple[Kept, Counters | None]:
         """What autograd kept after forward, and the allocator's counters then."""
         watch, device = Watch(), self.settings.device
-        # What is there already cannot be this forward's garbage, and looking through it takes most of the time.
-        gc.freeze()
-        try:
-            outputs = self._forward(watch)
-            gc.collect()
-        finally:
-            gc.unfreeze()
+        outputs = self._forward(watch)
+        gc.collect()
         now = counters(device)
         kept = watch.kept(device, outputs, self.existing.ids | storages_of(self._own()))
         self._backward(outputs)

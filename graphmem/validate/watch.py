@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from graphmem.trace.frames import user_frames
 from graphmem.trace.recorder import nodes_by_sequence
@@ -118,6 +119,8 @@ class Watch:
         return Kept(tuple(saved), elsewhere, tuple(weak))
 
     def _pack(self, tensor: torch.Tensor) -> Any:
+        if is_traceable_wrapper_subclass(tensor):  # its storages are those of the tensors within
+            return tensor
         try:
             holder = _Holder(tensor)
         except (NotImplementedError, RuntimeError):  # sparse and other layouts without one storage
