@@ -17,6 +17,7 @@ from torch import nn
 
 from graphmem.cli import main
 from graphmem.validate import allocator, needs, run, step, validate, validate_target
+from graphmem.validate.allocator import Counters
 from graphmem.validate.compare import compare
 from graphmem.validate.output import FORMATS, svg
 from graphmem.validate.predict import Expected
@@ -114,8 +115,9 @@ def test_what_was_there_before_does_not_count() -> None:
     (point,) = validate(module, (torch.randn(8, 16),), device="cpu").points
     assert point.exact
     assert point.measured is not None
-    assert point.measured.earlier == 8 * 16 * 4  # the mask counts, but this step did not make it
+    assert point.measured.earlier_bytes == 8 * 16 * 4  # the mask counts, but this step did not make it
     assert point.rise == point.predicted.alive - 8 * 16 * 4
+    assert point.allocated_rise == point.predicted.alive_allocated - 8 * 16 * 4
     assert module.mask is None
     assert module.lin.weight.grad is None  # a copy was run
 
@@ -180,6 +182,32 @@ def test_json_and_plot(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert tags.count("circle") == 2 * 4 + 2 + 2  # every point in both, and the legends
     words = {element.text for element in drawing.iter() if element.text}
     assert {"s", "b", "KiB", "predicted, b=1", "measured, s=8"} <= words
+
+
+def test_rows_of_a_gpu(file: str) -> None:
+    """What the allocator counted is shown, and how much of it is the rest of blocks that were not split."""
+    found = validate_target(file, device="cpu", steps=1)
+    (point,) = found.points
+    assert point.measured is not None
+    alive = point.predicted.alive, point.predicted.alive_allocated
+    assert alive == (9220, 9216 + 512)  # with the loss
+
+    def shown(requested: int, rounded: int, unsplit: int) -> str:
+        rise = Counters(requested, rounded, unsplit)
+        measured = dataclasses.replace(point.measured, rise=rise, left=rise, before=0, peak=123456)  # type: ignore[type-var]
+        changed = dataclasses.replace(point, measured=measured)
+        return " ".join(
+            FORMATS["table"](
+                dataclasses.replace(found, device="cuda", points=(changed,)),
+            ).split()
+        )
+
+    assert "requested 9,220 9,220 0 allocated 9,728 9,728 0 peak 123,456 saved" in shown(9220, 9728, 0)
+    assert "allocated 9,728 10,240 +512 +512 blocks not split peak" in shown(9220, 10240, 512)
+    assert "requested 9,220 9,222 +2 allocated 9,728 11,264 +1,536 +512 blocks not split, +1,024 otherwise" in shown(
+        9222, 11264, 512
+    )
+    assert "otherwise" in shown(9220, 10240, 0)
 
 
 def test_plot_of_a_single_point(file: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphmem.units import allocated
 from graphmem.validate.compare import Comparison
 from graphmem.validate.predict import Prediction
 from graphmem.validate.step import Measurement
@@ -30,7 +31,13 @@ class PointResult:
     @property
     def rise(self) -> int:
         """By how much `requested_bytes` should rise: what an earlier step made and kept is there already."""
-        return self.predicted.alive - (self.measured.earlier if self.measured else 0)
+        return self.predicted.alive - (self.measured.earlier_bytes if self.measured else 0)
+
+    @property
+    def allocated_rise(self) -> int:
+        """By how much `allocated_bytes` should rise where every block is split."""
+        there = self.measured.earlier if self.measured else ()
+        return self.predicted.alive_allocated - sum(allocated(storage.nbytes) for storage in there)
 
 
 @dataclass(frozen=True)

@@ -36,18 +36,22 @@ class Measurement:
     """One step as it was; all sizes in bytes.
 
     saved: storages that autograd kept, in the order of packing. elsewhere: saved on another device.
-    earlier: the part of `saved` that an earlier step had made and kept, so that it does not add to `rise`.
+    earlier: those of `saved` that an earlier step had made and kept, so that they do not add to `rise`.
     rise: of the allocator's counters over forward, with only the loss (or the outputs) held. left: over the whole step.
     before, peak: memory_allocated before the step, max_memory_allocated in it. None on the CPU.
     """
 
     saved: tuple[Seen, ...]
     elsewhere: int
-    earlier: int
+    earlier: tuple[Seen, ...]
     rise: Counters | None
     left: Counters | None
     before: int | None
     peak: int | None
+
+    @property
+    def earlier_bytes(self) -> int:
+        return sum(storage.nbytes for storage in self.earlier)
 
     @property
     def saved_bytes(self) -> int:
@@ -105,7 +109,7 @@ def _last_of(step: _Step, settings: Settings) -> Measurement:
     return Measurement(
         saved=kept.saved,
         elsewhere=kept.elsewhere,
-        earlier=sum(s.nbytes for s, weak in zip(kept.saved, kept.storages, strict=True) if weak.cdata in old),
+        earlier=tuple(s for s, weak in zip(kept.saved, kept.storages, strict=True) if weak.cdata in old),
         rise=_difference(at_end_of_forward, at_start),
         left=_difference(at_end, at_start),
         before=at_start.allocated if at_start else None,
@@ -180,10 +184,14 @@ def _running_out(during: str) -> Iterator[None]:
         raise
 
 
+# What the CPU's allocator, the CUDA runtime and cuBLAS and cuDNN say, each as a plain RuntimeError.
+_RAN_OUT = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether this error, or one behind it, says that memory did not suffice."""
     while error is not None:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in _RAN_OUT):
             return True
         error = error.__cause__ or error.__context__
     return False

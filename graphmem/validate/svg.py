@@ -38,7 +38,7 @@ class Panel:
 def drawn(panels: Sequence[Panel], columns: int = 2) -> str:
     """The panels in rows of `columns`, as an SVG document."""
     columns = min(columns, len(panels))
-    legend = max(len(panel.series) for panel in panels) * _LINE_HEIGHT
+    legend = max(len(panel.series) for panel in panels) * _LINE_HEIGHT + 8
     height = HEIGHT + legend
     size = columns * WIDTH, -(-len(panels) // columns) * height
     parts = [

@@ -62,10 +62,10 @@ def _rows(point: PointResult, validation: Validation) -> list[list[str]]:
         ["", "storages", *_compared(len(predicted.saved), len(measured.saved)), ""],
     ]
     if measured.rise is not None:
-        off = measured.rise.allocated - predicted.alive_allocated
+        off = measured.rise.allocated - point.allocated_rise
         rows += [
             ["", "requested", *_compared(point.rise, measured.rise.requested), ""],
-            ["", "allocated", *_compared(predicted.alive_allocated, measured.rise.allocated), _whole(point, off)],
+            ["", "allocated", *_compared(point.allocated_rise, measured.rise.allocated), _whole(point, off)],
         ]
     if measured.peak is not None:
         rows.append(["", "peak", "", f"{measured.peak:,}", "", ""])
@@ -89,9 +89,8 @@ def _whole(point: PointResult, off: int) -> str:
     assert point.measured is not None
     assert point.measured.rise is not None
     unsplit = point.measured.rise.unsplit
-    if not unsplit:
-        return ""
-    return f"{unsplit:+,} blocks not split" + ("" if unsplit == off else f", {off - unsplit:+,} otherwise")
+    parts = [(unsplit, "blocks not split"), (off - unsplit, "otherwise")]
+    return ", ".join(f"{nbytes:+,} {why}" for nbytes, why in parts if nbytes)
 
 
 def _differences(point: PointResult, validation: Validation, columns: int) -> str:
@@ -139,6 +138,6 @@ def _notes(validation: Validation, columns: int) -> str:
         if point.measured is not None and point.measured.earlier:
             at = _label(point, validation) or "here"
             notes.append(
-                f"{at}: {point.measured.earlier:,} saved bytes were made by an earlier step and kept: no rise is due"
+                f"{at}: {point.measured.earlier_bytes:,} saved bytes were made by an earlier step and kept: no rise is due"
             )
     return "\n".join(line for note in notes for line in wrapped(note, columns, "      ", "note: "))
