@@ -17,8 +17,9 @@ from graphmem.validate.compare import compare
 from graphmem.validate.needs import out_of_memory, refuse_what_cannot_fit
 from graphmem.validate.predict import Prediction, predict
 from graphmem.validate.result import PointResult, Validation
-from graphmem.validate.step import RanOutError, Settings, clean_up, measure
+from graphmem.validate.step import RanOutError, Settings, clean_up, frozen, measure
 from graphmem.validate.sweep import Sweep, points_of
+from graphmem.validate.watch import Existing
 
 
 def validate(
@@ -105,6 +106,8 @@ def _validate(
         predictions = _predictions(load(), target, how, points, assume)
     if not force:
         refuse_what_cannot_fit(predictions, device)
+    with frozen() as existing:
+        results = tuple(_result(subject, prediction, how, existing) for prediction in predictions)
     named = (("dtype", how.dtype), ("autocast", how.autocast))
     return Validation(
         name=subject.name,
@@ -113,7 +116,7 @@ def _validate(
         settings={name: str(value).removeprefix("torch.") for name, value in named if value is not None},
         steps=steps,
         swept=tuple(name for name, values in sweep.items() if len(values) > 1),
-        points=tuple(_result(subject, prediction, how) for prediction in predictions),
+        points=results,
     )
 
 
@@ -137,9 +140,9 @@ def _predictions(
     return found
 
 
-def _result(subject: Subject, prediction: Prediction, how: Settings) -> PointResult:
+def _result(subject: Subject, prediction: Prediction, how: Settings, existing: Existing) -> PointResult:
     try:
-        measured = measure(subject, prediction.point, how)
+        measured = measure(subject, prediction.point, how, existing)
     except RanOutError as stop:
         failed = out_of_memory(prediction, str(stop))
     else:

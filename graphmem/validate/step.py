@@ -62,15 +62,30 @@ class RanOutError(Exception):
     """The device's memory did not suffice; the message says during what."""
 
 
-def measure(subject: Subject, point: dict[str, int], settings: Settings) -> Measurement:
+@contextmanager
+def frozen() -> Iterator[Existing]:
+    """While points are measured: what is there already is no step's garbage, and looking through it at every collection
+    would take most of the time."""
+    existing = Existing()
+    gc.freeze()
+    try:
+        yield existing
+    finally:
+        gc.unfreeze()
+
+
+def measure(subject: Subject, point: dict[str, int], settings: Settings, existing: Existing) -> Measurement:
     """Build the model at `point` and run it. Nothing of it is left afterwards.
+
+    Args:
+        existing: what was there when everything was `frozen`.
 
     Raises:
         RanOutError: it did not fit.
         ModelError: the model's code raised.
     """
     try:
-        return _measured(subject, point, settings)
+        return _measured(subject, point, settings, existing)
     finally:
         clean_up(settings.device)
 
@@ -81,16 +96,11 @@ def clean_up(device: str) -> None:
     release(device)
 
 
-def _measured(subject: Subject, point: dict[str, int], settings: Settings) -> Measurement:
+def _measured(subject: Subject, point: dict[str, int], settings: Settings, existing: Existing) -> Measurement:
     with _running_out("building the model"):
         module = real_model(subject, point, settings.device, settings.dtype)
         inputs = real_inputs(subject, point, settings.device, settings.dtype)
-    step = _Step(subject, module, inputs, settings, Existing())
-    gc.freeze()  # what is there already is no step's garbage, and looking through it would take most of the time
-    try:
-        return _last_of(step, settings)
-    finally:
-        gc.unfreeze()
+    return _last_of(_Step(subject, module, inputs, settings, Existing(existing)), settings)
 
 
 def _last_of(step: _Step, settings: Settings) -> Measurement:

@@ -137,7 +137,6 @@ def _notes(validation: Validation, columns: int) -> str:
     for point in validation.points:
         if point.measured is not None and point.measured.earlier:
             at = _label(point, validation) or "here"
-            notes.append(
-                f"{at}: {point.measured.earlier_bytes:,} saved bytes were made by an earlier step and kept: no rise is due"
-            )
+            there = f"{point.measured.earlier_bytes:,} of the saved bytes"
+            notes.append(f"{at}: {there} were made by an earlier step and kept, and are no rise")
     return "\n".join(line for note in notes for line in wrapped(note, columns, "      ", "note: "))

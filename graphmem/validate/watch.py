@@ -44,11 +44,14 @@ class Existing:
     """The storages of every tensor that Python knows of now: what was there before the first forward.
 
     Weak references hold no memory, but keep an address from being used again, so that it stays an identity.
+
+    Args:
+        earlier: what was found before, among objects that the collector has frozen since and does not list.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Existing | None = None) -> None:
         self._weak: list[StorageWeakRef] = []
-        self.ids: set[int] = set()
+        self.ids: set[int] = set(earlier.ids) if earlier else set()
         for value in gc.get_objects():
             if issubclass(type(value), torch.Tensor):
                 with contextlib.suppress(Exception):  # subclasses without a storage of their own
