@@ -326,7 +326,7 @@ def test_what_cannot_fit_is_refused(
     assert not out
     assert "b=4000 s=8 h=16 needs at least" in error
     assert "1.00 MiB are free; nothing was run" in error
-    assert f"by aten.gelu.default at model.py:{LINE}" in error
+    assert f"aten.gelu.default at model.py:{LINE} " in error
     assert "--force" in error
 
 
@@ -363,7 +363,7 @@ def test_out_of_memory(
     assert "out of memory" in out
     assert "(1 ran out of memory)" in out
     assert "b=3 s=8 h=16: out of memory in forward; predicted were at least" in error
-    assert f"by aten.gelu.default at model.py:{LINE}" in error
+    assert f"aten.gelu.default at model.py:{LINE} " in error
     assert "Traceback" not in error
 
 

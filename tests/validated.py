@@ -181,7 +181,7 @@ def _lines(symbol, points, unit, less=False):
                 for p in points
             ),
             colour=i,
-            dashed=i == 1,
+            dashed=i == 2,  # it lies on the first, which is to be seen below it
         )
         for i, label in enumerate(formulas(points[0]))
     )

@@ -37,9 +37,9 @@ def refuse_what_cannot_fit(predictions: Sequence[Prediction], device: str) -> No
     worst = max(predictions, key=lambda p: p.needed)
     if free is not None and worst.needed > free:
         raise MemoryLimitError(
-            f"{named(worst.point)} needs at least {human(worst.needed)}, and {human(free)} are free; nothing was run",
-            where=None,
-            hint=f"{account(worst)}\nmake it smaller, or try it all the same with --force",
+            f"{named(worst.point)} needs at least {human(worst.needed)}, and {human(free)} are free; nothing was run\n"
+            + account(worst),
+            hint="make it smaller, or try it all the same with --force",
         )
 
 
@@ -61,14 +61,16 @@ def account(prediction: Prediction) -> str:
         "alive after forward": prediction.alive_allocated,
     }
     sizes = ", ".join(f"{name} {human(nbytes)}" for name, nbytes in parts.items() if nbytes)
-    return f"{sizes}; temporaries come on top\nmost of it: {'; '.join(_causes(prediction.saved)) or 'nothing is saved'}"
+    causes = "; ".join(_causes(prediction.saved)) or "nothing is saved"
+    return f"  {sizes}; temporaries come on top\n  the most is saved by: {causes}"
 
 
 def _causes(saved: Sequence[Expected]) -> list[str]:
     by_line: Counter[tuple[str, str | None]] = Counter()
     for storage in saved:
         by_line[storage.op, storage.where] += storage.nbytes
-    return [f"{human(n)} by {op} at {where}" for (op, where), n in by_line.most_common(_CAUSES)]
+    largest = by_line.most_common(_CAUSES)
+    return [f"{op}{f' at {where}' if where else ''} {human(nbytes)}" for (op, where), nbytes in largest]
 
 
 def named(point: dict[str, int]) -> str:
