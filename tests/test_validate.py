@@ -73,11 +73,17 @@ def on_cpu(*arguments: str) -> int:
     return main(["validate", *arguments, "--device", "cpu"])
 
 
+def needs_its_package(sample: str) -> None:
+    if sample.startswith("hf_"):
+        pytest.importorskip("transformers")
+
+
 # --- it is right --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=[f"{n} {s.get('attn', '')}" for n, s in SAMPLES])
 def test_every_storage_of_a_sample(sample: str, settings: dict[str, Any]) -> None:
+    needs_its_package(sample)
     found = validate_target(str(ROOT / "samples" / sample), device="cpu", settings=settings, dtype="fp32", steps=1)
     (point,) = found.points
     assert found.exact
@@ -395,6 +401,26 @@ def test_unsplit_blocks() -> None:
     assert allocator.unsplit_bytes([{"blocks": blocks[:3]}, {"blocks": blocks[3:]}]) == 1024 + mib - 512
 
 
+def test_counters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment(device: int) -> dict[str, Any]:
+        whole = {"requested_size": 3 * 2**20, "size": 4 * 2**20, "state": "active_allocated"}
+        return {"device": device, "blocks": [whole]}
+
+    answers: dict[str, Any] = {
+        "get_allocator_backend": "native",
+        "synchronize": None,
+        "memory_stats": {"requested_bytes.all.current": 100, "allocated_bytes.all.current": 512},
+        "current_device": 1,
+        "memory_snapshot": [segment(0), segment(1)],
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
+    assert allocator.counters("cuda") == Counters(100, 512, 2**20)
+    assert allocator.counters("cpu") is None
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: "cudaMallocAsync")
+    assert allocator.counters("cuda") is None
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
@@ -483,6 +509,7 @@ def test_points_of_a_sweep() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=[f"{n} {s.get('attn', '')}" for n, s in SAMPLES])
 def test_on_the_gpu(sample: str, settings: dict[str, Any]) -> None:
+    needs_its_package(sample)
     sizes = {**settings, "h": 256, "a": 4}
     found = validate_target(str(ROOT / "samples" / sample), settings=sizes, sweep={"s": [64, 512], "b": [1, 4]})
     assert found.exact, FORMATS["table"](found)
