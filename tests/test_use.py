@@ -10,8 +10,9 @@ from conftest import ROOT
 from torch import nn
 
 import graphmem
-from graphmem.cli import _parser, _report, main
+from graphmem.cli import _report, main
 from graphmem.errors import SymbolError, UsageError
+from graphmem.options import parser
 from graphmem.render import FORMATS
 from graphmem.report.diff import diff, load_report
 
@@ -22,7 +23,7 @@ def words(settings):
 
 def report_of(sample, settings):
     command = ["analyze", str(ROOT / "samples" / sample), "--gpu", "h100", "--torch", "2.11", *words(settings)]
-    return _report(_parser().parse_args(command))
+    return _report(parser().parse_args(command))
 
 
 SMALL = {"b": 2, "s": 64, "h": 64, "a": 4, "L": 3, "v": 500}
