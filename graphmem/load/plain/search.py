@@ -173,7 +173,9 @@ def _combinations(choices: Mapping[str, list[Argument]], lengths: Mapping[str, i
 
 def _sequence_first(arguments: Arguments) -> Arguments:
     return {
-        n: replace(a, dims=(a.dims[1], "b", *a.dims[2:])) if isinstance(a, Spec) and a.dims[:2] in (("b", "s"), ("b", "t")) else a
+        n: replace(a, dims=(a.dims[1], "b", *a.dims[2:]))
+        if isinstance(a, Spec) and a.dims[:2] in (("b", "s"), ("b", "t"))
+        else a
         for n, a in arguments.items()
     }
 

@@ -82,7 +82,7 @@ def _inputs(
     choices = choices_for(whole.forward, facts, annotations)
     known = inspect.signature(whole.forward).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    for name, argument in given.items():
+    for name in given:
         if name not in known and not open_ended:
             raise TargetError(
                 f"--input {name}: {signature(whole)} has no {name}",
