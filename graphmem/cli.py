@@ -105,7 +105,7 @@ def _diff(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     _check_output(options.output)
     _check_output(options.svg, "--svg")
-    assume = _pairs("--assume", options.assume)
+    assume, _ = _pairs("--assume", options.assume), _pairs("--set", options.set)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
@@ -144,6 +144,7 @@ def _say_changed(changed: Sequence[str]) -> None:
 
 def _report(options: argparse.Namespace) -> Report:
     """The report that the options of a command ask for."""
+    _pairs("--set", options.set)  # a slip is told before torch is imported
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401

@@ -30,8 +30,9 @@ class Subject:
     name: for headlines.
     symbols: every integer that `build` or `make_inputs` takes, at its working point.
     model_symbols: those of them that shape the model, not only its inputs.
-    build: symbols -> module, large tensors on meta. build_real: symbols -> module with the weights that its author's
-    code gives it, on torch's default device; None where that cannot be done. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
+    build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
+    values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device;
+    None where that cannot be done.
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
