@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from graphmem.errors import TargetError
+from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
 from graphmem.load.usercode import raised
 from graphmem.paths import shown
@@ -54,6 +54,10 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
     if target.endswith(".json"):
         from graphmem.load.huggingface import from_config_file
 
+        if wishes.inputs or wishes.config:
+            raise UsageError(
+                "--input and --config are for Python files", hint="--set NAME=VALUE sets any field of a config.json"
+            )
         return from_config_file(
             target, settings=wishes.settings, task=wishes.task, trust_remote_code=wishes.trust_remote_code
         )

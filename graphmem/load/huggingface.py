@@ -111,7 +111,7 @@ def _inputs(model: Any, config: Any) -> Inputs:
 
 def _fitting(model: Any, config: Any) -> Any:
     """The config that the class takes: of a composite one the text's, for a text model."""
-    wanted = getattr(model, "config_class", None)
+    wanted = attribute(model, "config_class")
     if wanted is None or isinstance(config, wanted):
         return config
     return next((inner for inner in sub_configs(config).values() if isinstance(inner, wanted)), config)
