@@ -17,6 +17,7 @@ from graphmem.cli import main
 from graphmem.load import Wishes, isolated, load_target
 from graphmem.load.files import _run_file
 from graphmem.target import resolve
+from graphmem.validate import validate_target
 
 PLAIN = Path(__file__).parent / "plain"
 
@@ -146,6 +147,14 @@ def test_plain_file(case: Case) -> None:
         assert report.verified.exact
         if case.real:
             assert predicted(report) == really_kept(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+def test_plain_file_runs(case: Case) -> None:
+    """Without functions of its own a file can be validated all the same: built with weights, on inputs with values."""
+    found = validate_target(target_of(case), device="cpu", wishes=case.wishes(), steps=1)
+    assert found.exact
+    assert found.notes  # what was guessed
 
 
 def really_kept(case: Case) -> Counter[int]:

@@ -55,7 +55,7 @@ def from_config_file(
         frozenset(free) - frozenset(sizes),
         loaded.build,
         loaded.make_inputs,
-        build_real=loaded.build_real,
+        loaded.build_real,
         notes={name: note for name, field in fields.items() if (note := _note(name, field, working))},
         remarks=(f"built {model.__name__} ({why})", *_said(file, inputs, sizes, settings), *inputs.notes),
     )

@@ -31,8 +31,7 @@ class Subject:
     symbols: every integer that `build` or `make_inputs` takes, at its working point.
     model_symbols: those of them that shape the model, not only its inputs.
     build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
-    values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device;
-    None where that cannot be done.
+    values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device.
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
@@ -44,11 +43,11 @@ class Subject:
     model_symbols: frozenset[str]
     build: Callable[[Point], nn.Module]
     make_inputs: Callable[[Point, bool], Any]
+    build_real: Callable[[Point], nn.Module]
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
     remarks: tuple[str, ...] = ()
-    build_real: Callable[[Point], nn.Module] | None = None
 
 
 def from_factories(
@@ -115,7 +114,7 @@ def from_factories(
         return made
 
     model_symbols = frozenset(model_defaults) & frozenset(symbols)
-    return Subject(name, symbols, model_symbols, build, make_inputs, loss, build_real=build_real)
+    return Subject(name, symbols, model_symbols, build, make_inputs, build_real, loss)
 
 
 def from_module(
@@ -144,9 +143,9 @@ def from_module(
     def build(point: Point) -> nn.Module:
         return shortened(module, {path: point[name] for name, path in lists.items()})
 
-    def make_inputs(point: Point, _real: bool) -> Any:
-        sizes = {path: dict(dims) for path, dims in named.items()}
-        return _resized(inputs, "", sizes, point, working, {})
+    def make_inputs(point: Point, real: bool) -> Any:
+        moved = {path: {i: point[n] for i, n in dims if point[n] != working[n]} for path, dims in named.items()}
+        return _resized(inputs, "", moved, {}, real)
 
     return Subject(
         type(module).__name__,
@@ -154,11 +153,10 @@ def from_module(
         frozenset(depths),
         build,
         make_inputs,
+        lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and another device may be asked for
         loss,
         {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
-        # A copy: a run leaves gradients, and another device may be asked for.
-        build_real=lambda point: copy.deepcopy(build(point)),
     )
 
 
@@ -206,27 +204,36 @@ def _values(named: Dimensions, tensors: Mapping[str, torch.Tensor]) -> Point:
 
 
 def _resized(
-    value: Any,
-    path: str,
-    named: Mapping[str, dict[int, str]],
-    point: Point,
-    working: Point,
-    made: dict[int, torch.Tensor],
+    value: Any, path: str, moved: Mapping[str, dict[int, int]], made: dict[int, torch.Tensor], real: bool
 ) -> Any:
-    """`value` with its named dimensions as in `point`; a tensor that is in it twice stays one tensor."""
+    """`value` with other sizes where `moved` has some; a tensor that is in it twice stays one tensor.
+
+    Args:
+        real: with values, those that there are over and over; else on meta.
+    """
     if isinstance(value, torch.Tensor):
-        moved = {i: point[n] for i, n in named.get(path, {}).items() if point[n] != working[n]}
-        if not moved:
+        sizes = moved.get(path)
+        if not sizes:
             return value
         if id(value) not in made:
-            shape = [moved.get(i, size) for i, size in enumerate(value.shape)]
-            blank = torch.empty(shape, dtype=value.dtype, device="meta")
-            made[id(value)] = blank.requires_grad_(value.requires_grad)
+            fresh = _repeated(value.detach(), sizes) if real else _blank(value, sizes)
+            made[id(value)] = fresh.requires_grad_(value.requires_grad)
         return made[id(value)]
-    parts = {key: _resized(part, inner, named, point, working, made) for key, inner, part in children(value, path)}
+    parts = {key: _resized(part, inner, moved, made, real) for key, inner, part in children(value, path)}
     if isinstance(value, dict):
         return parts
     return type(value)(parts.values()) if isinstance(value, (tuple, list)) else value
+
+
+def _repeated(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
+    for dim, size in sizes.items():
+        tensor = tensor.index_select(dim, torch.arange(size, device=tensor.device) % tensor.shape[dim])
+    return tensor
+
+
+def _blank(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
+    shape = [sizes.get(i, size) for i, size in enumerate(tensor.shape)]
+    return torch.empty(shape, dtype=tensor.dtype, device="meta")
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, object]:

@@ -13,9 +13,11 @@ from graphmem.target.machine import Target
 _active: list[Target] = []
 
 
-def stands_for_cuda() -> bool:
-    """Whether `torch.cuda` speaks for a target now."""
-    return bool(_active)
+def device_meant() -> str:
+    """Where a model that is built now is meant to be: during a trace the target's device, else torch's default one."""
+    import torch
+
+    return "cuda" if _active else torch.get_default_device().type
 
 
 @contextmanager

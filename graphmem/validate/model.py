@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import ModelError, UsageError
+from graphmem.errors import ModelError
 from graphmem.load import Subject
 from graphmem.trace.inputs import children, named_tensors
 
@@ -23,11 +23,6 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
     Raises:
         ModelError: the author's code raised, or left a parameter without values.
     """
-    if subject.build_real is None:
-        raise UsageError(
-            f"{subject.name} cannot be built with weights: its model and inputs were guessed",
-            hint="write model() and inputs(), as in samples/",
-        )
     with torch.device(device):
         module = subject.build_real(point)
     blank = next((name for name, p in module.named_parameters() if p.is_meta), None)

@@ -42,7 +42,8 @@ class PointResult:
 
 @dataclass(frozen=True)
 class Validation:
-    """All points. target: the machine in words. swept: the symbols that take several values."""
+    """All points. target: the machine in words. swept: the symbols that take several values. remarks: what was guessed
+    about the model and its inputs."""
 
     name: str
     target: str
@@ -51,6 +52,7 @@ class Validation:
     steps: int
     swept: tuple[str, ...]
     points: tuple[PointResult, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -64,5 +66,5 @@ class Validation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the predictions took for granted, each once."""
-        return tuple(dict.fromkeys(note for p in self.points for note in p.predicted.notes))
+        """What was guessed, and what the predictions took for granted, each once."""
+        return tuple(dict.fromkeys((*self.remarks, *(note for p in self.points for note in p.predicted.notes))))

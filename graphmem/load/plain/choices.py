@@ -13,6 +13,7 @@ from torch import nn
 from graphmem.load import names as known
 from graphmem.load.plain.spec import OMIT, Argument, Spec, Value
 
+_CLASSES = Spec("int64", ("b",))
 _LEAVES = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MOST_WIDTHS = 5
 
@@ -29,8 +30,6 @@ class Facts:
     values: Mapping[str, int]
     first: nn.Module | None
     widths: tuple[str, ...]
-    vocabulary: str
-    classes: str
     channels: str
     image: str | None
     sequence_first: bool = False
@@ -59,8 +58,6 @@ def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str,
     widths = [m.in_features for m in layers if isinstance(m, nn.Linear)]
     widths += [int(m.normalized_shape[-1]) for m in module.modules() if isinstance(m, nn.LayerNorm)]
     convolutions = [m.in_channels for m in layers if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
-    embeddings = [m.num_embeddings for m in layers if isinstance(m, nn.Embedding)]
-    tokens = max(embeddings, default=2)
     ordered = [as_symbol(w, known.FEATURES) for w in widths]
     feature = named(known.FEATURES)
     likely = ([feature] if feature else []) + (["h"] if "h" in values else [])
@@ -69,8 +66,6 @@ def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str,
         values,
         layers[0] if layers else None,
         tuple(dict.fromkeys([*ordered[:1], *likely, *ordered]))[:MOST_WIDTHS],
-        "v" if "v" in values else as_symbol(tokens),
-        named(known.CLASSES) or str(min(embeddings, default=2)),
         as_symbol(convolutions[0], ("in_channels", "channels", "in_chans"))
         if convolutions
         else by_name.get("in_channels", by_name.get("channels", "3")),
@@ -114,16 +109,16 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
     if name in known.SECOND:
         return [*_ids(facts, second), *_floats(facts, second)]
     if name in known.LABELS:
-        return _unique([*_ids(facts, second), *_ids(facts, "s"), _classes(facts), *floats[:1], *images])
+        return _unique([*_ids(facts, second), *_ids(facts, "s"), _CLASSES, *floats[:1], *images])
     if name in known.CLASS_LABELS and not first:
-        return [_classes(facts), *ids, *floats]
+        return [_CLASSES, *ids, *floats]
     if name in known.POSITIONS:
         return [Spec("int64", ("b", "s"), values="arange"), Spec("int64", ("s",), values="arange")]
     if name in known.SEGMENTS:
         return [Spec("int64", ("b", "s"), values="zeros")]
     if name in known.TIMES and not first:
         # A small number of steps: some models have a table of them.
-        return [Spec("int64", ("b",), high="2"), Spec("float", ("b",)), Spec("float", ("b", "1")), *floats]
+        return [Spec("int64", ("b",)), Spec("float", ("b",)), Spec("float", ("b", "1")), *floats]
     if name in known.IDS or annotation in (torch.LongTensor, torch.IntTensor):
         return [*ids, *floats]
     if name in known.IMAGES:
@@ -136,11 +131,7 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
 
 
 def _ids(facts: Facts, length: str) -> list[Argument]:
-    return [Spec("int64", _leading(facts, length), high=facts.vocabulary)]
-
-
-def _classes(facts: Facts) -> Argument:
-    return Spec("int64", ("b",), high=facts.classes)
+    return [Spec("int64", _leading(facts, length))]
 
 
 def _floats(facts: Facts, length: str) -> list[Argument]:

@@ -11,7 +11,7 @@ import torch
 
 from graphmem.load.plain.recipe import Recipe, Values
 from graphmem.load.plain.root import source_of
-from graphmem.target.pretend import stands_for_cuda
+from graphmem.target.pretend import device_meant
 
 _ARITHMETIC = (ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop)
 
@@ -31,14 +31,14 @@ def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
         for name, expression in computed:
             scope[name] = eval(expression, scope)
         for name, device in devices.items():
-            scope[name] = type(device)("cuda" if stands_for_cuda() else "cpu")
+            scope[name] = type(device)(device_meant())
         return recipe.make({k: v for k, v in values.items() if k in recipe.fields})
 
     return replace(recipe, fields={**constants, **recipe.fields}, make=make)
 
 
 def _devices(module: ModuleType) -> dict[str, Any]:
-    """Variables that say where to compute, chosen by torch.cuda.is_available(): here there may be no GPU."""
+    """Variables that say where to compute, chosen by torch.cuda.is_available(): that was asked too early."""
     found = {}
     for statement in source_of(module).body:
         if isinstance(statement, ast.Assign) and "is_available" in ast.unparse(statement.value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from graphmem.load.plain.search import dtype_of
 from graphmem.load.subject import Point, read_setting
 from graphmem.load.usercode import user_code
 from graphmem.paths import shown
-from graphmem.target.pretend import stands_for_cuda
+from graphmem.target.pretend import device_meant
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Plan:
     """The model of a file: how it is made, what its fields are called, and where they stand.
 
     code: what to name in errors. symbols: field -> symbol; values: field -> what the user set, or its default.
-    set_by_user: fields that --set gave. inputs: the working point of the inputs' symbols, once they are known.
+    set_by_user: fields that --set gave. instances: models that the file has made. inputs: the working point of the
+    inputs' symbols, once they are known.
     """
 
     recipe: Recipe
@@ -41,6 +43,7 @@ class Plan:
     symbols: Mapping[str, str]
     values: Mapping[str, object]
     set_by_user: frozenset[str]
+    instances: tuple[nn.Module, ...] = ()
     inputs: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -49,7 +52,21 @@ class Plan:
         return {symbol: int(self.values[field]) for field, symbol in self.symbols.items()}  # type: ignore[call-overload]
 
     def roomy(self, point: Point) -> nn.Module:
-        """The model at `point`, its length limits as far above the inputs as they are at the working point at least.
+        """The model at `point` with room for its inputs, without its weights."""
+        with Blank():
+            return self.make(self._with_room(point))
+
+    def real(self, point: Point) -> nn.Module:
+        """The same with the weights that its code gives it, on torch's default device.
+
+        A copy of what is in the file already: a run moves it and leaves gradients.
+        """
+        module = self.make(self._with_room(point))
+        shared = {id(p) for other in self.instances for p in other.parameters()}
+        return copy.deepcopy(module) if any(id(p) in shared for p in module.parameters()) else module
+
+    def _with_room(self, point: Point) -> Point:
+        """`point` with length limits as far above the inputs as they are at the working point at least.
 
         Alone, s could not go beyond them; and a table that is as long as s is not sliced, so another operator runs.
         """
@@ -57,7 +74,7 @@ class Plan:
         names = [s for f, s in self.symbols.items() if f.lower() in LENGTHS]
         longest, usual = (max([p.get("s", 0), p.get("t", 0)]) for p in (point, self.inputs))
         limits = {n: max(point[n], longest + max(self.point[n] - usual, 0)) for n in names}
-        return self.build({**point, **limits})
+        return {**point, **limits}
 
     def _check_patches(self, point: Point) -> None:
         """Refuse an image that patches do not fill where they do at the working point: a rest has no formula."""
@@ -68,13 +85,19 @@ class Plan:
                 raise SymbolError(f"{side}={point[side]} is no multiple of the patch size {patch}")
 
     def build(self, point: Point) -> nn.Module:
+        """The model at `point`, without its weights."""
+        with Blank():
+            return self.make(point)
+
+    def make(self, point: Point) -> nn.Module:
         """The model at `point`. What is at its default is not passed: a config may treat that specially."""
         there = {field: point[symbol] for field, symbol in self.symbols.items()}
         wanted = {**{f: self.values[f] for f in self.set_by_user}, **there}
-        if stands_for_cuda():  # "cuda" if torch.cuda.is_available() else "cpu", as it would come out there
-            wanted |= {f: "cuda" for f, v in self.recipe.fields.items() if f == "device" and str(v) == "cpu"}
+        device = self.recipe.fields.get("device")
+        if str(device) in ("cpu", "cuda"):  # "cuda" if torch.cuda.is_available() else "cpu", as it would come out there
+            wanted = {"device": type(device)(device_meant()), **wanted}  # type: ignore[call-arg]
         changed = {f: v for f, v in wanted.items() if v != self.recipe.fields[f] or f in self.set_by_user}
-        with user_code(self.code, self.recipe.text), Blank():
+        with user_code(self.code, self.recipe.text):
             module = self.recipe.make(changed)
         if not isinstance(module, nn.Module):
             raise TargetError(
@@ -198,7 +221,7 @@ def _without_moves(expression: ast.expr) -> ast.expr:
     return expression
 
 
-def plan_of(recipe: Recipe, code: Callable[..., Any], settings: Mapping[str, object]) -> Plan:
+def plan_of(recipe: Recipe, code: Callable[..., Any], module: ModuleType, settings: Mapping[str, object]) -> Plan:
     """Names for the sizes among the recipe's fields, and values as the user set them."""
 
     def sizes(values: Mapping[str, object]) -> list[str]:
@@ -215,7 +238,8 @@ def plan_of(recipe: Recipe, code: Callable[..., Any], settings: Mapping[str, obj
         if field is not None:
             values[field] = None if value == "None" else read_setting(key, value, values[field])
             changed.add(field)
-    return Plan(recipe, code, symbols_for(sizes(values)), values, frozenset(changed))
+    instances = tuple(v for v in vars(module).values() if isinstance(v, nn.Module))
+    return Plan(recipe, code, symbols_for(sizes(values)), values, frozenset(changed), instances)
 
 
 def _name(model: Any) -> str:

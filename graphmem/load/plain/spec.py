@@ -25,13 +25,13 @@ FORM = "NAME=DTYPE[sizes], such as idx=int64[b,s] or x=float[b,s,h] or mask=bool
 class Spec:
     """A tensor: dtype ("float" is the model's own), dimensions as expressions of symbols, and what its values are.
 
-    high: integers are below it (an expression); values: "random", "ones", "zeros" or "arange".
+    values: "free", "ones", "zeros" or "arange". Free floats are random; free integers are 1: an id that every table of
+    two entries has, and not 0, which is padding to many models.
     """
 
     dtype: str
     dims: tuple[str, ...]
-    high: str = "2"
-    values: str = "random"
+    values: str = "free"
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(self.dims)}]"
@@ -54,9 +54,7 @@ class Spec:
             return (torch.ones if self.values == "ones" else torch.zeros)(shape, dtype=kind)
         if kind.is_floating_point or kind.is_complex:
             return torch.randn(shape, dtype=kind)
-        if kind == torch.bool:
-            return torch.ones(shape, dtype=kind)
-        return torch.randint(max(1, evaluated(self.high, point)), shape).to(kind)
+        return torch.ones(shape, dtype=kind)
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,7 @@ def read(text: str) -> tuple[str, Argument]:
         except (SyntaxError, UsageError):
             raise _cannot_read(text, position, f"{dim or 'nothing'} is no size") from None
         position += len(raw) + 1
-    whole = _DTYPES[dtype] in (torch.int64, torch.int32, torch.uint8)
-    return name, Spec(dtype, tuple(dims), values="random", high="ids" if whole else "2")
+    return name, Spec(dtype, tuple(dims))
 
 
 def _check(dim: str) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, SymbolError, TargetError
 from graphmem.load.names import LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY
-from graphmem.load.plain.choices import Facts, choices_for, facts_of
+from graphmem.load.plain.choices import choices_for, facts_of
 from graphmem.load.plain.make import annotations_of
 from graphmem.load.plain.model import Plan, find_recipe, plan_of
 from graphmem.load.plain.search import Arguments, Build, Found, Leaf, at, dtype_of, made, search
@@ -49,7 +49,7 @@ def from_plain(
     """
     given = dict(read(text) for text in inputs)
     recipe, code, remarks = find_recipe(module, name_of_model, name, settings, config)
-    plan = plan_of(recipe, code, settings)
+    plan = plan_of(recipe, code, module, settings)
     whole = plan.build(plan.point)
     found, point = _inputs(plan, whole, given, settings)
     arguments = found.arguments
@@ -63,6 +63,7 @@ def from_plain(
         frozenset(plan.point),
         plan.roomy,
         lambda at_point, real: made(arguments, at_point, dtype, real=real),
+        plan.real,
         (lambda output: at(output, loss.path)) if loss is not None and loss.path else None,
         remarks=(*remarks, *_said(plan, arguments, given, loss, found)),
     )
@@ -88,7 +89,7 @@ def _inputs(
                 f"--input {name}: {signature(whole)} has no {name}",
                 hint=f"{suggestion(name, dict.fromkeys(known, ''))}",
             )
-    fixed = {name: [_ranged(_by_letter(argument, plan), facts)] for name, argument in given.items()}
+    fixed = {name: [_by_letter(argument, plan)] for name, argument in given.items()}
     choices |= fixed
     point = _point(plan, choices, settings)
     lengths = {s: point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS and "s" not in settings}
@@ -109,12 +110,6 @@ def _by_letter(argument: Argument, plan: Plan) -> Argument:
     if isinstance(argument, Spec):
         for field, symbol in plan.symbols.items():
             argument = argument.renamed(field, symbol)
-    return argument
-
-
-def _ranged(argument: Argument, facts: Facts) -> Argument:
-    if isinstance(argument, Spec) and argument.high == "ids":
-        return replace(argument, high=facts.vocabulary if len(argument.dims) > 1 else facts.classes)
     return argument
 
 
