@@ -10,9 +10,12 @@ and the figures of docs/validate.md of them.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import shlex
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,11 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from graphmem.errors import GraphmemError  # noqa: E402
-from graphmem.load import Wishes  # noqa: E402
-from graphmem.validate import validate_target  # noqa: E402
-from graphmem.validate.json import as_dict  # noqa: E402
-from graphmem.validate.sweep import read_sweep  # noqa: E402
+from graphmem.cli import main as graphmem  # noqa: E402
 
 BF16, FP16, FP32, CAST = "", "--dtype fp16", "--dtype fp32", "--dtype fp32 --autocast bf16"
 ANY = (BF16, FP16, FP32, CAST)  # the samples are in bf16 by themselves
@@ -66,23 +65,24 @@ ON_CPU = {
 
 
 def run(target, options, sweep, device):
-    """One validation as a dict; what cannot run, with its error."""
-    entry = {"options": options}
-    words = shlex.split(options)
-    pairs = list(zip(words[::2], words[1::2], strict=True))
-    try:
-        found = validate_target(
-            str(ROOT / "samples" / target),
-            device=device,
-            sweep=read_sweep(sweep.split()),
-            dtype=next((v for k, v in pairs if k == "--dtype"), None),
-            autocast=next((v for k, v in pairs if k == "--autocast"), None),
-            wishes=Wishes(dict(v.split("=") for k, v in pairs if k == "--set")),
-        )
-    except GraphmemError as error:
-        return {**entry, "error": str(error).replace(f"{ROOT}/", "")}
-    text = json.dumps(as_dict(found)).replace(f"{ROOT}/", "")
-    return {**entry, "result": json.loads(text)}
+    """`graphmem validate` as an entry: its exit code with its result as a dict, or with what it says is wrong."""
+    said = io.StringIO()
+    sweeping = ["--sweep", *sweep.split()] if sweep else []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "result.json"
+        words = ["validate", str(target), "--device", device, "--format", "json", "-o", str(file)]
+        with contextlib.redirect_stderr(said):
+            code = graphmem([*words, *shlex.split(options), *sweeping])
+        text = file.read_text() if file.exists() else None
+    entry = {"options": options, "exit": code}
+    if text is None:
+        return {**entry, "error": _error(said.getvalue()).replace(f"{ROOT}/", "")}
+    return {**entry, "result": json.loads(text.replace(f"{ROOT}/", ""))}
+
+
+def _error(text):
+    """What comes behind graphmem's own prefix; libraries may have said something before it."""
+    return text.partition("graphmem: error: ")[2].strip() or text.strip()
 
 
 def said(entry):
@@ -116,7 +116,7 @@ def main():
         content = {"target": f"samples/{target}", "machine": machine(asked.device), "runs": []}
         for option in options:
             start = time.time()
-            content["runs"].append(run(target, option, sweep, asked.device))
+            content["runs"].append(run(ROOT / "samples" / target, option, sweep, asked.device))
             print(f"{time.time() - start:6.1f} s  {target} {option}: {said(content['runs'][-1])}", flush=True)
             file.write_text(json.dumps(content, indent=1) + "\n")
 
