@@ -31,20 +31,26 @@ import zoo  # noqa: E402
 from validate_sweeps import ROOT, machine, run, said  # noqa: E402
 
 LIMIT = 60  # seconds for one run
-CAUSAL = """
-    llama gpt2 qwen2 qwen3 mistral gemma gemma2 gemma3_text phi phi3 gptj gpt_neox opt bloom mpt mixtral olmo olmo2
-    olmoe qwen2_moe qwen3_moe qwen3_next gpt_oss glm4 cohere cohere2 granite starcoder2 stablelm persimmon nemotron
-    smollm3 apertus arcee deepseek_v2 deepseek_v3 deepseek_v4 diffllama ernie4_5 exaone4 helium lfm2 llama4_text mamba
-    mamba2 minimax nanochat seed_oss vaultgemma xglm xlnet whisper trocr codegen ctrl biogpt bitnet
-""".split()
-MASKED = """
-    bert roberta xlm-roberta electra albert distilbert mpnet deberta-v2 modernbert esm eurobert longformer nomic_bert
-    roformer rembert mobilebert nystromformer tapas
-""".split()
-SEQ2SEQ = "t5 mt5 bart mbart m2m_100 marian pegasus longt5 led switch_transformers nllb-moe blenderbot".split()
-IMAGES = """
-    vit swin beit dinov2 clip siglip convnext hiera pvt_v2 mobilevit focalnet poolformer swiftformer resnet
-""".split()
+CAUSAL = [
+    "llama", "gpt2", "qwen2", "qwen3", "mistral", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "gptj",
+    "gpt_neox", "opt", "bloom", "mpt", "mixtral", "olmo", "olmo2", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next",
+    "gpt_oss", "glm4", "cohere", "cohere2", "granite", "starcoder2", "stablelm", "persimmon", "nemotron", "smollm3",
+    "apertus", "arcee", "deepseek_v2", "deepseek_v3", "deepseek_v4", "diffllama", "ernie4_5", "exaone4", "helium",
+    "lfm2", "llama4_text", "mamba", "mamba2", "minimax", "nanochat", "seed_oss", "vaultgemma", "xglm", "xlnet",
+    "whisper", "trocr", "codegen", "ctrl", "biogpt", "bitnet",
+]  # fmt: skip
+MASKED = [
+    "bert", "roberta", "xlm-roberta", "electra", "albert", "distilbert", "mpnet", "deberta-v2", "modernbert", "esm",
+    "eurobert", "longformer", "nomic_bert", "roformer", "rembert", "mobilebert", "nystromformer", "tapas",
+]  # fmt: skip
+SEQ2SEQ = [
+    "t5", "mt5", "bart", "mbart", "m2m_100", "marian", "pegasus", "longt5", "led", "switch_transformers",
+    "nllb-moe", "blenderbot",
+]  # fmt: skip
+IMAGES = [
+    "vit", "swin", "beit", "dinov2", "clip", "siglip", "convnext", "hiera", "pvt_v2", "mobilevit", "focalnet",
+    "poolformer", "swiftformer", "resnet",
+]  # fmt: skip
 TASKS = {
     "AutoModelForCausalLM": CAUSAL,
     "AutoModelForMaskedLM": MASKED,
@@ -238,7 +244,7 @@ class Pool:
 
     def _replace_dead(self, processes, under_way, done, jobs, results):
         for i, process in enumerate(processes):
-            if process.is_alive() or process.exitcode == 0 and process.pid not in under_way:
+            if process.is_alive() or (process.exitcode == 0 and process.pid not in under_way):
                 continue
             case = under_way.pop(process.pid, None)
             if case is not None:
