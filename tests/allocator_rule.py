@@ -1,7 +1,8 @@
 """PyTorch's CUDA caching allocator, gone through by its own rule: which block does a request get?
 
 As c10/cuda/CUDACachingAllocator.cpp of v2.11.0 has it by default, for one stream: `round_size`, `get_allocation_size`,
-`get_free_block` (best fit, the lowest address among equals), `should_split`, `try_merge_blocks`, `release_cached_blocks`.
+`get_free_block` (best fit, the lowest address among equals), `should_split`, `try_merge_blocks`,
+`release_cached_blocks`.
 Addresses of segments are the driver's choice and therefore given.
 """
 

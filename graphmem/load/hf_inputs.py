@@ -129,7 +129,7 @@ def _labels(model: Any, config: Any) -> Make | None:
         return lambda at: at.whole(at["b"], 16, value=1)
     if not _is_lm(name):
         return None
-    decoder = _is_encoder_decoder(config)
+    decoder = _is_encoder_decoder(config) and not name.endswith("ForCausalLM")  # that is the decoder alone
     return lambda at: _ids(at, "s_decoder" if decoder else "s")
 
 

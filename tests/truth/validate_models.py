@@ -36,7 +36,7 @@ CAUSAL = [
     "gpt_neox", "opt", "bloom", "mpt", "mixtral", "olmo", "olmo2", "olmoe", "qwen2_moe", "qwen3_moe", "qwen3_next",
     "gpt_oss", "glm4", "cohere", "cohere2", "granite", "starcoder2", "stablelm", "persimmon", "nemotron", "smollm3",
     "apertus", "arcee", "deepseek_v2", "deepseek_v3", "deepseek_v4", "diffllama", "ernie4_5", "exaone4", "helium",
-    "lfm2", "llama4_text", "mamba", "mamba2", "minimax", "nanochat", "seed_oss", "vaultgemma", "xglm", "xlnet",
+    "lfm2", "llama4_text", "mamba", "mamba2", "minimax", "nanochat", "seed_oss", "vaultgemma", "xglm",
     "whisper", "trocr", "codegen", "ctrl", "biogpt", "bitnet",
 ]  # fmt: skip
 MASKED = [
@@ -61,7 +61,6 @@ TASKS = {
 ROOM = "--set max_position_embeddings=1026"
 REST = {
     **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "longformer"), ROOM),
-    "whisper": "--set max_target_positions=512",
     "deepseek_v2": "--set head_dim=16 --set num_key_value_heads=8",
     "deepseek_v3": "--set head_dim=16 --set num_key_value_heads=8",
     "qwen3_next": """--set 'layer_types=["linear_attention","full_attention"]'""",
