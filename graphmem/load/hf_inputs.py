@@ -227,7 +227,8 @@ def _history(at: Sizes) -> int:
 
 def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
     """The symbols that the makers ask for, at the values taken where nobody says."""
-    limit = sizes.find("max_position_embeddings", "n_positions", "max_seq_len", default=LENGTH)
+    limits = "max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions"
+    limit = sizes.find(*limits, default=LENGTH)
     length = min(LENGTH, limit if isinstance(limit, int) and limit > 0 else LENGTH)
     length = length // 128 * 128 or length  # RoBERTa's 514 are 512 and two that are not for tokens
     target = min(length, sizes.find("max_target_positions", default=length))

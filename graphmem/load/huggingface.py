@@ -56,8 +56,15 @@ def from_config_file(
         loaded.build,
         loaded.make_inputs,
         loaded.build_real,
-        notes={name: note for name, field in fields.items() if (note := _note(name, field, working))},
-        remarks=(f"built {model.__name__} ({why})", *_said(file, inputs, sizes, settings), *inputs.notes),
+        notes={
+            **{
+                n: f"{n} = {v} is not in a config.json: taken; --set {n}=..."
+                for n, v in sizes.items()
+                if n not in settings
+            },
+            **{name: note for name, field in fields.items() if (note := _note(name, field, working))},
+        },
+        remarks=(f"built {model.__name__} ({why})", *_said(file, sizes), *inputs.notes),
     )
 
 
@@ -227,10 +234,7 @@ def _whole(name: str, value: Any) -> int:
     return value
 
 
-def _said(file: ConfigFile, inputs: Inputs, sizes: Mapping[str, int], settings: Mapping[str, object]) -> Iterator[str]:
-    guessed = [f"{n}={v}" for n, v in sizes.items() if n not in settings]
-    if guessed:
-        yield f"not in a config.json, so taken: {', '.join(guessed)}; --set {guessed[0].split('=')[0]}=... for others"
+def _said(file: ConfigFile, sizes: Mapping[str, int]) -> Iterator[str]:
     config = file.config()
     limit = next((v for name in _LIMITS if isinstance(v := getattr(config, name, None), int)), None)
     if limit is not None and sizes.get("s", 0) > limit:

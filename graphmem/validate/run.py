@@ -117,7 +117,7 @@ def _validate(
         steps=steps,
         swept=tuple(name for name, values in sweep.items() if len(values) > 1),
         points=results,
-        remarks=subject.remarks,
+        remarks=(*subject.remarks, *(note for name, note in subject.notes.items() if name not in sweep)),
     )
 
 
