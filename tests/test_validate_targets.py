@@ -1,4 +1,4 @@
-"""What can be validated besides files with model() and inputs(): a config.json, any other file, a module with tensors."""
+"""What can be validated besides files with model() and inputs(): config.json, any other file, a module with tensors."""
 
 import json
 from pathlib import Path
