@@ -165,7 +165,7 @@ def _from_config(case, device):
     auto = getattr(__import__("transformers"), case.cls)._model_mapping[type(config)]
     config.architectures = [(auto if isinstance(auto, type) else auto[0]).__name__]
     config.dtype = "bfloat16"
-    options = case.options + (" --set s_decoder=96" if case.cls == "AutoModelForSeq2SeqLM" else "")
+    options = case.options + (" --set s_decoder=128" if case.cls == "AutoModelForSeq2SeqLM" else "")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
         file.write_text(config.to_json_string())
