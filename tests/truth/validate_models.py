@@ -6,7 +6,7 @@
 
 Needs transformers; timm and peft for the runs that use them. The file is written again after each run. What fails is
 written down with its reason; what was not begun in time is listed. Copied to tests/truth/h200_validated.json.gz,
-`pytest tests/test_accuracy_page.py --overwrite` makes docs/accuracy.md of it.
+`python tests/accuracy.py` makes tables of docs/accuracy.md of it.
 """
 
 import argparse

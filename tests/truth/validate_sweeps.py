@@ -5,8 +5,8 @@
     python tests/truth/validate_sweeps.py OUT_DIR --only kernels    only what has this in its name
 
 One file for each target: OUT_DIR/cuda_gpt2.json, ... What cannot run here (a package that is not installed) is written
-down with its reason. Copied into tests/truth/validated, `pytest tests/test_validated.py --overwrite` makes the table
-and the figures of docs/validate.md of them.
+down with its reason. Copied into tests/truth/validated, `python tests/accuracy.py` makes tables and figures of
+docs/accuracy.md of them.
 """
 
 import argparse
