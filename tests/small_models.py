@@ -360,6 +360,19 @@ class Experts(nn.Module):
         return x + sum(weights[..., i, None] * expert(x) for i, expert in enumerate(self.experts))
 
 
+class GroupedExperts(nn.Module):
+    """Experts in one product, whose rows start at multiples of 16 bytes: 30 columns have gaps."""
+
+    def __init__(self, columns: int = 30) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, columns, H))
+
+    def forward(self, x):
+        ends = torch.arange(1, 4, dtype=torch.int32, device=x.device) * (B * S // 3)
+        y = torch.nn.functional.grouped_mm(x.reshape(B * S, H), self.weight.transpose(1, 2), offs=ends)
+        return y.sigmoid() * y
+
+
 class DropPath(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -631,6 +644,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs]]] = {
     "swiglu": (SwiGLU, hidden),
     "activations": (Activations, hidden),
     "experts": (Experts, hidden),
+    "experts, grouped": (GroupedExperts, hidden),
     "drop path": (DropPath, hidden),
     "image": (Image, image),
     "convolutions": (Convolutions, hidden),

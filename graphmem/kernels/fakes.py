@@ -1,4 +1,4 @@
-"""Operators whose fake kernels refuse what a GPU runs, or decide by the build: results as the GPU makes them."""
+"""Operators whose fake kernels refuse what really runs, or decide by the build: results as the devices make them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _aten = torch.ops.aten
 
 
 def _grouped_mm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """_grouped_mm_cuda runs float32 and float16 one group after the other (aten/src/ATen/native/cuda/GroupedBlas.cpp),
-    the fake kernel takes bf16 alone. On CUDA rows start at multiples of 16 bytes (create_grouped_gemm_output_tensor);
-    the fake kernel of a CPU-only build leaves that out."""
+    """CUDA and CPU run float32 and float16 one group after the other (aten/src/ATen/native/cuda/GroupedBlas.cpp, and
+    native/GroupedMMUtils.h), the fake kernel takes bf16 alone. Rows start at multiples of 16 bytes
+    (create_grouped_gemm_output_tensor); the fake kernel of a CPU-only build leaves that out."""
     left, right, *rest = args
     shape = _aten._grouped_mm.default(left.bfloat16(), right.bfloat16(), *rest, **kwargs).shape
     step = 16 // left.dtype.itemsize
@@ -23,4 +23,4 @@ def _grouped_mm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     return result
 
 
-ON_CUDA: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {_aten._grouped_mm.default: _grouped_mm}
+RESULTS: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {_aten._grouped_mm.default: _grouped_mm}

@@ -78,7 +78,7 @@ FILES = {
     "moe_style.py": "--set L=2",
     "mamba_style.py": "--set L=2 --set h=256",
     "vit_style.py": "",
-    "dit_style.py": "--set depth=4",
+    "dit_style.py": "--set depth=4 --set hidden_size=384 --set num_heads=6",
     "annotated_style.py": "--set N=2",
     "seq2seq_style.py": "",
 }
