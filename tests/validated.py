@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import cache
 from itertools import groupby
 
 from conftest import HERE
@@ -26,12 +27,14 @@ SETTINGS = {
 }
 
 
+@cache
 def samples():
     """stem -> content of each file of validate_sweeps.py, the GPUs' first."""
     files = sorted((TRUTH / "validated").glob("*.json"), key=lambda f: (not f.stem.startswith("cuda_"), f.stem))
     return {file.stem: json.loads(file.read_text()) for file in files}
 
 
+@cache
 def many():
     """stem -> content of each file of validate_models.py."""
     found = {}
