@@ -1,16 +1,17 @@
 """What is allocated beyond the sum of rounded sizes is the allocator's own rule, and nothing else.
 
-tests/truth/h200_allocator.json.gz has every request that the allocator of an H200 got while `graphmem validate` ran,
-from an empty one on. Gone through by the rule (tests/allocator_rule.py), each gets the address that it really got, and
-the counters are the real ones wherever validate read them.
+tests/truth/allocator_history.py writes down every request that the allocator of a GPU gets while `graphmem validate`
+runs, from an empty one on. Gone through by the rule (tests/allocator_rule.py), each has to get the address that it
+really got, and the counters have to be the real ones wherever validate read them.
 """
 
 import pytest
 from allocator_rule import LARGE_SEGMENT, SMALL_SEGMENT, Allocator
-from conftest import measured
+from validated import TRUTH, packed
 
 MIB = 2**20
-HISTORY = measured("h200_allocator.json.gz")
+FILE = TRUTH / "h200_allocator.json.gz"
+HISTORY = packed(FILE) if FILE.exists() else {"runs": []}  # where it was recorded
 RUNS = {f"{run['target']} {run['options']}".strip(): run for run in HISTORY["runs"]}
 
 

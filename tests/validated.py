@@ -1,4 +1,4 @@
-"""What `graphmem validate` found on real machines (tests/truth), as tables for docs/accuracy.md."""
+"""What `graphmem validate` found (tests/truth), as tables for docs/accuracy.md."""
 
 import gzip
 import json
@@ -10,8 +10,8 @@ from conftest import HERE
 from graphmem.units import human
 
 TRUTH = HERE / "truth"
-MANY = ("h200_validated.json.gz", "cpu_validated.json.gz")
 PLAIN = "bf16"
+FEW = 12  # models that are named
 DECODER = "--set s_decoder=128"  # the length of the target, where there is one
 SETTINGS = {
     "": PLAIN,
@@ -36,12 +36,13 @@ def samples():
 
 @cache
 def many():
-    """stem -> content of each file of validate_models.py."""
-    found = {}
-    for name in MANY:
-        with gzip.open(TRUTH / name, "rt") as file:
-            found[name.partition("_")[0]] = json.load(file)
-    return found
+    """h200 and cpu -> content of the file of validate_models.py, where it was measured."""
+    return {stem: packed(file) for stem in ("h200", "cpu") if (file := TRUTH / f"{stem}_validated.json.gz").exists()}
+
+
+def packed(file):
+    with gzip.open(file, "rt") as content:
+        return json.load(content)
 
 
 # -- runs and points ---------------------------------------------------------------------------------------------------
@@ -152,29 +153,25 @@ def samples_table(contents):
     return _joined(*parts)
 
 
-def architectures_table(content):
-    """A row for each architecture of transformers, as it is."""
-    runs = [run for run in content["runs"] if run["kind"] == "config" and setting(run) == PLAIN]
-    gpu = content["machine"]["device"] != "CPU"
-    rows = [[*_named(run), _over([run]), *_numbers([run], gpu)] for run in runs if "result" in run]
-    heads = ["config of", "class", "over", *_heads(gpu)]
-    return _joined(said_of(runs), table(heads, sorted(rows)), not_run(runs))
-
-
 def settings_table(content):
-    """A row for each setting under which architectures ran once more; which ones they were."""
+    """A row for each setting under which architectures of transformers ran."""
     groups = {}
     for run in content["runs"]:
-        if run["kind"] in ("config", "row") and setting(run) not in (None, PLAIN):
+        if setting(run):
             groups.setdefault(setting(run), []).append(run)
     gpu = content["machine"]["device"] != "CPU"
     rows = [
-        [name, ", ".join(_named(run)[0].strip("`") for run in runs if "result" in run), *_numbers(runs, gpu)]
+        [name, _models(runs), *_numbers(runs, gpu)]
         for name, runs in ((name, groups[name]) for name in SETTINGS.values() if name in groups)
         if points_of(runs)
     ]
     everything = [run for runs in groups.values() for run in runs]
     return _joined(said_of(everything), table(["setting", "models", *_heads(gpu)], rows), not_run(everything))
+
+
+def _models(runs):
+    names = list(dict.fromkeys(name_of(run) for run in runs if "result" in run))
+    return ", ".join(names) if len(names) <= FEW else f"{len(names)} architectures"
 
 
 def others_table(content):
@@ -193,14 +190,14 @@ def _quoted(options):
     return f"`{options.strip()}`" if options.strip() else ""
 
 
-def _named(run):
-    name, _, cls = run["target"].partition(" ")
-    return [f"`{name}`", cls.removeprefix("AutoModelFor")]
+def name_of(run):
+    """llama, of an entry for llama AutoModelForCausalLM."""
+    return run["target"].split()[0]
 
 
 def setting(run):
     """Its name; None of what is no setting of its own."""
     options = run["options"].replace(DECODER, "").strip()
-    if options in SETTINGS:
+    if run["kind"] in ("config", "row") and options in SETTINGS and not run["target"].startswith("timm:"):
         return SETTINGS[options]
     return PLAIN if run["kind"] == "config" else None  # sizes that a config needs

@@ -15,6 +15,7 @@ import io
 import json
 import shlex
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -76,8 +77,15 @@ def run(target, options, sweep, device):
         text = file.read_text() if file.exists() else None
     entry = {"options": options, "exit": code}
     if text is None:
-        return {**entry, "error": _error(said.getvalue()).replace(f"{ROOT}/", "")}
-    return {**entry, "result": json.loads(text.replace(f"{ROOT}/", ""))}
+        return {**entry, "error": anywhere(_error(said.getvalue()))}
+    return {**entry, "result": json.loads(anywhere(text))}
+
+
+def anywhere(text):
+    """Without the folders of this machine."""
+    for folder in (ROOT, sysconfig.get_path("purelib")):
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def _error(text):
