@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 import torch
 
 
+# The attribute by which a tensor of the forward under way knows its Ref.
+MARK = "_graphmem_ref"
+
+
 class Place(NamedTuple):
     """A line of Python."""
 
@@ -120,7 +124,7 @@ class SdpaCall:
 
     backend: "cudnn", "flash", "efficient" or "math".
     refused: for each backend that would have come before it, the first rule that spoke against it.
-    facts: what the choice hung on.
+    facts: what the choice hung on. operands: q, k, v and the mask, None for what was not recorded.
     """
 
     start: int
@@ -128,6 +132,7 @@ class SdpaCall:
     backend: str
     refused: tuple[tuple[str, str], ...]
     facts: Any
+    operands: tuple[Ref | None, ...] = ()
 
 
 @dataclass(slots=True)
@@ -139,6 +144,7 @@ class Trace:
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
+    values: works out what small tensors hold, long after forward (see graphmem.trace.values).
     """
 
     point: dict[str, int]
@@ -151,6 +157,7 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False
+    values: Any = field(default=None, repr=False)
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""

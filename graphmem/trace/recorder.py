@@ -24,10 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import user_frames
-from graphmem.trace.record import Call, Keep, Op, Ref, Storage, TensorFact, Trace
+from graphmem.trace.record import MARK, Call, Keep, Op, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
-_MARK = "_graphmem_ref"
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
 
@@ -85,7 +84,7 @@ class Recorder(TorchDispatchMode):
         self.trace.ops.append(Op(ref.op, name, (), {}, (fact,), -1, (), 0, kind))
         if value is not None:
             self._values.known[ref.op] = value
-        setattr(tensor, _MARK, ref)
+        setattr(tensor, MARK, ref)
 
     # -- operators -------------------------------------------------------------------------------------------------
 
@@ -117,7 +116,7 @@ class Recorder(TorchDispatchMode):
         self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, stack, sequence))
         for i, value in enumerate(returned):
             if isinstance(value, torch.Tensor):
-                setattr(value, _MARK, Ref(index, i))
+                setattr(value, MARK, Ref(index, i))
         if func._schema.is_mutable:
             self._note_writes(func, args, index)
         return result
@@ -163,7 +162,7 @@ class Recorder(TorchDispatchMode):
 
     def _describe(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            known = getattr(value, _MARK, None)
+            known = getattr(value, MARK, None)
             return known if known is not None else self._constant(value)
         if isinstance(value, (list, tuple)):
             return type(value)(self._describe(v) for v in value) if type(value) in (list, tuple) else value
@@ -173,7 +172,7 @@ class Recorder(TorchDispatchMode):
         """A tensor that nothing recorded: a constant in the user's code, or made while recording was off."""
         value = tensor.constant if isinstance(tensor, FakeTensor) else None if tensor.is_meta else tensor
         self.placeholder(f"constant_{len(self.trace.ops)}", tensor, "constant", value)
-        return getattr(tensor, _MARK)  # type: ignore[no-any-return]
+        return getattr(tensor, MARK)  # type: ignore[no-any-return]
 
     def _fact(self, tensor: torch.Tensor, ref: Ref, origin: str, device: str | None = None) -> TensorFact | None:
         try:
@@ -235,6 +234,10 @@ class Recorder(TorchDispatchMode):
 
     def _leave(self, _module: torch.nn.Module, _args: Any, _output: Any) -> None:
         self._call, self._module = self._current_calls.pop()
+
+    def call_is(self, call: int) -> None:
+        """What runs from here on belongs to that module call: for a replay, which calls no modules."""
+        self._call = call
 
     @property
     def module_path(self) -> str:

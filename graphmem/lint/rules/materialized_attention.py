@@ -1,0 +1,107 @@
+"""Attention that materialises its scores, though a fused kernel could run.
+
+**Why is this bad?**
+Scores and probabilities have s² elements per head. Written out, attention keeps the softmax's result for backward, and
+often a copy in another type and a dropout mask: 2 to 7 bytes for each of as²b. A fused kernel keeps q, k, v, its output and
+one number per row, and makes the rest again in backward.
+
+**Example**
+
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    scores = scores.masked_fill(~causal, -math.inf)
+    out = scores.softmax(-1) @ v
+
+**Use instead**
+
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+In transformers: `attn_implementation="sdpa"`. The saving is measured: the traced model is run again on fake tensors with the
+fused kernel in this place. Where a mask hangs on positions alone it is taken to be causal; if it is more, pass it, or use
+flex_attention.
+
+**Sources**
+[transformers#30010](https://github.com/huggingface/transformers/issues/30010),
+[Korthikanti et al.](https://arxiv.org/abs/2205.05198): 5as²b of a layer's 34sbh + 5as²b.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphmem.attention import Flow
+from graphmem.lint.context import Context
+from graphmem.lint.example import Example, Examples, attending
+from graphmem.lint.fused import fused, site_key, sites_like
+from graphmem.lint.spot import Change, Spot
+from graphmem.target import Target
+from graphmem.trace.record import Trace
+from graphmem.trace.replay import Swap
+
+CODE, NAME, SEVERITY, DEFAULT = "GM101", "materialized-attention", "error", True
+YIELDS_TO = ("GM109",)
+
+
+def check(context: Context) -> Iterator[Spot]:
+    """Every attention that is written out, where another kernel would keep less."""
+    for row, sites in context.attention:
+        if row.kernel != "eager" or row.instead is None or row.instead.bytes >= row.size.bytes:
+            continue
+        key = site_key(sites[0], context.trace)
+        for site in sites:
+            yield Spot(
+                op=min(site.ops),
+                storages=tuple(k.storage for k in site.kept(context.derived.kept)),
+                message="attention is written out and keeps s² terms",
+                fix=f"{row.instead.how} ({row.instead.kernel})",
+                change=Change(("fused", key), lambda trace, key=key: _swaps(key, trace, context.machine)),
+                module=site.module,
+            )
+
+
+def _swaps(key: tuple[object, ...], trace: Trace, machine: Target) -> list[Swap]:
+    flow = Flow(trace)
+    swaps = [fused(site, flow, machine) for site in sites_like(key, trace)]
+    if not swaps or None in swaps:
+        raise ValueError("no fused kernel takes the same operands")
+    return [swap for swap in swaps if swap is not None]
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+def _scores(q: Tensor, k: Tensor) -> Tensor:
+    return q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    causal = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).tril()
+    return F.dropout(_scores(q, k).masked_fill(~causal, -math.inf).softmax(-1), 0.1) @ v
+
+
+def _upcast(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return _scores(q, k).softmax(-1, dtype=torch.float32).to(q.dtype) @ v
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+BAD: Examples = {
+    "written out": attending(lambda q, k, v: _scores(q, k).softmax(-1) @ v),
+    "causal mask and dropout": attending(_masked),
+    "float32 softmax": attending(_upcast),
+}
+FIXED: Examples = {
+    "written out": attending(F.scaled_dot_product_attention),
+    "causal mask and dropout": attending(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=0.1)),
+    "float32 softmax": attending(F.scaled_dot_product_attention),
+}
+GOOD: Examples = {
+    "fused": attending(_causal),
+    "no attention": Example(lambda: torch.nn.Linear(64, 64)),
+}

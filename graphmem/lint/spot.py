@@ -1,0 +1,48 @@
+"""What a rule yields: one place of a mistake in the trace, where layers are still apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import sympy
+
+from graphmem.trace.record import Trace
+from graphmem.trace.replay import Swap
+
+
+class Term(NamedTuple):
+    """`each` bytes for every storage that is like `storage`; where `storage` is -1, once for the whole model."""
+
+    storage: int
+    each: sympy.Expr
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change to the model by which the saving is measured. Spots with equal `of` are changed together, and `swaps_of`
+    has to find all of them in whatever trace it is given."""
+
+    of: object
+    swaps_of: Callable[[Trace], Sequence[Swap]] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A mistake.
+
+    op: the operator whose line is to blame. storages: what is at stake, of which the first is counted by.
+    message: what is wrong, one sentence without a full stop; fix: what to do. Neither names a layer's number.
+    saving: what the fix saves, as a sum; None: no promise, or `change` says it.
+    module: the module to name; None: the operator's. expr: bytes at stake where they are not those of `storages`.
+    """
+
+    op: int
+    storages: tuple[int, ...]
+    message: str
+    fix: str
+    saving: tuple[Term, ...] | None = None
+    change: Change | None = None
+    module: str | None = None
+    expr: sympy.Expr | None = None
