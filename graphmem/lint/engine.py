@@ -29,7 +29,7 @@ class Threshold:
     share: float = 0.01
 
     def admits(self, finding: Finding) -> bool:
-        return finding.weight >= max(self.bytes, self.share * finding.of, 1)
+        return finding.rule.always or finding.weight >= max(self.bytes, self.share * finding.of, 1)
 
 
 @dataclass
@@ -67,8 +67,8 @@ class Checker:
     def _finding(self, rule: Rule, spots: list[Spot], context: Context) -> Finding | None:
         spot = spots[0]
         count, at_stake = _total({s: context.one(s) for s in spot_storages(spots)}, context)
-        if spot.expr is not None:
-            at_stake = spot.expr
+        if spot.stake is not None:
+            at_stake = _sum([term for s in spots for term in s.stake or ()], context) or at_stake
         saving = self._saving(spots, context)
         nbytes, less = _value(at_stake, context), _value(saving, context)
         if nbytes is None or (less is not None and less <= 0):

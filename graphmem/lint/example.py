@@ -27,12 +27,13 @@ def ids() -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Example:
-    """A model, what it is given, and options of `graphmem.analyze`."""
+    """A model, what it is given, options of `graphmem.analyze`, and of lint: budget, points."""
 
     module: Callable[[], nn.Module]
     inputs: Callable[[], Any] = hidden
     options: Mapping[str, Any] = field(default_factory=dict)
     dtype: torch.dtype | None = torch.bfloat16
+    lint: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> nn.Module:
         """The module on the meta device, in train mode."""

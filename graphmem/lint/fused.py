@@ -15,6 +15,7 @@ from graphmem.attention import Flow, Site, find_attention
 from graphmem.attention.flow import references
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.kernels.sdpa.order import disabled, order
+from graphmem.lint.masks import is_causal
 from graphmem.saved import folded
 from graphmem.target import Target
 from graphmem.trace.record import Ref, TensorFact, Trace
@@ -27,6 +28,11 @@ _BACKENDS = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "math": SDPBackend.MATH,
 }
+
+# The facts of a call without its mask.
+NO_MASK: dict[str, Any] = {
+    "mask": "none", "mask_shape": (), "mask_requires_grad": False, "mask_broadcasts": True, "mask_last_stride_1": True
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,18 @@ def sites_like(key: tuple[Any, ...], trace: Trace) -> list[Site]:
 def site_key(site: Site, trace: Trace) -> tuple[Any, ...]:
     """What the attentions of one row share."""
     return folded(site.module, trace.containers)[0], site.kind, site.kernel, site.why, site.place
+
+
+def all_fused(key: tuple[Any, ...], flow: Flow, machine: Target) -> list[Swap]:
+    """The best kernel for all attentions of a row.
+
+    Raises:
+        LookupError: there is none for one of them.
+    """
+    swaps = [fused(site, flow, machine) for site in sites_like(key, flow.trace)]
+    if not swaps or None in swaps:
+        raise LookupError("no fused kernel takes the same operands")
+    return [swap for swap in swaps if swap is not None]
 
 
 def fused(site: Site, flow: Flow, machine: Target) -> Swap | None:
@@ -95,8 +113,9 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
     if k[-1] != q[-1] and k[-2] == q[-1]:
         k = (*k[:-2], k[-1], k[-2])
     mask = flow.fact(operands.mask) if operands.mask is not None else None
-    if mask is not None and not _learned(operands.mask, flow) and all(n == 1 for n in mask.shape[:-2]):
-        mask = None
+    if mask is not None and operands.mask is not None and not mask.requires_grad:
+        positions = all(n == 1 for n in mask.shape[:-2])
+        mask = None if positions or is_causal(operands.mask, flow, either=True) else mask
     made = SdpaFacts(
         q=q,
         k=k,
@@ -104,7 +123,7 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
         mask=_kind(mask),
         mask_shape=mask.shape if mask else (),
-        mask_requires_grad=mask is not None and _learned(operands.mask, flow),
+        mask_requires_grad=mask is not None and mask.requires_grad,
         dropout=operands.dropout,
         order=order(machine, tuple(torch._C._get_sdp_priority_order())),
         disabled=disabled(),
@@ -131,11 +150,6 @@ def _shape(ref: Ref, flow: Flow) -> tuple[int, ...]:
 
 def _kind(mask: TensorFact | None) -> str:
     return "none" if mask is None else "bool" if mask.dtype == torch.bool else "float"
-
-
-def _learned(mask: Ref | None, flow: Flow) -> bool:
-    fact = flow.fact(mask) if mask is not None else None
-    return fact is not None and fact.requires_grad
 
 
 def _result(site: Site, flow: Flow) -> Ref:

@@ -4,8 +4,8 @@ A rule is a file in `graphmem/lint/rules`. It has
 
 - a docstring: a first line that says what is found, then sections with a heading in bold: "Why is this bad?", "Example",
   "Use instead", "Sources". `graphmem rule`, docs/rules and SARIF's help are made of it;
-- CODE, NAME, SEVERITY, DEFAULT (whether it is on unless asked for), and YIELDS_TO: codes of rules that say more about
-  the same module;
+- CODE, NAME, SEVERITY, DEFAULT (whether it is on unless asked for), ALWAYS (reported however small it is), and
+  YIELDS_TO: codes of rules that say more about the same module;
 - `check(context)`, which yields a `Spot` for every place of the mistake;
 - BAD and GOOD, examples on which it speaks and is silent, and FIXED, which has for bad ones the model with the mistake
   put right. The tests take them from there: what a finding promises is what the fixed model keeps less, to the byte.
@@ -41,6 +41,7 @@ class Rule:
     name: str
     severity: str
     default: bool
+    always: bool
     yields_to: tuple[str, ...]
     summary: str
     text: str
@@ -112,6 +113,7 @@ def _read(file: Path) -> Rule:
         name=constants["NAME"],
         severity=constants["SEVERITY"],
         default=constants["DEFAULT"],
+        always=constants.get("ALWAYS", False),
         yields_to=tuple(constants.get("YIELDS_TO", ())),
         summary=" ".join(summary.split()),
         text=text,
@@ -119,4 +121,4 @@ def _read(file: Path) -> Rule:
     )
 
 
-_CONSTANTS = ("CODE", "NAME", "SEVERITY", "DEFAULT", "YIELDS_TO")
+_CONSTANTS = ("CODE", "NAME", "SEVERITY", "DEFAULT", "ALWAYS", "YIELDS_TO")

@@ -35,7 +35,7 @@ class Spot:
     op: the operator whose line is to blame. storages: what is at stake, of which the first is counted by.
     message: what is wrong, one sentence without a full stop; fix: what to do. Neither names a layer's number.
     saving: what the fix saves, as a sum; None: no promise, or `change` says it.
-    module: the module to name; None: the operator's. expr: bytes at stake where they are not those of `storages`.
+    module: the module to name; None: the operator's. stake: what is at stake, where it is not all of `storages`.
     """
 
     op: int
@@ -45,4 +45,4 @@ class Spot:
     saving: tuple[Term, ...] | None = None
     change: Change | None = None
     module: str | None = None
-    expr: sympy.Expr | None = None
+    stake: tuple[Term, ...] | None = None

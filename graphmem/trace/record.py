@@ -16,6 +16,8 @@ import torch
 
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
+# What a node is called that is alive though nothing leads there from what backward starts from.
+UNREACHED = "an autograd node that the outputs do not reach"
 
 
 class Place(NamedTuple):

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import user_frames
-from graphmem.trace.record import MARK, Call, Keep, Op, Ref, Storage, TensorFact, Trace
+from graphmem.trace.record import MARK, UNREACHED, Call, Keep, Op, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
@@ -271,7 +271,7 @@ class Recorder(TorchDispatchMode):
         keeps: dict[int, list[Keep]] = {}
         for packed in self._packed:
             if packed.holder() is not None:
-                node = nodes.get(packed.sequence, "an autograd node that the outputs do not reach")
+                node = nodes.get(packed.sequence, UNREACHED)
                 keep = Keep(node, ops.get(packed.sequence, -1), packed.call)
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:

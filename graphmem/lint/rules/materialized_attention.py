@@ -36,11 +36,8 @@ from torch import Tensor
 from graphmem.attention import Flow
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending
-from graphmem.lint.fused import fused, site_key, sites_like
+from graphmem.lint.fused import all_fused, site_key
 from graphmem.lint.spot import Change, Spot
-from graphmem.target import Target
-from graphmem.trace.record import Trace
-from graphmem.trace.replay import Swap
 
 CODE, NAME, SEVERITY, DEFAULT = "GM101", "materialized-attention", "error", True
 YIELDS_TO = ("GM109",)
@@ -58,17 +55,9 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out and keeps s² terms",
                 fix=f"{row.instead.how} ({row.instead.kernel})",
-                change=Change(("fused", key), lambda trace, key=key: _swaps(key, trace, context.machine)),
+                change=Change(("fused", key), lambda t, key=key: all_fused(key, Flow(t), context.machine)),
                 module=site.module,
             )
-
-
-def _swaps(key: tuple[object, ...], trace: Trace, machine: Target) -> list[Swap]:
-    flow = Flow(trace)
-    swaps = [fused(site, flow, machine) for site in sites_like(key, trace)]
-    if not swaps or None in swaps:
-        raise ValueError("no fused kernel takes the same operands")
-    return [swap for swap in swaps if swap is not None]
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------
