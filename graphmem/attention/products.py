@@ -105,7 +105,7 @@ class Region:
             if not moves or len(sources) != 1:
                 return ref
             seen = sources[0]
-        return seen
+        return seen if _unfolds(self.flow.fact(seen), self.flow.fact(ref)) else ref
 
     def _mask(self) -> Ref | None:
         for index in sorted(self.before - set(self.scores)):
@@ -120,6 +120,13 @@ class Region:
         if op.target.is_view or packet in _PLAIN:
             return ""
         return str(packet).removeprefix("aten.").lstrip("_")
+
+
+def _unfolds(four: TensorFact | None, three: TensorFact | None) -> bool:
+    """Whether four dimensions were folded to three by making one of the first two; they may be the same already."""
+    if four is None or three is None or len(four.shape) != 4 or len(three.shape) != 3:
+        return four == three
+    return four.shape[0] * four.shape[1] == three.shape[0] and sorted(four.shape[2:]) == sorted(three.shape[1:])
 
 
 def _is_mask(fact: TensorFact | None) -> bool:

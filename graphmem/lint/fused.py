@@ -104,22 +104,23 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
     operands = site.operands
     if operands is None or operands.special:
         return None
-    refs = [_before_product(ref, flow) for ref in (operands.q, operands.k, operands.v)]
+    q, k, v = (_before_product(ref, flow) for ref in (operands.q, operands.k, operands.v))
+    refs = [_unscaled(q, flow), _unscaled(k, flow), v]
     known = [flow.fact(ref) for ref in refs]
     facts = [fact for fact in known if fact is not None]
     if len(facts) < len(known):
         return None
-    q, k, v = (_four(f.shape) for f in facts)
-    if k[-1] != q[-1] and k[-2] == q[-1]:
-        k = (*k[:-2], k[-1], k[-2])
+    q_shape, k_shape, v_shape = (_four(f.shape) for f in facts)
+    if k_shape[-1] != q_shape[-1] and k_shape[-2] == q_shape[-1]:
+        k_shape = (*k_shape[:-2], k_shape[-1], k_shape[-2])
     mask = flow.fact(operands.mask) if operands.mask is not None else None
     if mask is not None and operands.mask is not None and not mask.requires_grad:
         positions = all(n == 1 for n in mask.shape[:-2])
         mask = None if positions or is_causal(operands.mask, flow, either=True) else mask
     made = SdpaFacts(
-        q=q,
-        k=k,
-        v=v,
+        q=q_shape,
+        k=k_shape,
+        v=v_shape,
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
         mask=_kind(mask),
         mask_shape=mask.shape if mask else (),
@@ -141,6 +142,13 @@ def _before_product(ref: Ref, flow: Flow) -> Ref:
             break
         ref = sources[0]
     return ref
+
+
+def _unscaled(ref: Ref, flow: Flow) -> Ref:
+    """Before a product with a number, which is scaled_dot_product_attention's `scale`."""
+    op = flow.trace.ops[ref.op]
+    scaled = flow.packet(ref.op) in (_aten.mul, _aten.div) and len(references(op)) == 1
+    return references(op)[0] if scaled else ref
 
 
 def _shape(ref: Ref, flow: Flow) -> tuple[int, ...]:
