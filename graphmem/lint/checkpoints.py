@@ -1,0 +1,71 @@
+"""Checkpoints of a traced model: what they hold, and the model traced without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch.utils.checkpoint
+
+from graphmem.errors import GraphmemError
+from graphmem.lint.context import Context
+from graphmem.load import isolated
+from graphmem.saved import ALIVE, sort_storages
+from graphmem.trace.frames import user_frames
+from graphmem.trace.record import Place, Trace
+
+# The innermost of the user's lines that called torch.utils.checkpoint; None: no line of the user's did.
+Line = Place | None
+_NODES = ("_NoopSaveInputsBackward", "CheckpointFunctionBackward")
+
+
+def held_by_checkpoints(context: Context) -> Iterator[tuple[int, int, Line]]:
+    """(storage, operator, line) of everything that a checkpoint holds as an input."""
+    for storage in context.trace.storages:
+        for keep in storage.keeps:
+            if keep.node in _NODES and keep.op >= 0:
+                yield storage.index, keep.op, context.op(keep.op).place
+
+
+def without_checkpoints(context: Context, line: Line) -> Trace | None:
+    """The model at the traced point, with the checkpoints of one line switched off; None where that cannot run."""
+    tracer = replace(context.findings.make_graph.tracer, _made={})  # type: ignore[attr-defined]
+    try:
+        with isolated(), _switched_off(line):
+            return tracer(dict(context.trace.point))  # type: ignore[no-any-return]
+    except GraphmemError:
+        return None
+
+
+def alive(trace: Trace) -> int:
+    """Bytes that forward leaves behind."""
+    return sum(kept.nbytes for kept in sort_storages(trace) if kept.table in ALIVE)
+
+
+@contextmanager
+def _switched_off(line: Line) -> Iterator[None]:
+    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
+    module = torch.utils.checkpoint
+    generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
+
+    def made(*args: Any, **kwargs: Any) -> Iterator[None]:
+        if next(iter(user_frames()[0]), None) == line:
+            return (None for _ in range(1))
+        return generator(*args, **kwargs)
+
+    class Called:
+        @staticmethod
+        def apply(run: Any, preserve: Any, *args: Any) -> Any:
+            if next(iter(user_frames()[0]), None) == line:
+                return run(*args)
+            return function.apply(run, preserve, *args)  # type: ignore[no-untyped-call]
+
+    module._checkpoint_without_reentrant_generator = made
+    module.CheckpointFunction = Called  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        module._checkpoint_without_reentrant_generator = generator
+        module.CheckpointFunction = function  # type: ignore[misc]
