@@ -20,7 +20,7 @@ from graphmem.errors import GraphmemError, UsageError
 if TYPE_CHECKING:
     from graphmem.report import Report
 
-CLEAN, FAILED = 0, 2
+CLEAN, FOUND, FAILED = 0, 1, 2
 _OUTPUT = "-o takes a file in an existing folder that can be written"
 
 _TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
@@ -30,7 +30,7 @@ tuple or dict of tensors; and, if the model returns no loss, optionally loss(out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 clean, 2 could not analyse."""
+    """Run the command line and return its exit code: 0 clean, 1 findings or over budget, 2 could not analyse."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 2 could not analyse",
+        epilog="exit codes: 0 clean, 1 findings or over budget, 2 could not analyse",
     )
     parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -65,22 +65,35 @@ def _parser() -> argparse.ArgumentParser:
         description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
     )
     analyze.add_argument("target", metavar="TARGET", help=_TARGET)
-    analyze.add_argument(
+    _add_analysis(analyze)
+    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    _add_output(analyze)
+    analyze.set_defaults(run=_analyze)
+    _add_lint(commands)
+    rule = commands.add_parser("rule", help="explain a rule of lint", description="Explain a rule of lint.")
+    rule.add_argument("rule", metavar="RULE", nargs="?", help="a code or a name: GM101, materialized-attention")
+    rule.add_argument("--all", action="store_true", help="list all rules")
+    rule.set_defaults(run=_rule, traceback=False)
+    return parser
+
+
+def _add_analysis(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--set",
         metavar="NAME=VALUE",
         action="append",
         default=[],
         help="a parameter of model() or inputs(); repeatable",
     )
-    analyze.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
-    analyze.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
-    analyze.add_argument(
+    command.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
+    command.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
+    command.add_argument(
         "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
     )
-    analyze.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
-    analyze.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
-    analyze.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
-    analyze.add_argument(
+    command.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
+    command.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
+    command.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
+    command.add_argument(
         "--assume",
         metavar="WHAT=VALUE",
         action="append",
@@ -88,12 +101,69 @@ def _parser() -> argparse.ArgumentParser:
         help="where forward asks for a value that weights or activations decide: experts=worst if all tokens choose "
         "the same experts (default: balanced), or the answer for a line: model.py:88=3; repeatable",
     )
-    analyze.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
-    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
-    analyze.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
-    analyze.add_argument("--traceback", action="store_true", help="on an error show where it came from")
-    analyze.set_defaults(run=_analyze)
-    return parser
+    command.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
+    command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+
+
+def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="memory mistakes, each with its bytes and a way out",
+        description="Memory mistakes, each with its bytes and a way out. What is not given here is taken from "
+        "[tool.graphmem] in pyproject.toml.",
+    )
+    lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
+    lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
+    lint.add_argument(
+        "--at", metavar="NAME=VALUE", action="append", help="judge there, and not at the working point: s=8192; repeatable"
+    )
+    for name, what in (
+        ("select", "only these rules"),
+        ("extend-select", "these rules as well"),
+        ("ignore", "not these rules"),
+    ):
+        lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
+    lint.add_argument("--threshold", metavar="SIZE", help="what is too small to report: 10MiB or 2%% (default: 1%%)")
+    lint.add_argument("--baseline", metavar="FILE", help="findings that are known, and not reported unless they grow")
+    lint.add_argument("--write-baseline", action="store_true", help="make all findings known: write them to the baseline")
+    lint.add_argument("--config", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
+    lint.add_argument("--format", choices=("text", "json", "sarif", "github", "markdown"), help="default: text")
+    _add_analysis(lint)
+    _add_output(lint)
+    lint.set_defaults(run=_lint, device=None)
+
+
+def _rule(options: argparse.Namespace) -> int:
+    from graphmem.lint.explain import explained, listed
+    from graphmem.lint.rule import all_rules, find_rule
+
+    if options.all == (options.rule is not None):
+        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
+    _print(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
+    return CLEAN
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from graphmem.lint.command import lint, read_request
+    from graphmem.lint.settings import with_settings
+
+    _check_output(options.output)
+    given = with_settings(vars(options))
+    request = read_request(given)
+    result = lint(request, given["targets"], lambda target: _report(argparse.Namespace(**{**given, "target": target})))
+    if options.write_baseline:
+        from graphmem.lint.baseline import DEFAULT_FILE, baseline_text
+
+        _write(baseline_text(result.findings), given["baseline"] or DEFAULT_FILE)
+        return CLEAN
+    from graphmem.lint.formats import FORMATS
+
+    _write(FORMATS[given["format"]](result), options.output)
+    return FOUND if result.findings else CLEAN
 
 
 def _analyze(options: argparse.Namespace) -> int:

@@ -14,6 +14,9 @@ STAGES = [
     {"attention"},
     {"report", "render"},  # Report.to_json is render.json's
     {"analysis"},
+    {"lint"},
+    {"fits"},
+    {"pytest_plugin"},
     {"cli"},
 ]
 STAGE = {name: i for i, names in enumerate(STAGES) for name in names}

@@ -16,20 +16,18 @@ from graphmem.saved import ALIVE, sort_storages
 from graphmem.trace.frames import user_frames
 from graphmem.trace.record import Place, Trace
 
-# The innermost of the user's lines that called torch.utils.checkpoint; None: no line of the user's did.
-Line = Place | None
-_NODES = ("_NoopSaveInputsBackward", "CheckpointFunctionBackward")
 
 
-def held_by_checkpoints(context: Context) -> Iterator[tuple[int, int, Line]]:
-    """(storage, operator, line) of everything that a checkpoint holds as an input."""
+def held_by_checkpoints(context: Context) -> Iterator[tuple[int, Place]]:
+    """(storage, line) of everything that a checkpoint holds as an input; the line is the innermost of the user's that
+    called torch.utils.checkpoint."""
     for storage in context.trace.storages:
         for keep in storage.keeps:
-            if keep.node in _NODES and keep.op >= 0:
-                yield storage.index, keep.op, context.op(keep.op).place
+            if keep.checkpoint is not None:
+                yield storage.index, keep.checkpoint
 
 
-def without_checkpoints(context: Context, line: Line) -> Trace | None:
+def without_checkpoints(context: Context, line: Place) -> Trace | None:
     """The model at the traced point, with the checkpoints of one line switched off; None where that cannot run."""
     tracer = replace(context.findings.make_graph.tracer, _made={})  # type: ignore[attr-defined]
     try:
@@ -45,20 +43,20 @@ def alive(trace: Trace) -> int:
 
 
 @contextmanager
-def _switched_off(line: Line) -> Iterator[None]:
+def _switched_off(line: Place) -> Iterator[None]:
     """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
     module = torch.utils.checkpoint
     generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
-        if next(iter(user_frames()[0]), None) == line:
+        if next(iter(user_frames()[0]), Place("", 0, "")) == line:
             return (None for _ in range(1))
         return generator(*args, **kwargs)
 
     class Called:
         @staticmethod
         def apply(run: Any, preserve: Any, *args: Any) -> Any:
-            if next(iter(user_frames()[0]), None) == line:
+            if next(iter(user_frames()[0]), Place("", 0, "")) == line:
                 return run(*args)
             return function.apply(run, preserve, *args)  # type: ignore[no-untyped-call]
 

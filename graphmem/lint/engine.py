@@ -15,21 +15,11 @@ from graphmem.lint.finding import Finding
 from graphmem.lint.remeasure import saved_after
 from graphmem.lint.rule import ERROR, Rule, chosen_rules
 from graphmem.lint.spot import Spot, Term
+from graphmem.lint.threshold import Threshold
 from graphmem.paths import shown
 from graphmem.report import Location, Report
 from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """From where on a finding is reported: bytes, and a share of all that is saved."""
-
-    bytes: int = 0
-    share: float = 0.01
-
-    def admits(self, finding: Finding) -> bool:
-        return finding.rule.always or finding.weight >= max(self.bytes, self.share * finding.of, 1)
 
 
 @dataclass
@@ -53,7 +43,7 @@ class Checker:
                 known = largest.get(finding.fingerprint)
                 if known is None or finding.weight > known.weight:
                     largest[finding.fingerprint] = finding
-        return sorted(largest.values(), key=lambda f: (f.rule.severity != ERROR, -f.weight, f.rule.code, f.label))
+        return by_weight(largest.values())
 
     def _at(self, context: Context) -> list[Finding]:
         found: list[Finding] = []
@@ -75,7 +65,7 @@ class Checker:
             return None
         op = context.op(spot.op) if spot.op >= 0 else None
         module = spot.module if spot.module is not None else context.module(spot.op) if op else ""
-        path = context.folded(module)
+        path, place = context.folded(module), spot.place or (op.place if op else None)
         return Finding(
             rule=rule,
             target=_portable(context.report.name),
@@ -85,14 +75,15 @@ class Checker:
             label=context.label(path),
             what=op.name if op else "",
             count=count,
-            where=Location(shown(op.place.file), op.place.line) if op and op.place else None,
-            lines=tuple((p.file, p.line) for p in op.stack) if op else (),
+            where=Location(shown(place.file), place.line) if place and place.file else None,
+            lines=tuple((p.file, p.line) for p in [*([place] if place else []), *(op.stack if op else ())]),
             point=dict(context.report.symbols),
             of=context.report.saved.bytes,
             bytes=nbytes,
             expr=at_stake,
             saving=less,
             saving_expr=saving,
+            measured=spot.change is not None and less is not None,
         )
 
     def _saving(self, spots: list[Spot], context: Context) -> sympy.Expr | None:
@@ -127,6 +118,11 @@ def check(
     return [f for f in found if (threshold or Threshold()).admits(f)]
 
 
+def by_weight(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first, then the largest."""
+    return sorted(findings, key=lambda f: (f.rule.severity != ERROR, -f.weight, f.rule.code, f.label, str(f.where)))
+
+
 def spot_storages(spots: Sequence[Spot]) -> list[int]:
     """The storages of all of them, each once."""
     return list(dict.fromkeys(s for spot in spots for s in spot.storages))
@@ -136,7 +132,7 @@ def _alike(spot: Spot, context: Context) -> Any:
     op = context.op(spot.op) if spot.op >= 0 else None
     module = spot.module if spot.module is not None else context.module(spot.op) if op else ""
     of = spot.change.of if spot.change else None
-    return context.folded(module), op and op.place, op and op.name, spot.message, spot.fix, of
+    return context.folded(module), spot.place or (op and op.place), op and op.name, spot.message, spot.fix, of
 
 
 def _total(sizes: dict[int, sympy.Expr], context: Context) -> tuple[int, sympy.Expr]:

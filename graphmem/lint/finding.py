@@ -23,6 +23,7 @@ class Finding:
     that makes the tensor. where: the line that makes it; lines: all lines of the user's that lead there.
     point: the symbols at which the numbers hold. of: all that is saved there.
     bytes, expr: what is at stake. saving, saving_expr: how much less is saved once it is fixed; None: not promised.
+    measured: the saving comes of the model itself, traced again with the change.
     """
 
     rule: Rule
@@ -41,6 +42,7 @@ class Finding:
     expr: sympy.Expr
     saving: int | None
     saving_expr: sympy.Expr | None
+    measured: bool = False
     number: int = 0
 
     @property

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import sympy
 
-from graphmem.trace.record import Trace
+from graphmem.trace.record import Place, Trace
 from graphmem.trace.replay import Swap
 
 
@@ -36,6 +36,7 @@ class Spot:
     message: what is wrong, one sentence without a full stop; fix: what to do. Neither names a layer's number.
     saving: what the fix saves, as a sum; None: no promise, or `change` says it.
     module: the module to name; None: the operator's. stake: what is at stake, where it is not all of `storages`.
+    place: the line to blame where it is not the operator's.
     """
 
     op: int
@@ -46,3 +47,4 @@ class Spot:
     change: Change | None = None
     module: str | None = None
     stake: tuple[Term, ...] | None = None
+    place: Place | None = None

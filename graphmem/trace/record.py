@@ -17,6 +17,7 @@ import torch
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
 # What a node is called that is alive though nothing leads there from what backward starts from.
+CHECKPOINT = "Checkpoint"  # no node: what is checkpointed without reentering holds its inputs by itself
 UNREACHED = "an autograd node that the outputs do not reach"
 
 
@@ -93,12 +94,14 @@ class Keep:
 
     node: the node's name, such as "MulBackward0".
     op: index of the operator that the node differentiates, -1 where none was found.
-    call: the module call in which the tensor was saved.
+    call: the module call in which the tensor was saved. checkpoint: where the input of a checkpoint was saved, the line that
+    checkpoints.
     """
 
     node: str
     op: int
     call: int
+    checkpoint: Place | None = None
 
 
 @dataclass(slots=True)

@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -24,7 +26,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import user_frames
-from graphmem.trace.record import MARK, UNREACHED, Call, Keep, Op, Ref, Storage, TensorFact, Trace
+from graphmem.trace.record import (
+    CHECKPOINT,
+    MARK,
+    UNREACHED,
+    Call,
+    Keep,
+    Op,
+    Place,
+    Ref,
+    Storage,
+    TensorFact,
+    Trace,
+)
 from graphmem.trace.values import UnknownValueError, Values
 
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
@@ -43,13 +57,13 @@ class _Holder:
 
 
 class _Packed:
-    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call."""
+    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call; by which checkpoint."""
 
-    __slots__ = ("call", "holder", "sequence", "storage")
+    __slots__ = ("call", "checkpoint", "holder", "sequence", "storage")
 
-    def __init__(self, storage: int, holder: _Holder, sequence: int, call: int) -> None:
+    def __init__(self, storage: int, holder: _Holder, sequence: int, call: int, checkpoint: Place | None) -> None:
         self.storage, self.holder = storage, weakref.ref(holder)
-        self.sequence, self.call = sequence, call
+        self.sequence, self.call, self.checkpoint = sequence, call, checkpoint
 
 
 class Recorder(TorchDispatchMode):
@@ -210,7 +224,7 @@ class Recorder(TorchDispatchMode):
             index = self._storages[holder.storage._cdata]
         # The node that packs was numbered just before: autograd counts up when it makes a node.
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        self._packed.append(_Packed(index, holder, sequence, self._call))
+        self._packed.append(_Packed(index, holder, sequence, self._call, _checkpointing()))
         return holder
 
     @staticmethod
@@ -271,8 +285,7 @@ class Recorder(TorchDispatchMode):
         keeps: dict[int, list[Keep]] = {}
         for packed in self._packed:
             if packed.holder() is not None:
-                node = nodes.get(packed.sequence, UNREACHED)
-                keep = Keep(node, ops.get(packed.sequence, -1), packed.call)
+                keep = _keep(packed, nodes, ops)
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:
                     known.append(keep)
@@ -287,6 +300,23 @@ class Recorder(TorchDispatchMode):
             index = self._storages.get(tensor.untyped_storage()._cdata)
             if index is not None and self.trace.storages[index].origin == "forward":
                 self.trace.storages[index].origin = "buffer"
+
+
+def _keep(packed: _Packed, nodes: dict[int, str], ops: dict[int, int]) -> Keep:
+    node = nodes.get(packed.sequence, UNREACHED)
+    if packed.checkpoint is not None and "Checkpoint" not in node:  # its number is that of the node before
+        return Keep(CHECKPOINT, -1, packed.call, packed.checkpoint)
+    return Keep(node, ops.get(packed.sequence, -1), packed.call, packed.checkpoint)
+
+
+def _checkpointing() -> Place | None:
+    """The user's line that called torch.utils.checkpoint, if that is who packs a tensor: an input."""
+    frame = sys._getframe(2)
+    for _ in range(2):
+        if frame is not None and frame.f_code.co_filename == torch.utils.checkpoint.__file__:
+            return next(iter(user_frames()[0]), Place("", 0, ""))
+        frame = frame.f_back if frame is not None else None  # type: ignore[assignment]
+    return None
 
 
 def _repeats(module: torch.nn.Module) -> bool:

@@ -27,10 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from graphmem.lint.checkpoints import Line, alive, held_by_checkpoints, without_checkpoints
+from graphmem.lint.checkpoints import alive, held_by_checkpoints, without_checkpoints
 from graphmem.lint.context import Context
 from graphmem.lint.example import Attention, Example, Examples, H, Layers, attending
 from graphmem.lint.spot import Spot
+from graphmem.trace.record import Place
 
 CODE, NAME, SEVERITY, DEFAULT = "GM301", "idle-checkpoint", "warning", True
 
@@ -39,22 +40,23 @@ LEAST = 0.1  # freed, of what is held
 
 def check(context: Context) -> Iterator[Spot]:
     """Every line that checkpoints, where the model without these checkpoints keeps hardly more."""
-    lines: dict[Line, list[tuple[int, int]]] = {}
-    for storage, op, line in held_by_checkpoints(context):
-        lines.setdefault(line, []).append((storage, op))
+    lines: dict[Place, set[int]] = {}
+    for storage, line in held_by_checkpoints(context):
+        lines.setdefault(line, set()).add(storage)
     for line, held in lines.items():
-        nbytes = sum(context.trace.storages[s].nbytes for s in {s for s, _ in held})
         without = without_checkpoints(context, line)
+        nbytes = sum(context.trace.storages[s].nbytes for s in held)
         if without is None or alive(without) - alive(context.trace) >= LEAST * nbytes:
             continue
-        for storage, op in held:
-            if storage in context.kept:
-                yield Spot(
-                    op=op,
-                    storages=(storage,),
-                    message="checkpointing here frees less than a tenth of what it holds",
-                    fix="leave it out, or checkpoint the whole layer",
-                )
+        for storage in sorted(held & set(context.kept)):
+            yield Spot(
+                op=context.kept[storage].op.index,
+                storages=(storage,),
+                message="checkpointing here frees less than a tenth of what it holds",
+                fix="leave it out, or checkpoint the whole layer",
+                module=context.kept[storage].module,
+                place=line,
+            )
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------
