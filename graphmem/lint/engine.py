@@ -83,6 +83,7 @@ class Checker:
             expr=at_stake,
             saving=less,
             saving_expr=saving,
+            depth=context.report.depth,
             measured=spot.change is not None and less is not None,
         )
 

@@ -21,7 +21,8 @@ class Finding:
 
     target: what was analysed. module: its path with layer numbers as "*"; label: with the numbers. what: the operator
     that makes the tensor. where: the line that makes it; lines: all lines of the user's that lead there.
-    point: the symbols at which the numbers hold. of: all that is saved there.
+    point: the symbols at which the numbers hold. of: all that is saved there. depth: those of
+    them that count layers.
     bytes, expr: what is at stake. saving, saving_expr: how much less is saved once it is fixed; None: not promised.
     measured: the saving comes of the model itself, traced again with the change.
     """
@@ -42,6 +43,7 @@ class Finding:
     expr: sympy.Expr
     saving: int | None
     saving_expr: sympy.Expr | None
+    depth: tuple[str, ...] = ()
     measured: bool = False
     number: int = 0
 

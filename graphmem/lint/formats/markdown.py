@@ -12,7 +12,7 @@ def render(result: Result) -> str:
     """A table, then each finding with its fix."""
     lines = [f"**graphmem lint**: {_cell(summary(result))}", ""]
     if result.findings:
-        lines += ["| rule | where | about | saves |", "| --- | --- | ---: | ---: |"]
+        lines += ["| rule | where | bytes | saves |", "| --- | --- | ---: | ---: |"]
         lines += [_row(f) for f in result.findings]
         lines += ["", "<details><summary>What to do</summary>", ""]
         lines += [line for f in result.findings for line in _about(f)]
@@ -28,7 +28,7 @@ def _row(f: Finding) -> str:
 
 def _about(f: Finding) -> list[str]:
     lines = [f"- **{f.rule.code}** `{f.where or f.target}`: {_cell(headline(f))}. Fix: {_cell(f.fix)}."]
-    numbers = [f"{label} {text}" for label, text in (("about", stake(f)), ("saves", saving(f))) if text]
+    numbers = [f"{label} {text}" for label, text in (("bytes", stake(f)), ("saves", saving(f))) if text]
     return lines + ([f"  {_cell('; '.join(numbers))}"] if numbers else [])
 
 

@@ -25,7 +25,7 @@ def _finding(finding: Finding, columns: int) -> list[str]:
     lines += wrapped(headline(finding), columns, "  ")
     point = " ".join(f"{name}={value}" for name, value in finding.point.items())
     for label, text in (
-        ("about", stake(finding)),
+        ("bytes", stake(finding)),
         ("fix", finding.fix),
         ("saves", saving(finding)),
         ("at", point),

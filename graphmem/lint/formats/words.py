@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sympy
+
 from graphmem.lint.command import Result
 from graphmem.lint.finding import Finding
 from graphmem.render.formula import formula
@@ -56,6 +58,5 @@ def _share(nbytes: int, finding: Finding) -> str:
     return f"{100 * nbytes / finding.of:.1f} %" if finding.of else "0 %"
 
 
-def _formula(expr: object, finding: Finding) -> str:
-    depth = [name for name in finding.point if name == "L"]
-    return formula(expr, finding.point, depth)
+def _formula(expr: sympy.Expr, finding: Finding) -> str:
+    return formula(expr, finding.point, finding.depth)
