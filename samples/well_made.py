@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-TOKENS_AT_ONCE = 4096
+PIECES = 4  # of the tokens, for the loss
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,7 @@ class WellMade(nn.Module):
         for layer in self.layers:
             x = layer(x, cos, sin)
         hidden, labels = self.norm(x).flatten(0, 1), labels.flatten()
-        pieces = zip(hidden.split(TOKENS_AT_ONCE), labels.split(TOKENS_AT_ONCE), strict=True)
+        pieces = zip(hidden.chunk(PIECES), labels.chunk(PIECES), strict=True)
         total = sum(checkpoint(self.loss, h, wanted, use_reentrant=False) for h, wanted in pieces)
         return {"loss": total / labels.numel()}
 
