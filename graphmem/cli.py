@@ -119,7 +119,10 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
     lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
     lint.add_argument(
-        "--at", metavar="NAME=VALUE", action="append", help="judge there, and not at the working point: s=8192; repeatable"
+        "--at",
+        metavar="NAME=VALUE",
+        action="append",
+        help="judge there, and not at the working point: s=8192; repeatable",
     )
     for name, what in (
         ("select", "only these rules"),
@@ -129,7 +132,9 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
     lint.add_argument("--threshold", metavar="SIZE", help="what is too small to report: 10MiB or 2%% (default: 1%%)")
     lint.add_argument("--baseline", metavar="FILE", help="findings that are known, and not reported unless they grow")
-    lint.add_argument("--write-baseline", action="store_true", help="make all findings known: write them to the baseline")
+    lint.add_argument(
+        "--write-baseline", action="store_true", help="make all findings known: write them to the baseline"
+    )
     lint.add_argument("--config", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
     lint.add_argument("--format", choices=("text", "json", "sarif", "github", "markdown"), help="default: text")
     _add_analysis(lint)

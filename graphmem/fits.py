@@ -47,10 +47,10 @@ def _message(report: Report, limit: int) -> str:
     from graphmem.render.formula import formula
 
     alive = report.alive
-    over = human(alive.bytes - limit)
+    over = f"{human(alive.bytes - limit)} over the budget of {human(limit)}"
     point = " ".join(f"{n}={v}" for n, v in report.symbols.items())
     lines = [
-        f"{report.name} does not fit: forward leaves {human(alive.bytes)} alive, {over} over the budget of {human(limit)}",
+        f"{report.name} does not fit: forward leaves {human(alive.bytes)} alive, {over}",
         f"  as on {report.target}" + (f", {point}" if point else ""),
         f"  = {formula(alive.expr, report.symbols, report.depth)}",
         "largest causes:",

@@ -1,8 +1,8 @@
 """The pytest plugin: a marker with a budget and a fixture that asserts it. Active wherever graphmem is installed.
 
-    @pytest.mark.graphmem_budget("40GiB", gpu="h100")
-    def test_it_fits(graphmem_fits):
-        graphmem_fits(model, inputs)
+@pytest.mark.graphmem_budget("40GiB", gpu="h100")
+def test_it_fits(graphmem_fits):
+    graphmem_fits(model, inputs)
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        f"{_MARKER}(size, **options): what forward may leave alive, '40GiB'; options of graphmem.analyze. For graphmem_fits.",
+        f"{_MARKER}(size, **options): what forward may leave alive, '40GiB', for the fixture graphmem_fits; options "
+        "of graphmem.analyze",
     )
 
 
@@ -28,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", ())
         if item.get_closest_marker(_MARKER) is not None and "graphmem_fits" not in names:
-            raise pytest.UsageError(f"{item.nodeid}: the marker {_MARKER} asserts nothing without the fixture graphmem_fits")
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker {_MARKER} asserts nothing without the fixture graphmem_fits"
+            )
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A language model as it should be: no rule of `graphmem lint` speaks. Llama's shape; compare samples/llama.py.
 
-Fused norms, scaled_dot_product_attention with is_causal and enable_gqa, no mask, and a loss that is made of the hidden states in
-pieces, each of which makes its logits again in backward.
+Fused norms, scaled_dot_product_attention with is_causal and enable_gqa, no mask, and a loss that is made of the hidden
+states in pieces, each of which makes its logits again in backward.
 
 graphmem lint samples/well_made.py
 """

@@ -17,7 +17,6 @@ from graphmem.trace.frames import user_frames
 from graphmem.trace.record import Place, Trace
 
 
-
 def held_by_checkpoints(context: Context) -> Iterator[tuple[int, Place]]:
     """(storage, line) of everything that a checkpoint holds as an input; the line is the innermost of the user's that
     called torch.utils.checkpoint."""
@@ -51,14 +50,15 @@ def _switched_off(line: Place) -> Iterator[None]:
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
         if next(iter(user_frames()[0]), Place("", 0, "")) == line:
             return (None for _ in range(1))
-        return generator(*args, **kwargs)
+        again: Iterator[None] = generator(*args, **kwargs)
+        return again
 
     class Called:
         @staticmethod
         def apply(run: Any, preserve: Any, *args: Any) -> Any:
             if next(iter(user_frames()[0]), Place("", 0, "")) == line:
                 return run(*args)
-            return function.apply(run, preserve, *args)  # type: ignore[no-untyped-call]
+            return function.apply(run, preserve, *args)
 
     module._checkpoint_without_reentrant_generator = made
     module.CheckpointFunction = Called  # type: ignore[misc, assignment]

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import sympy
 
-from graphmem.attention import Flow, Site
+from graphmem.attention import Site
+from graphmem.attention.flow import Flow
 from graphmem.report import AttentionRow, Report
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, Kept, folded
@@ -137,8 +138,6 @@ class Context:
 
     def label(self, module: str) -> str:
         """A folded path with the layers' numbers as a range."""
-        rows = [*self.report.modules, *((a) for a in self.report.attention)]
-        for row in rows:
-            if (row.module if isinstance(row, AttentionRow) else row.path) == module:
-                return row.label or "(the model)"
-        return module or "(the model)"
+        labels = {row.path: row.label for row in self.report.modules}
+        labels |= {row.module: row.label for row in self.report.attention}
+        return labels.get(module, module) or "(the model)"

@@ -193,4 +193,3 @@ def _numbered(found: list[Finding]) -> list[Finding]:
 
 def _portable(name: str) -> str:
     return PurePath(name).as_posix()
-

@@ -58,13 +58,15 @@ class Attention(nn.Module):
             linear(x).unflatten(-1, (n, self.size)).transpose(1, 2)
             for linear, n in ((self.q, self.heads), (self.k, self.keys), (self.v, self.keys))
         )
-        return self.out(self.attend(q, k, v, *more).transpose(1, 2).flatten(2))
+        return self.out(self.attend(q, k, v, *more).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class Layers(nn.Module):
     """x + layer(x), twice."""
 
-    def __init__(self, make: Callable[[], nn.Module], prepare: Callable[[Tensor], tuple[Any, ...]] | None = None) -> None:
+    def __init__(
+        self, make: Callable[[], nn.Module], prepare: Callable[[Tensor], tuple[Any, ...]] | None = None
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(make() for _ in range(2))
         self.prepare = prepare or (lambda _x: ())

@@ -30,6 +30,7 @@ def index(rules: Sequence[Rule]) -> str:
     head = "# Rules\n\nGenerated from graphmem/lint/rules: `pytest tests/lint/test_rule_docs.py --overwrite`.\n\n"
     rows = ["| code | name | severity | | what it finds |", "| --- | --- | --- | --- | --- |"]
     rows += [
-        f"| [{r.code}]({r.code}.md) | {r.name} | {r.severity} | {'on' if r.default else 'off'} | {r.summary} |" for r in rules
+        f"| [{r.code}]({r.code}.md) | {r.name} | {r.severity} | {'on' if r.default else 'off'} | {r.summary} |"
+        for r in rules
     ]
     return head + "\n".join(rows) + "\n"

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from graphmem.attention import Flow, Site, find_attention
-from graphmem.attention.flow import references
+from graphmem.attention import Site, find_attention
+from graphmem.attention.flow import Flow, references
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.lint.masks import is_causal
@@ -56,13 +56,14 @@ def site_key(site: Site, trace: Trace) -> tuple[Any, ...]:
     return folded(site.module, trace.containers)[0], site.kind, site.kernel, site.why, site.place
 
 
-def all_fused(key: tuple[Any, ...], flow: Flow, machine: Target) -> list[Swap]:
+def all_fused(key: tuple[Any, ...], machine: Target, trace: Trace) -> list[Swap]:
     """The best kernel for all attentions of a row.
 
     Raises:
         LookupError: there is none for one of them.
     """
-    swaps = [fused(site, flow, machine) for site in sites_like(key, flow.trace)]
+    flow = Flow(trace)
+    swaps = [fused(site, flow, machine) for site in sites_like(key, trace)]
     if not swaps or None in swaps:
         raise LookupError("no fused kernel takes the same operands")
     return [swap for swap in swaps if swap is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from graphmem.attention import Flow
+from graphmem.attention.flow import Flow
 from graphmem.trace.record import Ref, references_in
 from graphmem.trace.values import UnknownValueError
 

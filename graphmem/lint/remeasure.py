@@ -18,8 +18,8 @@ SwapsOf = Callable[[Trace], Sequence[Swap]]
 
 
 def saved_after(findings: Findings, swaps_of: SwapsOf) -> sympy.Expr | None:
-    """Saved for backward with the swaps, as an expression; None where a replay does not keep what the trace kept, or the
-    changed model has no proved formula."""
+    """Saved for backward with the swaps, as an expression; None where a replay does not keep what the trace kept, or
+    where the changed model has no proved formula."""
     derived, machine = findings.derived, findings.machine
     try:
         if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):

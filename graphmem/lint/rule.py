@@ -2,8 +2,8 @@
 
 A rule is a file in `graphmem/lint/rules`. It has
 
-- a docstring: a first line that says what is found, then sections with a heading in bold: "Why is this bad?", "Example",
-  "Use instead", "Sources". `graphmem rule`, docs/rules and SARIF's help are made of it;
+- a docstring: a first line that says what is found, then sections with a heading in bold: "Why is this bad?",
+  "Example", "Use instead", "Sources". `graphmem rule`, docs/rules and SARIF's help are made of it;
 - CODE, NAME, SEVERITY, DEFAULT (whether it is on unless asked for), ALWAYS (reported however small it is), and
   YIELDS_TO: codes of rules that say more about the same module;
 - `check(context)`, which yields a `Spot` for every place of the mistake;

@@ -81,7 +81,9 @@ def _check(key: str, value: Any, path: Path) -> None:
         _TEXT: isinstance(value, str),
     }[wanted]
     if not right:
-        raise UsageError(f"{path}: [tool.graphmem] {key} is {wanted}, not {value!r}", hint=f"{key} = {_EXAMPLES[wanted]}")
+        raise UsageError(
+            f"{path}: [tool.graphmem] {key} is {wanted}, not {value!r}", hint=f"{key} = {_EXAMPLES[wanted]}"
+        )
 
 
 _EXAMPLES = {_TEXTS: '["...", "..."]', _TABLE: "{ s = 4096 }", _FLAG: "true", _TEXT: '"..."'}

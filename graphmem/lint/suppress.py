@@ -56,7 +56,9 @@ class Suppressions:
             for s in self.found.get(file, ())
             if (s.file, s.line) in lines and s.silences(finding.rule)
         ]
-        self.used |= {(s, entry) for s in silencing for entry in s.entries if entry in (finding.rule.code, finding.rule.name)}
+        self.used |= {
+            (s, entry) for s in silencing for entry in s.entries if entry in (finding.rule.code, finding.rule.name)
+        }
         return bool(silencing)
 
     def unused(self, rules: Sequence[Rule]) -> list[Finding]:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
 # What a node is called that is alive though nothing leads there from what backward starts from.
@@ -94,8 +93,8 @@ class Keep:
 
     node: the node's name, such as "MulBackward0".
     op: index of the operator that the node differentiates, -1 where none was found.
-    call: the module call in which the tensor was saved. checkpoint: where the input of a checkpoint was saved, the line that
-    checkpoints.
+    call: the module call in which the tensor was saved.
+    checkpoint: for what a checkpoint holds as its input, the line that checkpoints.
     """
 
     node: str

@@ -7,14 +7,12 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.utils.checkpoint
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -25,20 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
-from graphmem.trace.frames import user_frames
-from graphmem.trace.record import (
-    CHECKPOINT,
-    MARK,
-    UNREACHED,
-    Call,
-    Keep,
-    Op,
-    Place,
-    Ref,
-    Storage,
-    TensorFact,
-    Trace,
-)
+from graphmem.trace.frames import checkpoint_under_way, user_frames
+from graphmem.trace.record import CHECKPOINT, MARK, UNREACHED, Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
@@ -57,7 +43,8 @@ class _Holder:
 
 
 class _Packed:
-    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call; by which checkpoint."""
+    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call, and the checkpoint
+    whose input it is."""
 
     __slots__ = ("call", "checkpoint", "holder", "sequence", "storage")
 
@@ -224,7 +211,7 @@ class Recorder(TorchDispatchMode):
             index = self._storages[holder.storage._cdata]
         # The node that packs was numbered just before: autograd counts up when it makes a node.
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        self._packed.append(_Packed(index, holder, sequence, self._call, _checkpointing()))
+        self._packed.append(_Packed(index, holder, sequence, self._call, checkpoint_under_way()))
         return holder
 
     @staticmethod
@@ -307,16 +294,6 @@ def _keep(packed: _Packed, nodes: dict[int, str], ops: dict[int, int]) -> Keep:
     if packed.checkpoint is not None and "Checkpoint" not in node:  # its number is that of the node before
         return Keep(CHECKPOINT, -1, packed.call, packed.checkpoint)
     return Keep(node, ops.get(packed.sequence, -1), packed.call, packed.checkpoint)
-
-
-def _checkpointing() -> Place | None:
-    """The user's line that called torch.utils.checkpoint, if that is who packs a tensor: an input."""
-    frame = sys._getframe(2)
-    for _ in range(2):
-        if frame is not None and frame.f_code.co_filename == torch.utils.checkpoint.__file__:
-            return next(iter(user_frames()[0]), Place("", 0, ""))
-        frame = frame.f_back if frame is not None else None  # type: ignore[assignment]
-    return None
 
 
 def _repeats(module: torch.nn.Module) -> bool:

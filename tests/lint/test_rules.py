@@ -14,7 +14,9 @@ RULES = all_rules()
 
 def examples(which):
     return [
-        pytest.param(rule, which, name, id=f"{rule.code}-{name}") for rule in RULES for name in getattr(module_of(rule), which)
+        pytest.param(rule, which, name, id=f"{rule.code}-{name}")
+        for rule in RULES
+        for name in getattr(module_of(rule), which)
     ]
 
 
@@ -65,7 +67,7 @@ def test_rules_say_what_they_are(rule):
     assert rule.summary.endswith(".")
     for heading in ("**Why is this bad?**", "**Use instead**"):
         assert heading in rule.text
-    assert {code for code in rule.yields_to} <= {r.code for r in RULES}
+    assert set(rule.yields_to) <= {r.code for r in RULES}
 
 
 def test_codes_and_names_are_used_once():

@@ -29,7 +29,9 @@ def saving(finding: Finding) -> str:
     if finding.saving is None or finding.saving_expr is None:
         return ""
     how = "measured on this model" if finding.measured else "from the formula"
-    return f"{human(finding.saving)}, {_share(finding.saving, finding)}: {_formula(finding.saving_expr, finding)} ({how})"
+    return (
+        f"{human(finding.saving)}, {_share(finding.saving, finding)}: {_formula(finding.saving_expr, finding)} ({how})"
+    )
 
 
 def sentence(finding: Finding) -> str:

@@ -1,8 +1,9 @@
 """Copies of weights in another type, kept for backward.
 
 **Why is this bad?**
-Under autocast each weight in float32 is cast to 16 bits when it is first used, and the copy is kept until backward: 2 bytes for each parameter, which do not shrink with the
-batch. Everyone who trains with autocast pays this; so the rule is off unless asked for.
+Under autocast each weight in float32 is cast to 16 bits when it is first used, and the copy is kept until backward: 2
+bytes for each parameter, which do not shrink with the batch. Everyone who trains with autocast pays this; so the rule
+is off unless asked for.
 
 **Example**
 
@@ -10,7 +11,8 @@ batch. Everyone who trains with autocast pays this; so the rule is off unless as
         loss = model(x)  # a model in float32
 
 **Use instead**
-Weights in 16 bits, with float32 copies in the optimizer, or sharded by FSDP with `MixedPrecisionPolicy(param_dtype=torch.bfloat16)`.
+Weights in 16 bits, with float32 copies in the optimizer, or sharded by FSDP with
+`MixedPrecisionPolicy(param_dtype=torch.bfloat16)`.
 
 **Sources**
 `cached_cast` in torch's autocast_mode.cpp.

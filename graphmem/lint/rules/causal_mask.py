@@ -1,8 +1,8 @@
 """A full mask that is only causal, where `is_causal=True` says the same.
 
 **Why is this bad?**
-A mask keeps the flash kernel away, has s² elements that are kept for backward, and where it is boolean, or its rows are not aligned,
-every layer keeps a copy of its own. The flag costs nothing.
+A mask keeps the flash kernel away, has s² elements that are kept for backward, and where it is boolean, or its rows
+are not aligned, every layer keeps a copy of its own. The flag costs nothing.
 
 **Example**
 
@@ -13,8 +13,9 @@ every layer keeps a copy of its own. The flag costs nothing.
 
     F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-The mask's values are worked out for this, as far as they follow from positions and constants: a mask that hangs on the input, or that
-is causal and more, is not reported. The saving is measured: the traced model is run again with the flag.
+The mask's values are worked out for this, as far as they follow from positions and constants: a mask that hangs on
+the input, or that is causal and more, is not reported. The saving is measured: the traced model is run again with the
+flag.
 
 **Sources**
 [ModernBERT#40](https://github.com/AnswerDotAI/ModernBERT/pull/40),
@@ -24,18 +25,22 @@ is causal and more, is not reported. The saving is measured: the traced model is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.attention import Flow, Site
+from graphmem.attention import Site
+from graphmem.attention.flow import Flow
 from graphmem.lint.context import Context
 from graphmem.lint.example import Attention, Example, Examples, Layers, attending
 from graphmem.lint.fused import NO_MASK, at_other_facts, site_key, sites_like
 from graphmem.lint.masks import is_causal
 from graphmem.lint.spot import Change, Spot
-from graphmem.trace.record import Ref
+from graphmem.target import Target
+from graphmem.trace.record import Ref, Trace
+from graphmem.trace.replay import Swap
 
 CODE, NAME, SEVERITY, DEFAULT = "GM104", "causal-mask", "warning", True
 
@@ -58,7 +63,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in kept if "mask" in site.part(k)) or tuple(k.storage for k in kept),
                 message="attn_mask is causal and nothing else",
                 fix="is_causal=True in its place",
-                change=Change(("causal", key), lambda t, key=key: _swaps(key, Flow(t), context)),
+                change=Change(("causal", key), partial(_swaps, key, context.machine)),
                 module=site.module,
             )
 
@@ -70,11 +75,9 @@ def _mask(site: Site, flow: Flow) -> Ref | None:
     return call.operands[3]
 
 
-def _swaps(key: object, flow: Flow, context: Context) -> list[object]:
-    swaps = [
-        at_other_facts(site, flow, context.machine, causal=True, **NO_MASK)
-        for site in sites_like(key, flow.trace)  # type: ignore[arg-type]
-    ]
+def _swaps(key: tuple[object, ...], machine: Target, trace: Trace) -> list[Swap]:
+    flow = Flow(trace)
+    swaps = [at_other_facts(site, flow, machine, causal=True, **NO_MASK) for site in sites_like(key, trace)]
     return [swap for swap in swaps if swap is not None]
 
 

@@ -1,8 +1,9 @@
 """A boolean mask that every layer turns into a mask of numbers of its own.
 
 **Why is this bad?**
-The efficient and the cuDNN kernel add a mask to the scores. Given a boolean one, each call of `scaled_dot_product_attention`
-first makes a mask of numbers of it, 2 or 4 bytes for each element, and keeps that for backward: per layer, though all say the same.
+The efficient and the cuDNN kernel add a mask to the scores. Given a boolean one, each call of
+`scaled_dot_product_attention` first makes a mask of numbers of it, 2 or 4 bytes for each element, and keeps that for
+backward: per layer, though all say the same.
 
 **Example**
 
@@ -56,9 +57,9 @@ def check(context: Context) -> Iterator[Spot]:
         if len(copies) < 2:
             continue
         once = Term(-1, -context.one(copies[0][1]))
-        for i, (op, copy) in enumerate(copies):
+        for i, (index, copy) in enumerate(copies):
             yield Spot(
-                op=op,
+                op=index,
                 storages=(copy,),
                 message="every call makes, and keeps, its own numbers of one boolean mask",
                 fix="make the mask of numbers once, in q's dtype, and pass that",

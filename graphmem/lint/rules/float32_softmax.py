@@ -1,16 +1,16 @@
 """A softmax over scores in float32, in an attention of 16 bits.
 
 **Why is this bad?**
-Softmax keeps its result for backward: 4 bytes for each of as²b in place of 2, and what is cast back to 16 bits for the product with the values is
-kept as well: 6as²b.
+Softmax keeps its result for backward: 4 bytes for each of as²b in place of 2, and what is cast back to 16 bits for
+the product with the values is kept as well: 6as²b.
 
 **Example**
 
     weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
 
 **Use instead**
-A fused kernel, which computes in float32 and keeps neither (GM101 says which; where it speaks, this rule does not). Where none fits, a
-softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result.
+A fused kernel, which computes in float32 and keeps neither (GM101 says which; where it speaks, this rule does not).
+Where none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result.
 
     weights = F.softmax(scores, dim=-1)
 
@@ -55,7 +55,9 @@ def _softmaxes(site: Site, context: Context) -> Iterator[Spot]:
         copies = [i for i in _casts(site, context) if context.fact(context.takes(i)[0]).storage == fact.storage]
         if fact.storage not in context.kept or not _casts(site, context):
             continue
-        whole = any(context.storage(i) in context.kept for i in copies)  # the 16-bit softmax's result serves as the copy
+        whole = any(
+            context.storage(i) in context.kept for i in copies
+        )  # the 16-bit softmax's result serves as the copy
         size = context.one(fact.storage)
         yield Spot(
             op=index,

@@ -1,15 +1,16 @@
 """The activation of a gated MLP, kept beside what it was made of.
 
 **Why is this bad?**
-silu(gate) · up keeps gate, up, and silu(gate): 6sbf. The last can be made of the first again, which a fused kernel does: 4sbf. This is how everyone writes it, so
-the rule is off unless asked for.
+silu(gate) · up keeps gate, up, and silu(gate): 6sbf. The last can be made of the first again, which a fused kernel
+does: 4sbf. This is how everyone writes it, so the rule is off unless asked for.
 
 **Example**
 
     self.down(F.silu(self.gate(x)) * self.up(x))
 
 **Use instead**
-Liger's SwiGLU, xformers' `swiglu`, Megatron's bias_swiglu, or an autograd function of one's own that saves gate and up.
+Liger's SwiGLU, xformers' `swiglu`, Megatron's bias_swiglu, or an autograd function of one's own that saves gate and
+up.
 
 **Sources**
 [Liger](https://github.com/linkedin/Liger-Kernel), [Korthikanti et al.](https://arxiv.org/abs/2205.05198).
@@ -73,7 +74,7 @@ class _Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate(x), self.up(x)
-        return self.down(_Again.apply(gate, up) if self.again else F.silu(gate) * up)  # type: ignore[no-untyped-call]
+        return self.down(_Again.apply(gate, up) if self.again else F.silu(gate) * up)  # type: ignore[no-any-return]
 
 
 BAD: Examples = {"SwiGLU": Example(lambda: Layers(lambda: _Gated(again=False)))}

@@ -1,7 +1,8 @@
 """A dropout that drops nothing and keeps its mask.
 
 **Why is this bad?**
-`F.dropout` with p=0 returns its input. Dropout that is written out (layer drop, token drop, drop path) often draws its mask all the same and keeps it for backward.
+`F.dropout` with p=0 returns its input. Dropout that is written out (layer drop, token drop, drop path) often draws
+its mask all the same and keeps it for backward.
 
 **Example**
 

@@ -1,8 +1,8 @@
 """Log-probabilities of every token over the whole vocabulary, kept for the loss.
 
 **Why is this bad?**
-`cross_entropy` keeps its log-softmax for backward: v numbers for each token, with a vocabulary of 128,256 as much as 60 layers keep of hidden
-states of 2,048. Where logits of 16 bits are cast to float32 before, 4sbv in place of 2sbv.
+`cross_entropy` keeps its log-softmax for backward: v numbers for each token, with a vocabulary of 128,256 as much as
+60 layers keep of hidden states of 2,048. Where logits of 16 bits are cast to float32 before, 4sbv in place of 2sbv.
 
 **Example**
 
@@ -10,7 +10,8 @@ states of 2,048. Where logits of 16 bits are cast to float32 before, 4sbv in pla
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 **Use instead**
-A loss that is made of the hidden states in pieces and makes the logits again in backward: Liger's fused linear cross entropy, cut-cross-entropy, or
+A loss that is made of the hidden states in pieces and makes the logits again in backward: Liger's fused linear cross
+entropy, cut-cross-entropy, or
 
     def piece(hidden, labels):
         return F.cross_entropy(self.lm_head(hidden).float(), labels, reduction="sum")
@@ -87,7 +88,11 @@ def _after(losses: list[int], context: Context) -> set[int]:
 def _head(op: Op, context: Context) -> int | None:
     """The product with a weight that made the logits, if only casts, views and the like stand between."""
     behind = context.flow.reach(op.index, False, context.flow.elementwise)
-    heads = [i for i in behind if context.packet(i) in MATMULS and any(context.flow.is_weight(r.op) for r in context.takes(i))]
+    heads = [
+        i
+        for i in behind
+        if context.packet(i) in MATMULS and any(context.flow.is_weight(r.op) for r in context.takes(i))
+    ]
     return heads[0] if len(heads) == 1 else None
 
 
@@ -105,7 +110,7 @@ class _Model(nn.Module):
     def forward(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         hidden = self.body(self.tokens(ids)).flatten(0, 1)
         if self.again:
-            return {"loss": checkpoint(self.loss, hidden, labels.flatten(), use_reentrant=False)}  # type: ignore[dict-item]
+            return {"loss": checkpoint(self.loss, hidden, labels.flatten(), use_reentrant=False)}
         return {"loss": self.loss(hidden, labels.flatten())}
 
     def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:

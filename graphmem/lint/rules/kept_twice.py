@@ -1,7 +1,8 @@
 """The same values, kept in two types or two layouts.
 
 **Why is this bad?**
-A cast, or a copy into another layout, makes a second tensor. If one operator keeps the first and another the second, both stay until backward.
+A cast, or a copy into another layout, makes a second tensor. If one operator keeps the first and another the second,
+both stay until backward.
 
 **Example**
 
@@ -60,7 +61,7 @@ class _Twice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.body(x)
-        return self.out(x) + (x.float() if self.upcast else x).sin().to(x.dtype)
+        return self.out(x) + (x.float() if self.upcast else x).sin().to(x.dtype)  # type: ignore[no-any-return]
 
 
 BAD: Examples = {"two types": Example(lambda: _Twice(upcast=True))}

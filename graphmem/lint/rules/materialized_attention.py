@@ -1,9 +1,9 @@
 """Attention that materialises its scores, though a fused kernel could run.
 
 **Why is this bad?**
-Scores and probabilities have s² elements per head. Written out, attention keeps the softmax's result for backward, and
-often a copy in another type and a dropout mask: 2 to 7 bytes for each of as²b. A fused kernel keeps q, k, v, its output and
-one number per row, and makes the rest again in backward.
+Scores and probabilities have s² elements per head. Written out, attention keeps the softmax's result for backward,
+and often a copy in another type and a dropout mask: 2 to 7 bytes for each of as²b. A fused kernel keeps q, k, v, its
+output and one number per row, and makes the rest again in backward.
 
 **Example**
 
@@ -15,25 +15,25 @@ one number per row, and makes the rest again in backward.
 
     out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-In transformers: `attn_implementation="sdpa"`. The saving is measured: the traced model is run again on fake tensors with the
-fused kernel in this place. Where a mask hangs on positions alone it is taken to be causal; if it is more, pass it, or use
-flex_attention.
+In transformers: `attn_implementation="sdpa"`. The saving is measured: the traced model is run again on fake tensors
+with the fused kernel in this place. Where a mask hangs on positions alone it is taken to be causal; if it is more,
+pass it, or use flex_attention.
 
 **Sources**
-[transformers#30010](https://github.com/huggingface/transformers/issues/30010),
-[Korthikanti et al.](https://arxiv.org/abs/2205.05198): 5as²b of a layer's 34sbh + 5as²b.
+[transformers#30010](https://github.com/huggingface/transformers/issues/30010), [Korthikanti et
+al.](https://arxiv.org/abs/2205.05198): 5as²b of a layer's 34sbh + 5as²b.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.attention import Flow
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending
 from graphmem.lint.fused import all_fused, site_key
@@ -55,7 +55,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out and keeps s² terms",
                 fix=f"{row.instead.how} ({row.instead.kernel})",
-                change=Change(("fused", key), lambda t, key=key: all_fused(key, Flow(t), context.machine)),
+                change=Change(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 

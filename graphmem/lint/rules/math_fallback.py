@@ -1,8 +1,9 @@
 """`scaled_dot_product_attention` runs its math path, which materialises the scores.
 
 **Why is this bad?**
-The call looks like fused attention and gives no warning. But each fused kernel refuses some calls, by dtype, head size, mask,
-grouped heads, GPU and torch release, and where all refuse, torch writes the attention out: 4 to 12 bytes for each of as²b.
+The call looks like fused attention and gives no warning. But each fused kernel refuses some calls, by dtype, head
+size, mask, grouped heads, GPU and torch release, and where all refuse, torch writes the attention out: 4 to 12 bytes
+for each of as²b.
 
 **Example**
 
@@ -19,18 +20,19 @@ or bf16. The saving is measured: the traced model is run again with that change.
 
 **Sources**
 [transformers#46960](https://github.com/huggingface/transformers/pull/46960): "completely silent",
-[ComfyUI#15135](https://github.com/Comfy-Org/ComfyUI/pull/15135): 45.64 GiB, [pytorch#97514](https://github.com/pytorch/pytorch/issues/97514).
+[ComfyUI#15135](https://github.com/Comfy-Org/ComfyUI/pull/15135): 45.64 GiB,
+[pytorch#97514](https://github.com/pytorch/pytorch/issues/97514).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.attention import Flow
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending, hidden
 from graphmem.lint.fused import all_fused, site_key
@@ -51,7 +53,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message=f"scaled_dot_product_attention runs the math path and keeps s² terms ({row.why})",
                 fix=f"{row.instead.how} ({row.instead.kernel})",
-                change=Change(("fused", key), lambda t, key=key: all_fused(key, Flow(t), context.machine)),
+                change=Change(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 

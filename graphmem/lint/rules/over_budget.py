@@ -1,15 +1,16 @@
 """Forward leaves more alive than the budget allows.
 
 **Why is this bad?**
-The run will not fit where it is meant to. The budget is for what forward leaves behind: what is saved for backward, and what closures, caches and outputs hold. Weights, gradients,
-optimizer state and temporaries come on top.
+The run will not fit where it is meant to. The budget is for what forward leaves behind: what is saved for backward,
+and what closures, caches and outputs hold. Weights, gradients, optimizer state and temporaries come on top.
 
 **Example**
 
     graphmem lint model.py --budget 40GiB --at s=8192
 
 **Use instead**
-What the other findings say; then a smaller batch, checkpointing, or sharding. `graphmem analyze` shows where the bytes are. In tests: `graphmem.assert_fits`.
+What the other findings say; then a smaller batch, checkpointing, or sharding. `graphmem analyze` shows where the
+bytes are. In tests: `graphmem.assert_fits`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A view that is kept for backward holds a much larger buffer.
 
 **Why is this bad?**
-Memory is freed by the buffer, not by the view. Where q, k and v come out of one projection and only v is needed later as it is (q and k
-are rotated), v keeps the whole 6sbh buffer alive for its 2sbh. The same goes for a slice of hidden states.
+Memory is freed by the buffer, not by the view. Where q, k and v come out of one projection and only v is needed later
+as it is (q and k are rotated), v keeps the whole 6sbh buffer alive for its 2sbh. The same goes for a slice of hidden
+states.
 
 **Example**
 
@@ -106,7 +107,7 @@ class _Packed(nn.Module):
         if self.rotate:
             q, k = _rotated(q), _rotated(k)
         v = v.contiguous() if self.copy else v
-        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 def _rotated(x: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class _First(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.body(x)[:, 0]
-        return self.head(first.clone() if self.copy else first)
+        return self.head(first.clone() if self.copy else first)  # type: ignore[no-any-return]
 
 
 BAD: Examples = {

@@ -4,7 +4,8 @@
 Twice the length is four times the memory. Only reported for lengths that were asked for: `--at s=32768`.
 
 **Use instead**
-A fused attention kernel (GM101, GM102), a mask that is a flag (GM104), or a window. The finding names the modules that the s² terms come from.
+A fused attention kernel (GM101, GM102), a mask that is a flag (GM104), or a window. The finding names the modules
+that the s² terms come from.
 """
 
 from __future__ import annotations

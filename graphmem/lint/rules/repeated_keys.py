@@ -1,7 +1,8 @@
 """Key and value heads that are repeated in memory for a kernel that takes them as they are.
 
 **Why is this bad?**
-With grouped queries k and v have few heads. Repeated to as many as q has, the copies are kept for backward: 4sbh in place of 4sbh · k/a.
+With grouped queries k and v have few heads. Repeated to as many as q has, the copies are kept for backward: 4sbh in
+place of 4sbh · k/a.
 
 **Example**
 
@@ -12,29 +13,33 @@ With grouped queries k and v have few heads. Repeated to as many as q has, the c
 
     F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
-Only reported where a fused kernel takes the call with `enable_gqa`: with a mask, or in float32, it may be the math path that does (GM102). The saving
-is measured: the traced model is run again with that call.
+Only reported where a fused kernel takes the call with `enable_gqa`: with a mask, or in float32, it may be the math
+path that does (GM102). The saving is measured: the traced model is run again with that call.
 
 **Sources**
-[transformers#39412](https://github.com/huggingface/transformers/pull/39412), [nanochat#127](https://github.com/karpathy/nanochat/pull/127).
+[transformers#39412](https://github.com/huggingface/transformers/pull/39412),
+[nanochat#127](https://github.com/karpathy/nanochat/pull/127).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.attention import Flow, Site
+from graphmem.attention import Site
+from graphmem.attention.flow import Flow
 from graphmem.kernels.sdpa import SdpaFacts, choose
 from graphmem.lint.context import Context
 from graphmem.lint.example import Examples, attending
 from graphmem.lint.fused import Call, recorded, site_key, sites_like, swap
 from graphmem.lint.spot import Change, Spot
-from graphmem.trace.record import Ref
+from graphmem.target import Target
+from graphmem.trace.record import Ref, Trace
 from graphmem.trace.replay import Swap
 
 CODE, NAME, SEVERITY, DEFAULT = "GM108", "repeated-keys", "warning", True
@@ -59,16 +64,17 @@ def check(context: Context) -> Iterator[Spot]:
                 yield Spot(
                     op=min(site.ops),
                     storages=copies,
-                    message=f"{call.facts.k[1]} key and value heads are repeated to {old.facts.k[1]}, and the copies are kept",
+                    message=f"{call.facts.k[1]} key and value heads are repeated to {old.facts.k[1]} and kept so",
                     fix="pass them as they are, with enable_gqa=True",
-                    change=Change(("grouped", key), lambda t, key=key: _swaps(key, Flow(t), context)),
+                    change=Change(("grouped", key), partial(_swaps, key, context.machine)),
                     module=site.module,
                 )
 
 
-def _swaps(key: tuple[object, ...], flow: Flow, context: Context) -> list[Swap]:
-    sites = sites_like(key, flow.trace)
-    return [swap(site, flow, call, call.facts, context.machine) for site in sites if (call := _grouped(site, flow))]
+def _swaps(key: tuple[object, ...], machine: Target, trace: Trace) -> list[Swap]:
+    flow = Flow(trace)
+    calls = [(site, _grouped(site, flow)) for site in sites_like(key, trace)]
+    return [swap(site, flow, call, call.facts, machine) for site, call in calls if call is not None]
 
 
 def _grouped(site: Site, flow: Flow) -> Call | None:
@@ -110,7 +116,8 @@ def _unrepeated(ref: Ref, flow: Flow) -> Ref | None:
 
 
 def _interleaved(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q, *(t.repeat_interleave(2, dim=1) for t in (k, v)), is_causal=True)
+    k, v = (t.repeat_interleave(2, dim=1) for t in (k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 def _expanded(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -123,7 +130,7 @@ def _grouped_call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """No fused kernel of torch 2.13 but cuDNN takes grouped heads and a mask, and that one no dropout with it."""
+    """In float32 only the efficient kernel is left, which wants as many key heads as query heads."""
     mask = torch.zeros(64, 64, dtype=q.dtype, device=q.device)
     k, v = (t.repeat_interleave(2, dim=1) for t in (k, v))
     return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask.float()).to(q.dtype)

@@ -1,8 +1,8 @@
 """An RMSNorm that is written out.
 
 **Why is this bad?**
-Written with float32 inside, each norm keeps its input in float32, 4sbh, and its normalised value, 2sbh in 16 bits and 4sbh in float32. The fused one
-keeps its input as it is, and one number per token.
+Written with float32 inside, each norm keeps its input in float32, 4sbh, and its normalised value, 2sbh in 16 bits and
+4sbh in float32. The fused one keeps its input as it is, and one number per token.
 
 **Example**
 
@@ -14,12 +14,12 @@ keeps its input as it is, and one number per token.
 
     return F.rms_norm(x, weight.shape, weight, eps)  # or nn.RMSNorm; Gemma's: with 1 + weight
 
-In transformers: `from_pretrained(..., use_kernels=True)`, or Liger. The fused kernel needs a weight of the input's type: under autocast, where they
-differ, torch writes it out itself, and this rule is silent.
+In transformers: `from_pretrained(..., use_kernels=True)`, or Liger. The fused kernel needs a weight of the input's
+type: under autocast, where they differ, torch writes it out itself, and this rule is silent.
 
 **Sources**
-[LoongForge#136](https://github.com/baidu-baige/LoongForge/pull/136): "an intermediate that the backward pass then has to keep alive",
-[Liger#812](https://github.com/linkedin/Liger-Kernel/pull/812), `LlamaRMSNorm` in transformers.
+[LoongForge#136](https://github.com/baidu-baige/LoongForge/pull/136): "an intermediate that the backward pass then has
+to keep alive", [Liger#812](https://github.com/linkedin/Liger-Kernel/pull/812), `LlamaRMSNorm` in transformers.
 """
 
 from __future__ import annotations
@@ -136,7 +136,12 @@ def _ahead(index: int, context: Context) -> tuple[list[int], Ref | None]:
     while len(users := context.users(ops[-1])) == 1:
         (user,) = users
         others = [r for r in context.takes(user) if r.op != ops[-1]]
-        if context.packet(user) is _aten.mul and len(others) == 1 and weight is None and context.flow.is_weight(others[0].op):
+        if (
+            context.packet(user) is _aten.mul
+            and len(others) == 1
+            and weight is None
+            and context.flow.is_weight(others[0].op)
+        ):
             weight = others[0]
         elif context.packet(user) is not _aten._to_copy:
             break
@@ -185,12 +190,16 @@ def _block(norm: nn.Module) -> nn.Module:
 
 BAD: Examples = {
     "as in Llama": Example(lambda: Layers(lambda: _block(_Written()))),
-    "all in float32": Example(lambda: Layers(lambda: _block(_Written())), lambda: (torch.empty(2, 64, H, device="meta"),), dtype=None),
+    "all in float32": Example(
+        lambda: Layers(lambda: _block(_Written())), lambda: (torch.empty(2, 64, H, device="meta"),), dtype=None
+    ),
     "as in Gemma": Example(lambda: Layers(lambda: _block(_Written(gemma=True)))),
 }
 FIXED: Examples = {
     "as in Llama": Example(lambda: Layers(lambda: _block(_Fused()))),
-    "all in float32": Example(lambda: Layers(lambda: _block(_Fused())), lambda: (torch.empty(2, 64, H, device="meta"),), dtype=None),
+    "all in float32": Example(
+        lambda: Layers(lambda: _block(_Fused())), lambda: (torch.empty(2, 64, H, device="meta"),), dtype=None
+    ),
     "as in Gemma": Example(lambda: Layers(lambda: _block(_Fused(gemma=True)))),
 }
 GOOD: Examples = {

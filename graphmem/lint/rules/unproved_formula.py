@@ -1,7 +1,8 @@
 """A size that is only a number: no formula was found for it, or it did not come out at the held-out point.
 
 **Why is this bad?**
-What graphmem says of other sizes than the one that was traced does not hold for this tensor. Off unless asked for: it says something about the analysis, not about the model.
+What graphmem says of other sizes than the one that was traced does not hold for this tensor. Off unless asked for: it
+says something about the analysis, not about the model.
 
 **Use instead**
 Analyse at the sizes that you mean, with `--set`; and report it.
@@ -42,7 +43,7 @@ class _Odd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         s = x.shape[1]
-        return self.body(x)[:, : s * s % 23 + 3 if self.odd else s].clone().sin()
+        return self.body(x)[:, : s * s % 23 + 3 if self.odd else s].clone().sin()  # type: ignore[no-any-return]
 
 
 BAD: Examples = {"a remainder": Example(lambda: _Odd(odd=True))}

@@ -1,7 +1,8 @@
 """Attention weights that are made to be returned, and that nobody uses.
 
 **Why is this bad?**
-To return the weights, attention has to be written out, and keeps s² terms. `nn.MultiheadAttention` does so unless told otherwise.
+To return the weights, attention has to be written out, and keeps s² terms. `nn.MultiheadAttention` does so unless
+told otherwise.
 
 **Example**
 
@@ -14,18 +15,19 @@ To return the weights, attention has to be written out, and keeps s² terms. `nn
 The saving is measured: the traced model is run again with the fused kernel in this place.
 
 **Sources**
-[torch.nn.MultiheadAttention](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html): "Set need_weights=False ... to get the
-best performance".
+[torch.nn.MultiheadAttention](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html): "Set
+need_weights=False ... to get the best performance".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from graphmem.attention import Flow, Site
+from graphmem.attention import Site
 from graphmem.lint.context import Context
 from graphmem.lint.example import HEADS, Example, Examples, H, Layers
 from graphmem.lint.fused import all_fused, site_key
@@ -48,13 +50,13 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out to return its weights, which nobody uses",
                 fix="need_weights=False",
-                change=Change(("fused", key), lambda t, key=key: all_fused(key, Flow(t), context.machine)),
+                change=Change(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 
 
 def _unused(site: Site, context: Context) -> bool:
-    """In nn.MultiheadAttention the averaged weights come of the probabilities; they are the last that becomes of them."""
+    """In nn.MultiheadAttention a mean over heads is made of the probabilities; whether nothing is made of that."""
     inner = [i for i in site.ops if context.packet(i) in (_aten._softmax, _aten._safe_softmax, _aten.native_dropout)]
     outside = {user for i in inner for user in context.users(i)} - site.ops
     ends = [_end(user, context) for user in outside]

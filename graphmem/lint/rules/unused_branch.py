@@ -1,8 +1,8 @@
 """Activations that are kept by a branch which the loss never uses.
 
 **Why is this bad?**
-A branch that does not reach the loss frees what it kept as soon as nobody holds its result. If the result is put somewhere, in an attribute, a list, a cache, its
-whole graph stays alive, and no backward will ever run through it.
+A branch that does not reach the loss frees what it kept as soon as nobody holds its result. If the result is put
+somewhere, in an attribute, a list, a cache, its whole graph stays alive, and no backward will ever run through it.
 
 **Example**
 
@@ -13,7 +13,8 @@ whole graph stays alive, and no backward will ever run through it.
     self.features.append(self.probe(x).detach())  # or under torch.no_grad()
 
 **Sources**
-[PyTorch FAQ](https://docs.pytorch.org/docs/stable/notes/faq.html): "Don't accumulate history across your training loop".
+[PyTorch FAQ](https://docs.pytorch.org/docs/stable/notes/faq.html): "Don't accumulate history across your training
+loop".
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ def check(context: Context) -> Iterator[Spot]:
 class _Probe(nn.Module):
     def __init__(self, *, detach: bool) -> None:
         super().__init__()
-        self.body, self.probe, self.detach = nn.Linear(H, H), nn.Sequential(nn.Linear(H, 96), nn.GELU(), nn.Linear(96, 1)), detach
+        self.body, self.probe, self.detach = (
+            nn.Linear(H, H),
+            nn.Sequential(nn.Linear(H, 96), nn.GELU(), nn.Linear(96, 1)),
+            detach,
+        )
         self.seen: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
