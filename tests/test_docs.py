@@ -20,7 +20,7 @@ def test_shown_output_is_current(page, request, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     def current(block):
-        assert main(shlex.split(block[2])) == 0
+        assert main(shlex.split(block[2])) == (1 if block[2].startswith("lint ") else 0)  # lint has something to show
         return block[1] + capsys.readouterr().out + block[4]
 
     text = page.read_text()

@@ -81,7 +81,7 @@ def _in_place_of_products(operands: Operands, derived: Derivation, machine: Targ
         v=_sizes(v, derived.base),
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
         mask="none" if mask is None else "bool" if mask.dtype == torch.bool else "float",
-        mask_requires_grad=mask is not None and mask.requires_grad,
+        mask_requires_grad=mask is not None and _learned(operands, derived),
         dropout=operands.dropout,
         order=order(machine, unset),
         disabled=disabled(),
@@ -96,11 +96,15 @@ def _mask(operands: Operands, derived: Derivation) -> tuple[str, TensorFact | No
     if ref is None or fact is None:
         return call, None, ()
     dims = derived.shape(ref) or ()
-    if fact.requires_grad:
+    if _learned(operands, derived):
         return f"{call}, with the bias as attn_mask", fact, dims
     if all(d == 1 for d in dims[:-2]):  # one mask for all batches and heads hangs on positions alone
         return f"{call} with is_causal=True, if the mask is only causal", None, ()
     return f"{call}, with the mask as attn_mask", fact, dims
+
+
+def _learned(operands: Operands, derived: Derivation) -> bool:
+    return operands.mask is not None and derived.trace.requires_grad(operands.mask)
 
 
 def _by_sdpa(

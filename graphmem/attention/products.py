@@ -82,12 +82,15 @@ class Region:
         values = [ref for ref in self.flow.factors(output) or () if ref.op not in self.ops]
         if left is None or right is None or len(values) != 1:
             return None
+        unfolded = [self._unfolded(ref) for ref in (left, right, values[0])]
+        ranks = {len(fact.shape) for ref in unfolded if (fact := self.flow.fact(ref)) is not None}
+        q, k, v = unfolded if len(ranks) == 1 else (left, right, values[0])  # all of them, or none
         inner = sorted(self.ops - {scores, output})
         dropout = [self.flow.trace.ops[i].args[1] for i in inner if self.flow.packet(i) is _aten.native_dropout]
         return Operands(
-            q=self._unfolded(left),
-            k=self._unfolded(right),
-            v=self._unfolded(values[0]),
+            q=q,
+            k=k,
+            v=v,
             mask=self._mask(),
             dropout=dropout[0] if dropout else 0.0,
             special=tuple(dict.fromkeys(name for i in inner if (name := self._special(i)))),

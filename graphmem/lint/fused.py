@@ -115,7 +115,7 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
     if k_shape[-1] != q_shape[-1] and k_shape[-2] == q_shape[-1]:
         k_shape = (*k_shape[:-2], k_shape[-1], k_shape[-2])
     mask = flow.fact(operands.mask) if operands.mask is not None else None
-    if mask is not None and operands.mask is not None and not mask.requires_grad:
+    if mask is not None and operands.mask is not None and not flow.trace.requires_grad(operands.mask):
         positions = all(n == 1 for n in mask.shape[:-2])
         mask = None if positions or is_causal(operands.mask, flow, either=True) else mask
     made = SdpaFacts(
@@ -125,7 +125,7 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
         mask=_kind(mask),
         mask_shape=mask.shape if mask else (),
-        mask_requires_grad=mask is not None and mask.requires_grad,
+        mask_requires_grad=mask is not None and operands.mask is not None and flow.trace.requires_grad(operands.mask),
         dropout=operands.dropout,
         order=order(machine, tuple(torch._C._get_sdp_priority_order())),
         disabled=disabled(),

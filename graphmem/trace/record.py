@@ -167,6 +167,15 @@ class Trace:
         """What two traces must share for their operators to correspond one to one."""
         return [(op.name, op.call) for op in self.ops]
 
+    def requires_grad(self, ref: Ref) -> bool:
+        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but its
+        number goes up with every node that it makes."""
+        op = self.ops[ref.op]
+        fact = op.outputs[ref.output]
+        if op.kind != "call":
+            return fact is not None and fact.requires_grad
+        return op.sequence > max((before.sequence for before in self.ops[: ref.op]), default=0)
+
     def call_path(self, call: int) -> tuple[int, ...]:
         """The indexes of the calls under way in call `call`, outermost first."""
         path = []
