@@ -34,10 +34,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from graphmem.attention import Site
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending
 from graphmem.lint.fused import all_fused, site_key
+from graphmem.lint.masks import is_causal
 from graphmem.lint.spot import Change, Spot
+from graphmem.report import AttentionRow
 
 CODE, NAME, SEVERITY, DEFAULT = "GM101", "materialized-attention", "error", True
 YIELDS_TO = ("GM109",)
@@ -54,10 +57,18 @@ def check(context: Context) -> Iterator[Spot]:
                 op=min(site.ops),
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out and keeps s² terms",
-                fix=f"{row.instead.how} ({row.instead.kernel})",
+                fix=_how(row, sites, context),
                 change=Change(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
+
+
+def _how(row: AttentionRow, sites: list[Site], context: Context) -> str:
+    """What the report says of the kernel that could be reached; the mask's value may be known to be causal."""
+    masks = [site.operands.mask if site.operands else None for site in sites]
+    if all(mask is not None and is_causal(mask, context.flow, either=True) for mask in masks):
+        return "scaled_dot_product_attention with is_causal=True: the mask says no more"
+    return f"{row.instead.how} ({row.instead.kernel})" if row.instead else ""
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------
