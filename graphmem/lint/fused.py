@@ -125,6 +125,7 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
         mask=_kind(mask),
         mask_shape=mask.shape if mask else (),
+        mask_last_stride_1=mask is None or mask.stride[-1] == 1,
         mask_requires_grad=mask is not None and operands.mask is not None and flow.trace.requires_grad(operands.mask),
         dropout=operands.dropout,
         order=order(machine, tuple(torch._C._get_sdp_priority_order())),
@@ -189,8 +190,9 @@ def _call(facts: SdpaFacts, backend: str, shape: Sequence[int]) -> Callable[...,
         q, k, v = (
             _fitted(t, wanted, dtype) for t, wanted, dtype in zip((q, k, v), _shapes(facts), facts.dtypes, strict=True)
         )
-        if mask is not None and mask.dtype.is_floating_point:
-            mask = mask.to(q.dtype)
+        if mask is not None:
+            mask = mask.to(q.dtype) if mask.dtype.is_floating_point else mask
+            mask = mask if mask.stride(-1) == 1 else mask.contiguous()
         with sdpa_kernel([_BACKENDS[backend]]):
             out = F.scaled_dot_product_attention(
                 q, k, v, mask, dropout_p=facts.dropout, is_causal=facts.causal, enable_gqa=facts.gqa

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, H, Layers
 from graphmem.lint.spot import Spot, Term
-from graphmem.trace.record import Op, Ref
+from graphmem.trace.record import Op, Ref, TensorFact
 
 CODE, NAME, SEVERITY, DEFAULT = "GM203", "unfused-norm", "warning", True
 
@@ -70,8 +70,18 @@ def check(context: Context) -> Iterator[Spot]:
             storages=gone,
             message="an RMSNorm is written out and keeps its intermediate values",
             fix="F.rms_norm or nn.RMSNorm, which keep the input and one number per row",
-            saving=tuple(saving),
+            # A fused norm of what is not contiguous changes the layout, and with it what later operators copy.
+            saving=tuple(saving) if _contiguous(context.fact(norm.x)) else None,
         )
+
+
+def _contiguous(fact: TensorFact) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(fact.shape), reversed(fact.stride), strict=True):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,13 @@ def _norm(root: Op, context: Context) -> _Norm | None:
     scaled = [i for i in context.users(root.index) if _is_product(i, root.index, x, context)]
     if x is None or len(scaled) != 1 or context.users(root.index) != scaled:
         return None
-    source, before = x, []
-    if context.packet(x.op) is _aten._to_copy:
-        source, before = context.takes(x.op)[0], [x.op]
-        inner = {square.op, scaled[0]}
-        if not set(context.users(x.op)) <= inner:  # the cast is used for something else as well
-            return None
     after, weight = _ahead(scaled[0], context)
+    source, before = x, []
+    cast = context.takes(x.op)[0] if context.packet(x.op) is _aten._to_copy else None
+    if cast is not None and context.fact(Ref(after[-1], 0)).dtype == context.fact(cast).dtype:
+        source, before = cast, [x.op]
+        if not set(context.users(x.op)) <= {square.op, scaled[0]}:  # the cast is used for something else as well
+            return None
     if weight is not None and context.fact(_stored(weight, context)).dtype != context.fact(source).dtype:
         return None
     return _Norm(source, weight, frozenset({*before, square.op, mean, *between, root.index, *after}))
@@ -154,6 +164,8 @@ def _of_weight(norm: _Norm, count_by: int, context: Context) -> list[Term]:
     storage = context.fact(norm.weight).storage if norm.weight else -1
     if norm.weight is None or storage not in context.kept or not context.only_within(storage, norm.ops):
         return []
+    if context.packet(norm.weight.op) is _aten._to_copy:  # a mere cast, which the fused norm does without
+        return [Term(count_by, context.one(storage))]
     item = sympy.Rational(context.fact(norm.x).dtype.itemsize, context.fact(norm.weight).dtype.itemsize)
     return [Term(count_by, context.one(storage) * (1 - item))]
 
