@@ -108,7 +108,11 @@ def analyze_subject(
         settings=settings,
         working=working,
         derived=derived,
-        notes=tuple([note for name, note in subject.notes.items() if name in derived.symbols] + remarks),
+        notes=(
+            *subject.remarks,
+            *(note for name, note in subject.notes.items() if name in derived.symbols),
+            *remarks,
+        ),
         machine=target,
         make_graph=_Graph(Tracer(subject, target, dtype, autocast, assumptions), working, derived.trace),
         parameters=tracer.parameter_bytes(working),
@@ -159,10 +163,8 @@ def _folded(
         if full_depth or one or tracer.subject.finished or _operators(derived, working) <= WORTH_CHECKING:
             return derived if derived.holds(tracer(working)) else None
         return derived
-    except GraphmemError:
-        if tracer.subject.finished:
-            return None
-        raise
+    except GraphmemError:  # not with so few layers; if not with all of them either, that is said then
+        return None
 
 
 # About a second: a layer of a Llama has 70 operators.

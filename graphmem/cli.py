@@ -6,38 +6,35 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from graphmem import __version__
 from graphmem.errors import GraphmemError, UsageError
+from graphmem.options import parser
 
 if TYPE_CHECKING:
+    from graphmem.load import Wishes
     from graphmem.report import Report
 
-CLEAN, FOUND, FAILED = 0, 1, 2
-_OUTPUT = "-o takes a file in an existing folder that can be written"
-
-_TARGET = """what to analyse: model.py, model.py:factory or package.module:factory. The file is EXECUTED, so it can do
-whatever its author wrote: analyse only files that you would run. It has two functions, whose parameters are the
-symbols and whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and inputs(b=8, s=1024, ...) ->
-tuple or dict of tensors; and, if the model returns no loss, optionally loss(output) -> tensor."""
+CLEAN, FINDINGS, FAILED = 0, 1, 2
+_OUTPUT = "{} takes a file in an existing folder that can be written"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 clean, 1 findings or over budget, 2 could not analyse."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run the command line and return its exit code: 0 clean, 1 findings, 2 could not analyse."""
+    whole = parser()
+    options = whole.parse_args(arguments)
     if options.command is None:
-        parser.print_help(sys.stderr)
+        whole.print_help(sys.stderr)
         return FAILED
     try:
-        return int(options.run(options))
+        return _COMMANDS[options.command](options)
     except GraphmemError as error:
         if options.traceback:
             traceback.print_exc()
@@ -51,105 +48,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLEAN
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="graphmem",
-        description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 1 findings or over budget, 2 could not analyse",
-    )
-    parser.add_argument("--version", action="version", version=f"graphmem {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    analyze = commands.add_parser(
-        "analyze",
-        help="what autograd keeps for backward, where, and why",
-        description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
-    )
-    analyze.add_argument("target", metavar="TARGET", help=_TARGET)
-    _add_analysis(analyze)
-    analyze.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
-    _add_output(analyze)
-    analyze.set_defaults(run=_analyze)
-    _add_lint(commands)
-    rule = commands.add_parser("rule", help="explain a rule of lint", description="Explain a rule of lint.")
-    rule.add_argument("rule", metavar="RULE", nargs="?", help="a code or a name: GM101, materialized-attention")
-    rule.add_argument("--all", action="store_true", help="list all rules")
-    rule.set_defaults(run=_rule, traceback=False)
-    return parser
+def _analyze(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    report = _report(options)
+    from graphmem.render import FORMATS
+    from graphmem.render.code import ascii_only
 
-
-def _add_analysis(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a parameter of model() or inputs(); repeatable",
-    )
-    command.add_argument("--dtype", help="cast the model and floating inputs: bf16, fp16, fp32 (default: as they are)")
-    command.add_argument("--autocast", metavar="DTYPE", help="as under torch.autocast with this dtype: bf16, fp16")
-    command.add_argument(
-        "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
-    )
-    command.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
-    command.add_argument("--torch", metavar="VERSION", help="whose kernel choices apply (default: the installed torch)")
-    command.add_argument("--cudnn", metavar="VERSION", help="likewise for cuDNN (default: that torch release's own)")
-    command.add_argument(
-        "--assume",
-        metavar="WHAT=VALUE",
-        action="append",
-        default=[],
-        help="where forward asks for a value that weights or activations decide: experts=worst if all tokens choose "
-        "the same experts (default: balanced), or the answer for a line: model.py:88=3; repeatable",
-    )
-    command.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
-
-
-def _add_output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
-    command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
-
-
-def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    lint = commands.add_parser(
-        "lint",
-        help="memory mistakes, each with its bytes and a way out",
-        description="Memory mistakes, each with its bytes and a way out. What is not given here is taken from "
-        "[tool.graphmem] in pyproject.toml.",
-    )
-    lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
-    lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
-    lint.add_argument(
-        "--at",
-        metavar="NAME=VALUE",
-        action="append",
-        help="judge there, and not at the working point: s=8192; repeatable",
-    )
-    for name, what in (
-        ("select", "only these rules"),
-        ("extend-select", "these rules as well"),
-        ("ignore", "not these rules"),
-    ):
-        lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
-    lint.add_argument("--threshold", metavar="SIZE", help="what is too small to report: 10MiB or 2%% (default: 1%%)")
-    lint.add_argument("--baseline", metavar="FILE", help="findings that are known, and not reported unless they grow")
-    lint.add_argument(
-        "--write-baseline", action="store_true", help="make all findings known: write them to the baseline"
-    )
-    lint.add_argument("--config", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
-    lint.add_argument("--format", choices=("text", "json", "sarif", "github", "markdown"), help="default: text")
-    _add_analysis(lint)
-    _add_output(lint)
-    lint.set_defaults(run=_lint, device=None)
-
-
-def _rule(options: argparse.Namespace) -> int:
-    from graphmem.lint.explain import explained, listed
-    from graphmem.lint.rule import all_rules, find_rule
-
-    if options.all == (options.rule is not None):
-        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
-    _print(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
+    text = FORMATS[options.format](report)
+    _write(ascii_only(text) if options.ascii else text, options.output)
     return CLEAN
+
+
+def _fit(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    report = _report(options)
+    from graphmem.render import fit as rendered
+    from graphmem.report.fit import fit
+
+    found = fit(report, options.solve, _memory(options), _bytes("--reserve", options.reserve))
+    _write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    return CLEAN if found.value is not None else FINDINGS
+
+
+def _memory(options: argparse.Namespace) -> int:
+    from graphmem.target import resolve
+
+    return _bytes("--memory", options.memory) if options.memory else resolve(gpu=options.gpu, device="cuda").gpu.memory
+
+
+def _bytes(option: str, text: str) -> int:
+    from graphmem.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"{option} 40GiB") from None
+
+
+def _diff(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    from graphmem.report.diff import diff, is_report, load_report
+
+    def side(target: str, own: str) -> Mapping[str, Any]:
+        if target.endswith(".json") and is_report(target):
+            return load_report(target)
+        words = ["analyze", target, *shlex.split(options.both), *shlex.split(own)]
+        return _report(parser().parse_args(words)).to_dict()
+
+    found = diff(side(options.first, options.a), side(options.second or options.first, options.b))
+    from graphmem.render import diff as rendered
+
+    _write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    return CLEAN
+
+
+def _validate(options: argparse.Namespace) -> int:
+    _check_output(options.output)
+    _check_output(options.svg, "--svg")
+    assume, _ = _pairs("--assume", options.assume), _pairs("--set", options.set)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
+        import torch  # noqa: F401
+    from graphmem.validate import validate_target
+    from graphmem.validate.output import FORMATS, svg
+    from graphmem.validate.sweep import read_sweep
+
+    changed: list[str] = []
+    try:
+        result = validate_target(
+            options.target,
+            device=options.device,
+            sweep=read_sweep(options.sweep),
+            steps=options.steps,
+            dtype=options.dtype,
+            autocast=options.autocast,
+            wishes=_wishes(options),
+            assume=assume,
+            force=options.force,
+            changed=changed,
+        )
+    finally:
+        _say_changed(changed)
+    _write(FORMATS[options.format](result), options.output)
+    if options.svg is not None:
+        _write(svg(result), options.svg, "--svg")
+    for failure in result.failures:
+        print(f"graphmem: error: {failure}", file=sys.stderr)
+    return FAILED if result.failures else CLEAN if result.exact else FINDINGS
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -163,26 +148,32 @@ def _lint(options: argparse.Namespace) -> int:
     if options.write_baseline:
         from graphmem.lint.baseline import DEFAULT_FILE, baseline_text
 
-        _write(baseline_text(result.findings), given["baseline"] or DEFAULT_FILE)
+        _write(baseline_text(result.findings), given["baseline"] or DEFAULT_FILE, "--baseline")
         return CLEAN
     from graphmem.lint.formats import FORMATS
 
     _write(FORMATS[given["format"]](result), options.output)
-    return FOUND if result.findings else CLEAN
+    return FINDINGS if result.findings else CLEAN
 
 
-def _analyze(options: argparse.Namespace) -> int:
-    _check_output(options.output)
-    report = _report(options)
-    from graphmem.render import FORMATS
+def _rule(options: argparse.Namespace) -> int:
+    from graphmem.lint.explain import explained, listed
+    from graphmem.lint.rule import all_rules, find_rule
 
-    _write(FORMATS[options.format](report), options.output)
+    if options.all == (options.rule is not None):
+        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
+    _print(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
     return CLEAN
+
+
+def _say_changed(changed: Sequence[str]) -> None:
+    for note in changed:
+        print(f"graphmem: note: {note}", file=sys.stderr)
 
 
 def _report(options: argparse.Namespace) -> Report:
     """The report that the options of a command ask for."""
-    settings = _pairs("--set", options.set)
+    _pairs("--set", options.set)  # a slip is told before torch is imported
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
@@ -196,7 +187,7 @@ def _report(options: argparse.Namespace) -> Report:
     changed: list[str] = []
     try:
         with isolated(changed, keep_stdout_clean=True):
-            subject = load_target(options.target, settings)
+            subject = load_target(options.target, _wishes(options))
             return analyze_subject(
                 subject,
                 target,
@@ -206,8 +197,14 @@ def _report(options: argparse.Namespace) -> Report:
                 assumptions=read_assumptions(_pairs("--assume", options.assume)),
             )
     finally:
-        for note in changed:
-            print(f"graphmem: note: {note}", file=sys.stderr)
+        _say_changed(changed)
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    from graphmem.load import Wishes
+
+    settings = _pairs("--set", options.set)
+    return Wishes(settings, tuple(options.input), options.config, options.task, options.trust_remote_code)
 
 
 _EXAMPLES = {"--set": "--set s=4096", "--assume": "--assume experts=worst"}
@@ -223,18 +220,18 @@ def _pairs(option: str, pairs: Sequence[str]) -> dict[str, object]:
     return settings
 
 
-def _check_output(file: str | None) -> None:
+def _check_output(file: str | None, option: str = "-o") -> None:
     """Refuse a file that cannot be written before any work is done for it."""
     if file is None:
         return
     path = Path(file)
     if not path.name or path.is_dir():
-        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT)
+        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT.format(option))
     if not path.parent.is_dir():
-        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT)
+        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT.format(option))
 
 
-def _write(text: str, file: str | None) -> None:
+def _write(text: str, file: str | None, option: str = "-o") -> None:
     if file is None:
         _print(text)
         return
@@ -251,7 +248,7 @@ def _write(text: str, file: str | None) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT) from error
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
 
 
 def _print(text: str) -> None:
@@ -267,3 +264,8 @@ def _print(text: str) -> None:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise UsageError(f"cannot write to stdout: {error.strerror}", hint="free some space, or -o FILE") from error
+
+
+_COMMANDS = {
+    "analyze": _analyze, "fit": _fit, "diff": _diff, "validate": _validate, "lint": _lint, "rule": _rule,
+}  # fmt: skip

@@ -22,7 +22,7 @@ def run(case):
 
     sys.path.insert(0, str(ROOT))
     from graphmem.analysis import analyze_subject
-    from graphmem.load import isolated, load_target
+    from graphmem.load import Wishes, isolated, load_target
     from graphmem.target import resolve
 
     settings = CASES[case]
@@ -30,7 +30,7 @@ def run(case):
     target = resolve(gpu="h100", device="cuda")
     start = time.perf_counter()
     with isolated():
-        report = analyze_subject(load_target(str(sample), settings), target)
+        report = analyze_subject(load_target(str(sample), Wishes(settings)), target)
     seconds = time.perf_counter() - start
     assert report.verified.exact
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

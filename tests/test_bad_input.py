@@ -388,7 +388,8 @@ def test_bad_option(refuse: Refuse, option: str, value: str, says: str) -> None:
     ["no.such.module:model", "torch.no_such:model", "no_such", "no-such:model", "", ":", ":model", ".x:y", "a..b"],
 )
 def test_bad_module_name(refuse: Refuse, target: str) -> None:
-    assert "TARGET is model.py, model.py:factory or package.module:factory" in refuse(GOOD, target=target)
+    says = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
+    assert says in refuse(GOOD, target=target)
 
 
 def test_module_without_that_factory(refuse: Refuse) -> None:

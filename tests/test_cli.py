@@ -375,7 +375,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_help_warns_that_the_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "The file is EXECUTED" in " ".join(help_of(capsys, "analyze").split())
+    assert "A Python file is EXECUTED" in " ".join(help_of(capsys, "analyze").split())
 
 
 def test_readme_warns_that_the_file_is_executed() -> None:

@@ -6,13 +6,13 @@ from conftest import ROOT
 
 from graphmem.analysis import analyze_subject
 from graphmem.errors import GraphmemError
-from graphmem.load import isolated, load_target
+from graphmem.load import Wishes, isolated, load_target
 from graphmem.render.formula import formula
 
 
 def analyse(sample, target, **settings):
     with isolated():
-        return analyze_subject(load_target(str(ROOT / "samples" / sample), settings), target)
+        return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), target)
 
 
 def read(expression, report):
@@ -137,7 +137,7 @@ def test_a_size_that_the_kernel_rounds_up(inputs, s, h100, tmp_path):
 
     def at(**settings):
         with isolated():
-            return analyze_subject(load_target(str(tmp_path / "model.py"), settings), h100)
+            return analyze_subject(load_target(str(tmp_path / "model.py"), Wishes(settings)), h100)
 
     report = at(s=s)
     assert report.verified.exact

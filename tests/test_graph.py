@@ -6,13 +6,13 @@ from torch.fx import Graph
 
 import graphmem
 from graphmem.analysis import analyze_subject
-from graphmem.load import load_target
+from graphmem.load import Wishes, load_target
 from graphmem.target import resolve
 
 
 def graph_of(sample, **settings):
     target = resolve(gpu="h100", device="cuda")
-    return analyze_subject(load_target(str(ROOT / "samples" / sample), settings), target)
+    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), target)
 
 
 def test_metadata():

@@ -64,6 +64,8 @@ def test_import_without_torch(code: str) -> None:
         (["lint", "--help"], 0),
         (["lint", "model.py", "--budget", "much"], 2),
         (["lint", "model.py", "--select", "GM777"], 2),
+        (["validate", "--help"], 0),
+        (["validate", "model.py", "--set", "s"], 2),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else None,
 )

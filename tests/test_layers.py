@@ -17,7 +17,8 @@ STAGES = [
     {"lint"},
     {"fits"},
     {"pytest_plugin"},
-    {"cli"},
+    {"validate"},
+    {"cli", "options"},
 ]
 STAGE = {name: i for i, names in enumerate(STAGES) for name in names}
 

@@ -11,7 +11,7 @@ import torch
 import zoo
 from conftest import ROOT, SAMPLES, measured
 
-from graphmem.load import isolated, load_target
+from graphmem.load import Wishes, isolated, load_target
 from graphmem.saved import ALIVE, SAVED, sort_storages
 from graphmem.target import resolve
 from graphmem.trace import trace
@@ -51,7 +51,7 @@ def test_autocast(name, h100):
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=lambda x: str(x))
 def test_sample(sample, settings, h100):
     with isolated():
-        subject = load_target(str(ROOT / "samples" / sample), settings)
+        subject = load_target(str(ROOT / "samples" / sample), Wishes(settings))
         module, inputs = subject.build(subject.symbols), subject.make_inputs(subject.symbols, False)
         compare(trace(module, inputs, h100), ENTRIES[f"sample {sample} {settings}"])
 

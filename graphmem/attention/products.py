@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import networkx as nx
 import torch
 
 from graphmem.attention.flow import Flow, references
@@ -22,6 +23,7 @@ from graphmem.attention.site import (
 from graphmem.trace.record import Ref, TensorFact
 
 _aten = torch.ops.aten
+_SOFTMAXES = {_aten._softmax, _aten._safe_softmax, _aten._log_softmax}
 _MASKED = {_aten.masked_fill, _aten.masked_fill_, _aten.where}
 # What stands between the products of an attention that scaled_dot_product_attention can do as well.
 _PLAIN = {
@@ -86,15 +88,39 @@ class Region:
         ranks = {len(fact.shape) for ref in unfolded if (fact := self.flow.fact(ref)) is not None}
         q, k, v = unfolded if len(ranks) == 1 else (left, right, values[0])  # all of them, or none
         inner = sorted(self.ops - {scores, output})
+        special = tuple(dict.fromkeys(name for i in inner if (name := self._special(i))))
+        if not self._is_softmax() or any(self._special(i) and not self._pointwise_before(i) for i in inner):
+            return None  # no fused kernel does this
+        masks = self._masks()
         dropout = [self.flow.trace.ops[i].args[1] for i in inner if self.flow.packet(i) is _aten.native_dropout]
         return Operands(
             q=q,
             k=k,
             v=v,
-            mask=self._mask(),
+            masks=tuple(masks),
+            learned=any(self.flow.trace.requires_grad(ref) for ref in masks),
             dropout=dropout[0] if dropout else 0.0,
-            special=tuple(dict.fromkeys(name for i in inner if (name := self._special(i)))),
+            special=special,
+            weights_used=any(self._leaves(i) for i in inner if i not in self.before),
         )
+
+    def _is_softmax(self) -> bool:
+        """A softmax over single scores, and not another function that was found in its place."""
+        return any(self.flow.packet(i) in _SOFTMAXES for i in self.ops)
+
+    def _pointwise_before(self, index: int) -> bool:
+        return index in self.before and torch.Tag.pointwise in self.flow.trace.ops[index].target.tags
+
+    def _leaves(self, index: int) -> bool:
+        """Whether the weights go elsewhere, too, and something comes of it: they are returned, or in a loss."""
+        graph = self.flow.graph
+        outside = [user for user in graph.successors(index) if user not in self.ops]
+        reached = {index, *outside}.union(*(nx.descendants(graph, user) for user in outside))
+        return any(self._is_held(i) for i in reached)
+
+    def _is_held(self, index: int) -> bool:
+        trace = self.flow.trace
+        return any(fact is not None and trace.storages[fact.storage].held for fact in trace.ops[index].outputs)
 
     def _unfolded(self, ref: Ref) -> Ref:
         """The tensor of four dimensions that was folded to three for the product; or the operand as it is."""
@@ -110,13 +136,14 @@ class Region:
             seen = sources[0]
         return seen if _unfolds(self.flow.fact(seen), self.flow.fact(ref)) else ref
 
-    def _mask(self) -> Ref | None:
+    def _masks(self) -> list[Ref]:
+        masks = []
         for index in sorted(self.before - set(self.scores)):
             packet, outside = self.flow.packet(index), self._from_outside(index)
             found = [ref for ref in outside if _is_mask(self.flow.fact(ref))]
             if found and (packet in _MASKED or packet in (_aten.add, _aten.add_)):
-                return found[0]
-        return None
+                masks.append(found[0])
+        return masks
 
     def _special(self, index: int) -> str:
         op, packet = self.flow.trace.ops[index], self.flow.packet(index)

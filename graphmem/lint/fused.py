@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,25 +10,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
-from graphmem.attention import Site, find_attention
+from graphmem.attention import Operands, Site, find_attention
+from graphmem.attention.call import BACKENDS, facts_of_call
 from graphmem.attention.flow import Flow, references
+from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
-from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.lint.masks import is_causal
-from graphmem.saved import folded
 from graphmem.target import Target
-from graphmem.trace.record import Ref, TensorFact, Trace
+from graphmem.trace.record import Ref, Trace
 from graphmem.trace.replay import Swap
 
 _aten = torch.ops.aten
-_BACKENDS = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
 
 # The facts of a call without its mask.
 NO_MASK: dict[str, Any] = {
@@ -37,23 +32,21 @@ NO_MASK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Call:
-    """scaled_dot_product_attention as it could be called: on which tensors, and what the call hangs on."""
+    """scaled_dot_product_attention as it could be called: on which tensors, and what the call hangs on.
+
+    masks: attn_mask, or what makes it up.
+    """
 
     q: Ref
     k: Ref
     v: Ref
-    mask: Ref | None
+    masks: tuple[Ref, ...]
     facts: SdpaFacts
 
 
 def sites_like(key: tuple[Any, ...], trace: Trace) -> list[Site]:
     """The attentions of a trace that a report counts as one row."""
-    return [site for site in find_attention(trace) if site_key(site, trace) == key]
-
-
-def site_key(site: Site, trace: Trace) -> tuple[Any, ...]:
-    """What the attentions of one row share."""
-    return folded(site.module, trace.containers)[0], site.kind, site.kernel, site.why, site.place
+    return [site for site in find_attention(trace) if alike(site, trace) == key]
 
 
 def all_fused(key: tuple[Any, ...], machine: Target, trace: Trace) -> list[Swap]:
@@ -80,11 +73,10 @@ def swap(site: Site, flow: Flow, call: Call, facts: SdpaFacts, machine: Target) 
     """`site` as a call with other `facts`: padded heads, repeated or grouped keys, without its mask."""
     result = _result(site, flow)
     backend = choose(facts, machine)[0] or "math"
-    mask = call.mask if facts.mask != "none" else None
+    masks = call.masks if facts.mask != "none" else ()
     shape = flow.fact(result)
     assert shape is not None, "attention returns a tensor"
-    takes = (call.q, call.k, call.v, *([mask] if mask else []))
-    return Swap(result, takes, _call(facts, backend, shape.shape))
+    return Swap(result, (call.q, call.k, call.v, *masks), _call(facts, backend, shape.shape))
 
 
 def recorded(site: Site, flow: Flow) -> Call | None:
@@ -96,7 +88,7 @@ def recorded(site: Site, flow: Flow) -> Call | None:
     assert q is not None
     assert k is not None
     assert v is not None
-    return Call(q, k, v, mask, made.facts)
+    return Call(q, k, v, (mask,) if mask is not None else (), made.facts)
 
 
 def written(site: Site, flow: Flow, machine: Target) -> Call | None:
@@ -114,24 +106,28 @@ def written(site: Site, flow: Flow, machine: Target) -> Call | None:
     q_shape, k_shape, v_shape = (_four(f.shape) for f in facts)
     if k_shape[-1] != q_shape[-1] and k_shape[-2] == q_shape[-1]:
         k_shape = (*k_shape[:-2], k_shape[-1], k_shape[-2])
-    mask = flow.fact(operands.mask) if operands.mask is not None else None
-    if mask is not None and operands.mask is not None and not flow.trace.requires_grad(operands.mask):
-        positions = all(n == 1 for n in mask.shape[:-2])
-        mask = None if positions or is_causal(operands.mask, flow, either=True) else mask
-    made = SdpaFacts(
-        q=q_shape,
-        k=k_shape,
-        v=v_shape,
-        dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
-        mask=_kind(mask),
-        mask_shape=mask.shape if mask else (),
-        mask_last_stride_1=mask is None or mask.stride[-1] == 1,
-        mask_requires_grad=mask is not None and operands.mask is not None and flow.trace.requires_grad(operands.mask),
+    masks = () if _says_causal(operands, flow) else operands.masks
+    added = [fact for ref in masks if (fact := flow.fact(ref)) is not None]
+    made = facts_of_call(
+        (q_shape, k_shape, v_shape),
+        (facts[0].dtype, facts[1].dtype, facts[2].dtype),
+        added,
+        tuple(torch.broadcast_shapes(*(fact.shape for fact in added))),
+        learned=operands.learned and bool(added),
         dropout=operands.dropout,
-        order=order(machine, tuple(torch._C._get_sdp_priority_order())),
-        disabled=disabled(),
+        machine=machine,
     )
-    return Call(refs[0], refs[1], refs[2], operands.mask if mask else None, made)
+    return Call(refs[0], refs[1], refs[2], masks, made)
+
+
+def _says_causal(operands: Operands, flow: Flow) -> bool:
+    """Whether all that is done to the scores can be is_causal: one mask that hangs on positions alone, or is known."""
+    if operands.learned or len(operands.masks) != 1:
+        return False
+    (mask,) = operands.masks
+    fact = flow.fact(mask)
+    alone = fact is not None and all(n == 1 for n in fact.shape[:-2])
+    return alone or is_causal(mask, flow, either=True)
 
 
 def _before_product(ref: Ref, flow: Flow) -> Ref:
@@ -158,10 +154,6 @@ def _shape(ref: Ref, flow: Flow) -> tuple[int, ...]:
     return fact.shape if fact is not None else ()
 
 
-def _kind(mask: TensorFact | None) -> str:
-    return "none" if mask is None else "bool" if mask.dtype == torch.bool else "float"
-
-
 def _result(site: Site, flow: Flow) -> Ref:
     """What the attention returns: of what is written out the last product, with its heads unfolded."""
     last = max(site.ops)
@@ -182,7 +174,7 @@ def _unfolds(index: int, flow: Flow) -> bool:
 
 
 def _call(facts: SdpaFacts, backend: str, shape: Sequence[int]) -> Callable[..., Tensor]:
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Tensor:
         size = v.shape[-1]
         q, k, v = (t.reshape(_four(t.shape)) if t.dim() != 4 else t for t in (q, k, v))
         if tuple(k.shape[-2:]) != facts.k[-2:] and k.shape[-2] == q.shape[-1]:
@@ -190,10 +182,8 @@ def _call(facts: SdpaFacts, backend: str, shape: Sequence[int]) -> Callable[...,
         q, k, v = (
             _fitted(t, wanted, dtype) for t, wanted, dtype in zip((q, k, v), _shapes(facts), facts.dtypes, strict=True)
         )
-        if mask is not None:
-            mask = mask.to(q.dtype) if mask.dtype.is_floating_point else mask
-            mask = mask if mask.stride(-1) == 1 else mask.contiguous()
-        with sdpa_kernel([_BACKENDS[backend]]):
+        mask = _added_up(masks, q.dtype) if masks else None
+        with sdpa_kernel([BACKENDS[backend]]):
             out = F.scaled_dot_product_attention(
                 q, k, v, mask, dropout_p=facts.dropout, is_causal=facts.causal, enable_gqa=facts.gqa
             )
@@ -201,6 +191,13 @@ def _call(facts: SdpaFacts, backend: str, shape: Sequence[int]) -> Callable[...,
         return out if out.shape == torch.Size(shape) else out.reshape(tuple(shape))
 
     return attend
+
+
+def _added_up(masks: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    if len(masks) == 1 and masks[0].dtype == torch.bool:
+        return masks[0] if masks[0].stride(-1) == 1 else masks[0].contiguous()
+    mask = functools.reduce(torch.add, (m.to(dtype) for m in masks))
+    return mask if mask.stride(-1) == 1 else mask.contiguous()
 
 
 def _shapes(facts: SdpaFacts) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:

@@ -16,7 +16,7 @@ KEYS = {
     "targets": _TEXTS, "select": _TEXTS, "ignore": _TEXTS, "extend-select": _TEXTS, "at": _TEXTS,
     "budget": _TEXT, "threshold": _TEXT, "format": _TEXT, "baseline": _TEXT, "set": _TABLE, "assume": _TABLE,
     "dtype": _TEXT, "autocast": _TEXT, "gpu": _TEXT, "device": _TEXT, "torch": _TEXT, "cudnn": _TEXT,
-    "full-depth": _FLAG,
+    "full-depth": _FLAG, "input": _TEXTS, "config": _TEXT, "task": _TEXT, "trust-remote-code": _FLAG,
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def read_settings(file: str | None) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="--config takes a pyproject.toml") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="--pyproject takes a pyproject.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}", hint="put right what it says there") from None
     tool = content.get("tool")
@@ -50,7 +50,7 @@ def with_settings(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: no target at all, or a value that no option takes.
     """
-    settings = {key.replace("-", "_"): value for key, value in read_settings(options.get("config")).items()}
+    settings = {key.replace("-", "_"): value for key, value in read_settings(options.get("pyproject")).items()}
     merged = {**options, "format": options["format"] or "text", "device": options["device"] or "cuda"}
     for key, value in settings.items():
         if not options.get(key):

@@ -1,43 +1,85 @@
-"""TARGET on the command line: ``model.py``, ``model.py:factory``, ``package.module:factory``."""
+"""TARGET on the command line: ``model.py``, ``model.py:name``, ``package.module:name``, ``config.json``."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from graphmem.errors import TargetError
+from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
 from graphmem.load.usercode import raised
 from graphmem.paths import shown
 
-_KINDS = "TARGET is model.py, model.py:factory or package.module:factory"
+_KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
 def model(h=768, a=12, L=12): ...    # -> nn.Module
 def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
 
 
-def load_target(target: str, settings: Mapping[str, object] | None = None) -> Subject:
-    """Execute the file or import the module that `target` names and make a Subject of its factories.
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said beside TARGET.
 
-    The file is executed: it can do whatever its author wrote.
+    settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]"; config: such as "GPTConfig(n_layer=12)"; both
+    for files that know nothing of graphmem. task, trust_remote_code: for a Hugging Face config.json.
+    """
+
+    settings: Mapping[str, object] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    config: str | None = None
+    task: str | None = None
+    trust_remote_code: bool = False
+
+
+def load_target(target: str, wishes: Wishes | None = None) -> Subject:
+    """Execute the file or import the module that `target` names and make a Subject of it.
+
+    The file is executed: it can do whatever its author wrote. One with the functions model() and inputs() says itself
+    what its symbols are; in any other the model is looked for.
 
     Raises:
         TargetError: there is no such file or factory.
         ModelError: the file itself raised.
     """
+    wishes = wishes or Wishes()
+    if target.endswith(".json"):
+        from graphmem.load.huggingface import from_config_file
+
+        if wishes.inputs or wishes.config:
+            raise UsageError(
+                "--input and --config are for Python files", hint="--set NAME=VALUE sets any field of a config.json"
+            )
+        return from_config_file(
+            target, settings=wishes.settings, task=wishes.task, trust_remote_code=wishes.trust_remote_code
+        )
     place, factory = _split(target)
     module = _run_file(Path(place)) if _is_file(place) else _import(place)
+    if wishes.inputs or wishes.config or not _has_factories(module, factory):
+        from graphmem.load.plain import from_plain
+
+        return from_plain(
+            module, factory, name=target, settings=wishes.settings, inputs=wishes.inputs, config=wishes.config
+        )
+    settings = wishes.settings
     model = _function(module, factory or "model", place)
     inputs = _function(module, "inputs", place)
     loss = _function(module, "loss", place) if hasattr(module, "loss") else None
     return from_factories(model, inputs, name=target, loss=loss, settings=settings)
+
+
+def _has_factories(module: ModuleType, factory: str | None) -> bool:
+    """Whether the file follows the convention: model() and inputs(), or half of it, which is a mistake to be told."""
+    names = ["model", "inputs"] if factory is None else ["inputs"]
+    return any(callable(f := getattr(module, n, None)) and not isinstance(f, (type, nn.Module)) for n in names)
 
 
 def _split(target: str) -> tuple[str, str | None]:
@@ -66,10 +108,12 @@ def _run_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, str(path))
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} is not a Python file", hint=_KINDS)
+    _refuse_training(path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    argv, sys.argv = sys.argv, (own := [str(path)])  # a parser of the file's own finds no arguments but its defaults
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -78,7 +122,25 @@ def _run_file(path: Path) -> ModuleType:
         raise raised(error, str(path), module.__file__) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
+        if sys.argv is own:
+            sys.argv = argv
     return module
+
+
+def _refuse_training(path: Path) -> None:
+    """Refuse a file that trains when it is executed, before it does: that may take hours and write files."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # executing it says what is wrong
+    loops = [statement for statement in tree.body if isinstance(statement, (ast.For, ast.While))]
+    for node in (node for loop in loops for node in ast.walk(loop)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward":
+            raise TargetError(
+                f"{path} trains as soon as it is executed",
+                where=f"{shown(str(path))}:{node.lineno}    {ast.unparse(node)}",
+                hint="put the training under if __name__ == '__main__': the file is executed to find its model",
+            )
 
 
 def _syntax_error(error: SyntaxError, path: Path) -> TargetError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
@@ -29,10 +30,13 @@ class Subject:
     name: for headlines.
     symbols: every integer that `build` or `make_inputs` takes, at its working point.
     model_symbols: those of them that shape the model, not only its inputs.
-    build: symbols -> module. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
+    build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
+    values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device;
+    None where that cannot be done.
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
+    remarks: what was found or guessed about the model and its inputs, always to be said.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Subject:
     loss: Callable[[Any], torch.Tensor] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
+    remarks: tuple[str, ...] = ()
+    build_real: Callable[[Point], nn.Module] | None = None
 
 
 def from_factories(
@@ -75,15 +81,15 @@ def from_factories(
             )
     for key, value in (settings or {}).items():
         if key not in both:
-            raise SymbolError(f"unknown symbol {key!r} in --set", hint=_suggest(key, both))
-        both[key] = _read(key, value, both[key])
+            raise SymbolError(f"unknown symbol {key!r} in --set", hint=suggestion(key, both))
+        both[key] = read_setting(key, value, both[key])
     symbols = {k: v for k, v in both.items() if isinstance(v, int) and not isinstance(v, bool)}
 
     def arguments(names: Mapping[str, object], point: Point) -> dict[str, object]:
         return {k: point.get(k, both[k]) for k in names}
 
-    def build(point: Point) -> nn.Module:
-        with user_code(model, f"{name_of(model)}()"), Blank():
+    def build_real(point: Point) -> nn.Module:
+        with user_code(model, f"{name_of(model)}()"):
             module = model(**arguments(model_defaults, point))
         if not isinstance(module, nn.Module):
             raise TargetError(
@@ -92,6 +98,10 @@ def from_factories(
                 hint="return the module itself",
             )
         return module
+
+    def build(point: Point) -> nn.Module:
+        with Blank():
+            return build_real(point)
 
     def make_inputs(point: Point, real: bool) -> Any:
         with user_code(inputs, f"{name_of(inputs)}()"), Blank(limit=None if real else Blank.LIMIT):
@@ -104,7 +114,8 @@ def from_factories(
             )
         return made
 
-    return Subject(name, symbols, frozenset(model_defaults) & frozenset(symbols), build, make_inputs, loss)
+    model_symbols = frozenset(model_defaults) & frozenset(symbols)
+    return Subject(name, symbols, model_symbols, build, make_inputs, loss, build_real=build_real)
 
 
 def from_module(
@@ -146,6 +157,8 @@ def from_module(
         loss,
         {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
+        # A copy: a run leaves gradients, and another device may be asked for.
+        build_real=lambda point: copy.deepcopy(build(point)),
     )
 
 
@@ -231,7 +244,7 @@ def _defaults(function: Callable[..., Any]) -> dict[str, object]:
     return found
 
 
-def _read(name: str, value: object, default: object) -> object:
+def read_setting(name: str, value: object, default: object) -> object:
     """A setting from the command line as a value of its default's type."""
     if not isinstance(value, str) or isinstance(default, str):
         return value
@@ -255,7 +268,8 @@ def _read(name: str, value: object, default: object) -> object:
     )
 
 
-def _suggest(name: str, known: Mapping[str, object]) -> str:
+def suggestion(name: str, known: Mapping[str, object]) -> str:
+    """A hint for a name that is unknown: the closest one, and all that there are."""
     close = difflib.get_close_matches(name, known, n=1)
     listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
     return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"

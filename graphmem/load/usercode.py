@@ -33,7 +33,17 @@ def raised(error: BaseException, what: str, file: str | None) -> ModelError:
     return ModelError(f"{what} raised {type(error).__name__}: {text}", where=where, hint=_hint(error))
 
 
+_ONLY_SHAPES = "the file is executed, but only the model's shapes matter"
+
+
 def _hint(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "remove sys.exit(), or put it under if __name__ == '__main__':"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return f"install {package} where graphmem is installed, or import it only where it is used"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return "name it as part of its package, from the folder above: graphmem analyze package.module:Name"
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return f"{_ONLY_SHAPES}: put what reads data, loads weights or trains under if __name__ == '__main__':"
     return "see all of it with --traceback"

@@ -64,11 +64,17 @@ def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
 
 
 def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
+    """Whether `layers` are `traced` and more of one kind: a first layer, or some, may be special."""
     if len(traced) < SHALLOW:
         return False
-    kinds = [_kind(layer) for layer in traced]
-    # The first layer may be special, the others must repeat the second.
-    return all(_kind(layer) == kinds[min(i, 1)] for i, layer in enumerate(layers))
+    rest, added = [_kind(layer) for layer in traced], []
+    kinds = list(rest)
+    for kind in (_kind(layer) for layer in layers):
+        if kind in rest:
+            rest.remove(kind)
+        else:
+            added.append(kind)
+    return not rest and all(kind == added[0] for kind in added) and (not added or added[0] in kinds)
 
 
 def _kind(layer: nn.Module) -> list[Any]:

@@ -39,10 +39,15 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
             point[name] = chance.choice(choices) if shapes_model else choices[attempt % len(choices)]
         yield point
     for factor in (3, 2, 5):
-        yield {
-            name: value if name not in moved else value * factor if name in model_symbols else value + value // 3 + 3
-            for name, value in base.items()
-        }
+        for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
+            yield {
+                name: value
+                if name not in moved
+                else value * factor
+                if name in model_symbols
+                else value + (104 * factor if aligned else value // 3 + 3)
+                for name, value in base.items()
+            }
 
 
 def _far(value: int, shapes_model: bool) -> list[int]:

@@ -13,6 +13,11 @@ from graphmem.target.machine import Target
 _active: list[Target] = []
 
 
+def stands_for_cuda() -> bool:
+    """Whether `torch.cuda` speaks for a target now."""
+    return bool(_active)
+
+
 @contextmanager
 def answering_as(target: Target, *, building: bool = False) -> Iterator[None]:
     """Let `torch.cuda` speak for `target` until the block ends. With device "cpu" nothing is changed.

@@ -75,7 +75,7 @@ def _hint(error: BaseException, fitting: str) -> str:
     if isinstance(error, SystemExit):
         return "remove sys.exit()"
     if isinstance(error, (TypeError, RuntimeError, IndexError, AssertionError)):  # what misfitting sizes raise
-        return fitting
+        return f"{fitting}, and sizes must fit inside it; --traceback shows all of it"
     return "see all of it with --traceback"
 
 

@@ -80,12 +80,12 @@ def trace(
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
-        args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
+        args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
         with torch.enable_grad(), answering_as(target), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
-                kept = _run(module, args, kwargs, loss, lambda: recorder.module_path)
+                kept = run_forward(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept, list(module.buffers()))
         record.notes += _assumed(record, standing)
@@ -104,12 +104,16 @@ def _assumed(record: Trace, standing: StandIns) -> list[str]:
     missing = sorted({name.partition(".")[0] for name in standing.used} & set(NAMES))
     if missing:
         notes.append(f"not installed here, and analysed as if it were: {', '.join(missing)}")
+    for name in dict.fromkeys(standing.refused):
+        notes.append(
+            f"the model went on without {name}, which graphmem's stand-in lacks; with it, it may run otherwise"
+        )
     if record.compiled:
         notes.append("what torch.compile compiled was traced as it is written; compiled, it may keep less")
     return notes
 
 
-def _run(
+def run_forward(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None, place: Callable[[], str]
 ) -> list[torch.Tensor]:
     """Forward and loss; what the caller still holds afterwards."""
@@ -144,7 +148,8 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return []
 
 
-def _call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs as forward takes them: a tuple by position, a dict by name."""
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})

@@ -263,7 +263,7 @@ class Recorder(TorchDispatchMode):
     def finish(self, kept: list[torch.Tensor], state: list[torch.Tensor]) -> None:
         """Write down the fate of every storage; `kept` is what the caller still holds, `state` the module's buffers: a
         running statistic that forward made anew takes the place of the one before."""
-        nodes = _nodes_by_sequence(kept)
+        nodes = nodes_by_sequence(kept)
         ops: dict[int, int] = {}
         for op in self.trace.ops:
             if op.kind == "call":
@@ -276,6 +276,8 @@ class Recorder(TorchDispatchMode):
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:
                     known.append(keep)
+        for order, packed_storage in enumerate(keeps):
+            self.trace.storages[packed_storage].packed = order
         for storage, weak in zip(self.trace.storages, self._weak, strict=True):
             storage.alive = not weak.expired()
             storage.keeps = tuple(keeps.get(storage.index, ()))
@@ -303,7 +305,7 @@ def _repeats(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
 
 
-def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
+def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
     """The autograd graph behind `outputs`: sequence number -> node name."""
     found: dict[int, str] = {}
     seen = set()

@@ -244,7 +244,7 @@ def test_rule_explains(capsys):
 def test_lint_adds_little_to_an_analysis():
     """At most 0.2 s where nothing is traced again."""
     with isolated():
-        subject = load_target(str(ROOT / "samples" / "llama.py"), {})
+        subject = load_target(str(ROOT / "samples" / "llama.py"))
         report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
     start = time.process_time()
     check(report)

@@ -5,7 +5,7 @@ from conftest import ROOT
 
 from graphmem.analysis import analyze_subject
 from graphmem.lint.engine import check
-from graphmem.load import isolated, load_target
+from graphmem.load import Wishes, isolated, load_target
 
 SIZES = {"L": 2, "a": 8, "k": 8, "h": 256, "f": 512, "v": 8000, "s": 256}
 
@@ -13,7 +13,7 @@ SIZES = {"L": 2, "a": 8, "k": 8, "h": 256, "f": 512, "v": 8000, "s": 256}
 def analysed(h100, **settings):
     pytest.importorskip("transformers")
     with isolated():
-        subject = load_target(str(ROOT / "samples" / "hf_llama.py"), {**SIZES, **settings})
+        subject = load_target(str(ROOT / "samples" / "hf_llama.py"), Wishes({**SIZES, **settings}))
         return analyze_subject(subject, h100)
 
 

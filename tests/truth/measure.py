@@ -21,7 +21,7 @@ import zoo  # noqa: E402
 from conftest import SAMPLES, measured  # noqa: E402
 from oracle import real_saved  # noqa: E402
 
-from graphmem.load import isolated, load_target  # noqa: E402
+from graphmem.load import Wishes, isolated, load_target  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -83,7 +83,7 @@ def entries():
                 yield f"small {name} {text}", {"refused": str(error).split("\n")[0]}
     for sample, settings in SAMPLES:
         with isolated():
-            subject = load_target(str(HERE.parents[1] / "samples" / sample), settings)
+            subject = load_target(str(HERE.parents[1] / "samples" / sample), Wishes(settings))
             module = subject.build(subject.symbols).to_empty(device="cuda")
             inputs = on_gpu(subject.make_inputs(subject.symbols, True))
         for parameter in module.parameters():

@@ -33,9 +33,10 @@ from torch import Tensor
 
 from graphmem.attention import Site
 from graphmem.attention.flow import Flow
+from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import Attention, Example, Examples, Layers, attending
-from graphmem.lint.fused import NO_MASK, at_other_facts, site_key, sites_like
+from graphmem.lint.fused import NO_MASK, at_other_facts, sites_like
 from graphmem.lint.masks import is_causal
 from graphmem.lint.spot import Change, Spot
 from graphmem.target import Target
@@ -55,7 +56,7 @@ def check(context: Context) -> Iterator[Spot]:
                 known[mask] = is_causal(mask, context.flow)
         if not masks or not all(mask is not None and known[mask] for mask in masks):
             continue
-        key = site_key(sites[0], context.trace)
+        key = alike(sites[0], context.trace)
         for site in sites:
             kept = site.kept(context.derived.kept)
             yield Spot(

@@ -35,9 +35,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention import Site
+from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending
-from graphmem.lint.fused import all_fused, site_key
+from graphmem.lint.fused import all_fused
 from graphmem.lint.masks import is_causal
 from graphmem.lint.spot import Change, Spot
 from graphmem.report import AttentionRow
@@ -54,7 +55,7 @@ def check(context: Context) -> Iterator[Spot]:
             continue
         if row.instead.kernel == "flex" and any(site.operands.special != _SOFTCAP for site in sites if site.operands):
             continue  # a score_mod that nobody has written yet is no advice
-        key = site_key(sites[0], context.trace)
+        key = alike(sites[0], context.trace)
         for site in sites:
             yield Spot(
                 op=min(site.ops),
@@ -68,8 +69,8 @@ def check(context: Context) -> Iterator[Spot]:
 
 def _how(row: AttentionRow, sites: list[Site], context: Context) -> str:
     """What the report says of the kernel that could be reached; the mask's value may be known to be causal."""
-    masks = [site.operands.mask if site.operands else None for site in sites]
-    if all(mask is not None and is_causal(mask, context.flow, either=True) for mask in masks):
+    masks = [site.operands.masks if site.operands else () for site in sites]
+    if all(len(several) == 1 and is_causal(several[0], context.flow, either=True) for several in masks):
         return "scaled_dot_product_attention with is_causal=True: the mask says no more"
     return f"{row.instead.how} ({row.instead.kernel})" if row.instead else ""
 

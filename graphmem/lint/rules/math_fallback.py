@@ -33,9 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending, hidden
-from graphmem.lint.fused import all_fused, site_key
+from graphmem.lint.fused import all_fused
 from graphmem.lint.spot import Change, Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM102", "math-fallback", "error", True
@@ -46,7 +47,7 @@ def check(context: Context) -> Iterator[Spot]:
     for row, sites in context.attention:
         if row.kernel != "sdpa.math" or row.instead is None or row.instead.bytes >= row.size.bytes:
             continue
-        key = site_key(sites[0], context.trace)
+        key = alike(sites[0], context.trace)
         for site in sites:
             yield Spot(
                 op=min(site.ops),

@@ -33,10 +33,11 @@ from torch import Tensor
 
 from graphmem.attention import Site
 from graphmem.attention.flow import Flow
+from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import SdpaFacts, choose
 from graphmem.lint.context import Context
 from graphmem.lint.example import Examples, attending
-from graphmem.lint.fused import Call, recorded, site_key, sites_like, swap
+from graphmem.lint.fused import Call, recorded, sites_like, swap
 from graphmem.lint.spot import Change, Spot
 from graphmem.target import Target
 from graphmem.trace.record import Ref, Trace
@@ -53,7 +54,7 @@ def check(context: Context) -> Iterator[Spot]:
     for row, sites in context.attention:
         if not row.kernel.startswith("sdpa.") or context.machine.device != "cuda":
             continue
-        key = site_key(sites[0], context.trace)
+        key = alike(sites[0], context.trace)
         for site in sites:
             call = _grouped(site, context.flow)
             old = recorded(site, context.flow)
@@ -88,7 +89,7 @@ def _grouped(site: Site, flow: Flow) -> Call | None:
     shapes = [fact.shape for ref in (k, v) if (fact := flow.fact(ref)) is not None]
     if len(shapes) < 2 or shapes[0][1] != shapes[1][1]:
         return None
-    return Call(call.q, k, v, call.mask, _with(call.facts, shapes[0], shapes[1]))
+    return Call(call.q, k, v, call.masks, _with(call.facts, shapes[0], shapes[1]))
 
 
 def _with(facts: SdpaFacts, k: tuple[int, ...], v: tuple[int, ...]) -> SdpaFacts:

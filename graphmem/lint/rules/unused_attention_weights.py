@@ -28,9 +28,10 @@ import torch
 from torch import Tensor, nn
 
 from graphmem.attention import Site
+from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import HEADS, Example, Examples, H, Layers
-from graphmem.lint.fused import all_fused, site_key
+from graphmem.lint.fused import all_fused
 from graphmem.lint.spot import Change, Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM109", "unused-attention-weights", "error", True
@@ -43,7 +44,7 @@ def check(context: Context) -> Iterator[Spot]:
     for row, sites in context.attention:
         if row.kernel != "eager" or row.instead is None or not all(_unused(site, context) for site in sites):
             continue
-        key = site_key(sites[0], context.trace)
+        key = alike(sites[0], context.trace)
         for site in sites:
             yield Spot(
                 op=min(site.ops),

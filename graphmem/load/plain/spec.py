@@ -1,0 +1,159 @@
+"""`Spec`: one argument of forward, as it is written on the command line: idx=int64[b,s], causal=True."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from graphmem.errors import SymbolError, UsageError
+
+_DTYPES = {
+    "int64": torch.int64, "int": torch.int64, "long": torch.int64, "i64": torch.int64, "int32": torch.int32,
+    "i32": torch.int32, "uint8": torch.uint8, "bool": torch.bool, "float": None, "float32": torch.float32,
+    "fp32": torch.float32, "f32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
+    "float16": torch.float16, "fp16": torch.float16, "half": torch.float16, "float64": torch.float64,
+    "double": torch.float64, "complex64": torch.complex64,
+}  # fmt: skip
+FORM = "NAME=DTYPE[sizes], such as idx=int64[b,s] or x=float[b,s,h] or mask=bool[1,s,s+1]; or a value: causal=True"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A tensor: dtype ("float" is the model's own), dimensions as expressions of symbols, and what its values are.
+
+    high: integers are below it (an expression); values: "random", "ones", "zeros" or "arange".
+    """
+
+    dtype: str
+    dims: tuple[str, ...]
+    high: str = "2"
+    values: str = "random"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(self.dims)}]"
+
+    def names(self) -> set[str]:
+        """The symbols in its dimensions."""
+        return {n for dim in self.dims for n in re.findall(r"[^\W\d]\w*", dim)}
+
+    def renamed(self, old: str, new: str) -> Spec:
+        """The same with another symbol in place of `old`."""
+        return replace(self, dims=tuple(re.sub(rf"\b{old}\b", new, d) for d in self.dims))
+
+    def make(self, point: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:
+        """The tensor at `point`; `dtype` is that of "float"."""
+        shape = tuple(evaluated(dim, point) for dim in self.dims)
+        kind = _DTYPES[self.dtype] or dtype
+        if self.values == "arange":
+            return torch.arange(shape[-1]).expand(shape).to(kind)
+        if self.values in ("ones", "zeros"):
+            return (torch.ones if self.values == "ones" else torch.zeros)(shape, dtype=kind)
+        if kind.is_floating_point or kind.is_complex:
+            return torch.randn(shape, dtype=kind)
+        if kind == torch.bool:
+            return torch.ones(shape, dtype=kind)
+        return torch.randint(max(1, evaluated(self.high, point)), shape).to(kind)
+
+
+@dataclass(frozen=True)
+class Value:
+    """An argument that is no tensor; `left_out` leaves forward's own default."""
+
+    value: object = None
+    left_out: bool = False
+
+    def __str__(self) -> str:
+        return "left out" if self.left_out else repr(self.value)
+
+
+Argument = Spec | Value
+OMIT = Value(left_out=True)
+
+
+def evaluated(dim: str, point: Mapping[str, int]) -> int:
+    """A dimension at `point`.
+
+    Raises:
+        SymbolError: a symbol in it has no value.
+    """
+    if dim.isdigit():
+        return int(dim)
+    return _evaluated(ast.parse(dim, mode="eval").body, point, dim)
+
+
+def _evaluated(node: ast.expr, point: Mapping[str, int], dim: str) -> int:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            if name not in point:
+                raise SymbolError(f"{name} in {dim!r} has no value", hint=f"--set {name}=...")
+            return point[name]
+        case ast.BinOp(left=left, op=op, right=right):
+            x, y = _evaluated(left, point, dim), _evaluated(right, point, dim)
+            match op:
+                case ast.Add():
+                    return x + y
+                case ast.Sub():
+                    return x - y
+                case ast.Mult():
+                    return x * y
+                case ast.FloorDiv() | ast.Div():
+                    return x // y
+                case ast.Pow():
+                    return int(x**y)
+    raise UsageError(f"a size is made of names, numbers, + - * // and **, not {dim!r}", hint=FORM)
+
+
+def read(text: str) -> tuple[str, Argument]:
+    """`idx=int64[b,s]` as a name and a Spec; `causal=True` as a name and a Value.
+
+    Raises:
+        UsageError: it is neither; with a mark under where reading stopped.
+    """
+    name, equals, rest = text.partition("=")
+    name, rest = name.strip(), rest.strip()
+    if not equals or not name.isidentifier():
+        raise _cannot_read(text, 0 if equals else len(text), "there is no NAME=")
+    found = re.fullmatch(r"(?:torch\.)?(\w+)\s*\[(.*)\]", rest)
+    if found is None:
+        return name, Value(_literal(text, rest))
+    dtype, inside = found.groups()
+    at = text.index(rest)
+    if dtype not in _DTYPES:
+        raise _cannot_read(text, at, f"there is no dtype {dtype}; known: {', '.join(_DTYPES)}")
+    dims = [d.strip() for d in inside.split(",")] if inside.strip() else []
+    position = text.index("[", at) + 1
+    for dim, raw in zip(dims, inside.split(","), strict=False):
+        try:
+            _check(dim)
+        except (SyntaxError, UsageError):
+            raise _cannot_read(text, position, f"{dim or 'nothing'} is no size") from None
+        position += len(raw) + 1
+    whole = _DTYPES[dtype] in (torch.int64, torch.int32, torch.uint8)
+    return name, Spec(dtype, tuple(dims), values="random", high="ids" if whole else "2")
+
+
+def _check(dim: str) -> None:
+    names = dict.fromkeys(re.findall(r"[^\W\d]\w*", dim), 1)
+    _evaluated(ast.parse(dim, mode="eval").body, names, dim)
+
+
+def _literal(text: str, rest: str) -> object:
+    try:
+        return ast.literal_eval(rest)
+    except (ValueError, SyntaxError):
+        pass
+    opened = rest.find("[")
+    problem = (
+        "the bracket is not closed" if opened > 0 and not rest.endswith("]") else f"{rest or 'nothing'} is no value"
+    )
+    raise _cannot_read(text, text.index(rest) + (len(rest) if opened > 0 else 0) if rest else len(text), problem)
+
+
+def _cannot_read(text: str, at: int, problem: str) -> UsageError:
+    return UsageError(f"cannot read --input: {problem}", where=f"{text}\n       {' ' * at}^", hint=FORM)

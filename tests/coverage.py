@@ -1,0 +1,308 @@
+"""Every model type of transformers through graphmem: `python tests/coverage.py` writes docs/coverage.md.
+
+Each type's default config with fewer layers is written as a config.json and analysed. The outcome has to be a report
+or a GraphmemError; anything else is a crash. Nothing is downloaded. It takes about half an hour with two processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+PAGE = HERE.parent / "docs" / "coverage.md"
+LIMIT = 45
+SIZES = {"b": 2, "s": 128, "s_decoder": 128, "frames": 128}
+# Per model type the first of these tasks that it has; of the second row for types that have none of the first.
+MAIN = (
+    "causal-lm", "masked-lm", "seq2seq-lm", "speech-seq2seq", "image-text-to-text", "multimodal-lm", "ctc",
+    "image-classification", "audio-classification", "video-classification", "object-detection",
+    "semantic-segmentation", "universal-segmentation", "depth-estimation", "zero-shot-image-classification",
+    "time-series-prediction", "mask-generation", "keypoint-detection", "text-to-waveform",
+)  # fmt: skip
+SECOND = ("sequence-classification", "token-classification", "question-answering", "multiple-choice", "base")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="model types; default: all, and the page is written")
+    parser.add_argument("--results", type=Path, help="a file for the raw results: with names, those in it are replaced")
+    parser.add_argument("-j", type=int, default=2, help="processes")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        _work()
+        return
+    from transformers import CONFIG_MAPPING
+
+    started = time.time()
+    names = options.names or sorted(CONFIG_MAPPING)
+    results = _all(names, options.j)
+    if options.names and options.results and options.results.exists():
+        earlier = [r for r in json.loads(options.results.read_text()) if r["type"] not in names]
+        results = _sorted(earlier + results)
+    if options.results:
+        options.results.write_text(json.dumps(results, indent=0))
+    if options.results or not options.names:
+        PAGE.write_text(_page(results))
+    else:
+        print(json.dumps(results, indent=1))
+    counts = Counter(r["outcome"] for r in results)
+    print(f"{dict(counts)}, {time.time() - started:.0f} s", file=sys.stderr)
+    for result in results:
+        if result["outcome"] == "crash":
+            print(result["type"], result["class"], result.get("traceback", result["text"]), file=sys.stderr)
+    sys.exit(1 if counts["crash"] else 0)
+
+
+# --- the processes ------------------------------------------------------------------------------------------------
+
+
+def _all(names: list[str], processes: int) -> list[dict[str, object]]:
+    jobs: queue.Queue[str] = queue.Queue()
+    for name in names:
+        jobs.put(name)
+    results: list[dict[str, object]] = []
+    threads = [threading.Thread(target=_feed, args=(jobs, results)) for _ in range(processes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _sorted(results)
+
+
+def _sorted(results: list[dict[str, object]]) -> list[dict[str, object]]:
+    return sorted(results, key=lambda r: (str(r["type"]), str(r["class"])))
+
+
+def _feed(jobs: queue.Queue[str], results: list[dict[str, object]]) -> None:
+    """Give one process a model type after the other; a new process where one dies or takes too long."""
+    worker = None
+    while True:
+        try:
+            name = jobs.get_nowait()
+        except queue.Empty:
+            break
+        if worker is None:
+            command = [sys.executable, __file__, "--worker"]
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(name + "\n")
+        worker.stdin.flush()
+        current = {"type": name, "class": "", "outcome": "crash", "text": "the process died"}
+        while True:
+            ready, _, _ = select.select([worker.stdout], [], [], LIMIT)
+            line = worker.stdout.readline() if ready else ""
+            if not line:
+                if not ready:
+                    current |= {"outcome": "slow", "text": f"more than {LIMIT} s"}
+                results.append(current)
+                worker.kill()
+                worker.wait()
+                worker = None
+                break
+            message = json.loads(line)
+            if message.get("done"):
+                break
+            if "outcome" in message:
+                results.append(message)
+                print(message["type"], message["class"], message["outcome"], message["text"], file=sys.stderr)
+            else:
+                current |= message
+    if worker is not None:
+        worker.stdin.close()
+        worker.wait()
+
+
+def _work() -> None:
+    out = sys.stdout
+    sys.stdout = sys.stderr
+
+    def say(message: dict[str, object]) -> None:
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    for line in sys.stdin:
+        name = line.strip()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "config.json"
+            for task, cls in _written(name, file, say):
+                say({"type": name, "class": cls})
+                say({"type": name, "class": cls, **_outcome(str(file), task)})
+        say({"done": True})
+
+
+def _written(name, file, say):
+    """Write the type's default config; the tasks to try, with the class of each."""
+    from graphmem.errors import GraphmemError
+    from graphmem.load.hf_file import read
+    from graphmem.load.hf_tasks import tasks_of
+
+    file.write_text(json.dumps({"model_type": name, "dtype": "bfloat16"}))
+    try:
+        made = read(str(file), False)
+        config = made.config()
+    except GraphmemError as error:
+        say({"type": name, "class": "", "outcome": "config", "text": _first(error).replace(str(file), "config.json")})
+        return []
+    except Exception as error:
+        say({"type": name, "class": "", "outcome": "crash", "text": repr(error), "traceback": traceback.format_exc()})
+        return []
+    known = tasks_of(config)
+    chosen = ([t for t in (*MAIN, *SECOND) if t in known] or list(known))[:1]
+    if not chosen:
+        say({"type": name, "class": "", "outcome": "none", "text": "no class in any auto mapping"})
+    return [(t, _class(config, known[t])) for t in chosen]
+
+
+def _class(config, auto):
+    found = auto._model_mapping[type(config)]
+    return (found if isinstance(found, type) else found[0]).__name__
+
+
+def _outcome(file: str, task: str) -> dict[str, object]:
+    """The outcome with few layers; with all of them where the rest of the config does not fit few."""
+    from graphmem.errors import GraphmemError
+    from graphmem.load.hf_file import read
+
+    whole = Path(file).read_text()
+    try:
+        made = read(file, False)
+        fields, free = made.symbols()
+        shallow = made.changed({fields[n]: 2 for n, v in free.items() if n.startswith("L") and v > 2})
+        Path(file).write_text(json.dumps(dict(shallow.content), default=str))
+        read(file, False).config()
+    except GraphmemError:
+        Path(file).write_text(whole)
+    except Exception as error:
+        return {"outcome": "crash", "text": repr(error)[:200], "traceback": traceback.format_exc()}
+    few = _analysed(file, task)
+    if few["outcome"] != "error" or Path(file).read_text() == whole:
+        return few
+    Path(file).write_text(whole)
+    all_layers = _analysed(file, task)
+    return few if all_layers["outcome"] == "error" else all_layers
+
+
+def _analysed(file: str, task: str) -> dict[str, object]:
+    from graphmem.analysis import analyze_subject
+    from graphmem.errors import GraphmemError
+    from graphmem.load import isolated
+    from graphmem.load.huggingface import from_config_file
+    from graphmem.target import resolve
+
+    started = time.time()
+    try:
+        with isolated(keep_stdout_clean=True):
+            sizes = from_config_file(file, settings={}, task=task, trust_remote_code=False).symbols
+            settings = {name: min(limit, sizes[name]) for name, limit in SIZES.items() if name in sizes}
+            subject = from_config_file(file, settings=settings, task=task, trust_remote_code=False)
+            report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+    except GraphmemError as error:
+        return {"outcome": "error", "kind": type(error).__name__, "text": _first(error), "at": error.where or ""}
+    except Exception as error:
+        return {"outcome": "crash", "text": repr(error)[:200], "traceback": traceback.format_exc()}
+    return {
+        "outcome": "report",
+        "text": f"{report.saved.bytes:,}",
+        "proved": bool(report.verified.exact),
+        "seconds": round(time.time() - started, 1),
+        "notes": list(report.notes),
+    }
+
+
+def _first(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0].replace("|", "/")
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+CAUSES = (
+    (r"library|packages|No module named|ImportError|pip install", "an optional package is missing"),
+    (r"couldn't connect|offline|huggingface", "the config asks for a download"),
+    (r"asks for the value of a tensor", "forward asks for a value that hangs on parameters or large activations"),
+    (r"has no fake kernel|not compiled with CUDA", "an operator without a fake kernel"),
+    (r"only cuDNN knows", "an LSTM, whose reserve only cuDNN knows"),
+    (r"\(config\) raised|refuses it", "transformers cannot build its own default config"),
+    (r"image tokens|image features|audio tokens", "text and images have to agree"),
+    (r"expected scalar type|same dtype|should be the same|have the same", "dtypes that do not fit: not only bf16"),
+    (r"missing|specify|provided|NoneType|must be passed|Either|required|forward", "graphmem does not know the inputs"),
+)
+
+
+def _cause(result: dict[str, object]) -> str:
+    text = str(result["text"])
+    return next((cause for pattern, cause in CAUSES if re.search(pattern, text, re.I)), "other")
+
+
+def _page(results: list[dict[str, object]]) -> str:
+    import transformers
+
+    tried = [r for r in results if r["outcome"] not in ("config", "none")]
+    counts = Counter(r["outcome"] for r in tried)
+    proved = sum(bool(r.get("proved")) for r in tried)
+    causes = Counter(_cause(r) for r in tried if r["outcome"] == "error")
+    types = len({r["type"] for r in results})
+    analysed = len({r["type"] for r in results if r["outcome"] == "report"})
+    lines = [
+        "# Coverage",
+        "",
+        f"All {types} model types of transformers {transformers.__version__}, each with its default config (but few "
+        "layers, in bfloat16) as a config.json, and its main",
+        "class. Written by `python tests/coverage.py`.",
+        "",
+        f"- {len(tried)} classes of {len({r['type'] for r in tried})} types were tried, {counts['report']} of "
+        f"{analysed} types analysed, {proved} of them with a formula that is proved",
+        f"- {counts['error']} ended with an error of graphmem's, {counts['slow']} took more than {LIMIT} s, "
+        f"{counts['crash']} crashed",
+        f"- {sum(r['outcome'] == 'config' for r in results)} types have no default config that can be made here, "
+        f"{sum(r['outcome'] == 'none' for r in results)} have no class in transformers' auto mappings",
+        "",
+        "## Errors by cause",
+        "",
+        "| cause | classes | for example |",
+        "| --- | --- | --- |",
+    ]
+    for cause, count in causes.most_common():
+        some = [str(r["type"]) for r in tried if r["outcome"] == "error" and _cause(r) == cause][:6]
+        lines.append(f"| {cause} | {count} | {', '.join(some)} |")
+    lines += [
+        "",
+        "## All of them",
+        "",
+        "Bytes are saved for backward at b=2 and s=128 (or as many frames), as on an H100.",
+        "",
+    ]
+    lines += ["| model type | class | saved, or what was wrong |", "| --- | --- | --- |"]
+    for r in results:
+        lines.append(f"| {r['type']} | {r['class']} | {_said(r)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _said(result: dict[str, object]) -> str:
+    if result["outcome"] == "report":
+        return f"{result['text']}, {'proved' if result['proved'] else 'not proved'}"
+    text = str(result["text"])
+    short = text if len(text) < 160 else text[:157] + "..."
+    return {"error": "", "config": "no config: ", "none": "", "slow": "", "crash": "CRASH: "}[
+        str(result["outcome"])
+    ] + short
+
+
+if __name__ == "__main__":
+    main()
