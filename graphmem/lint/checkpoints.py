@@ -1,18 +1,26 @@
-"""Checkpoints of a traced model: what they hold, and the model traced without them."""
+"""Checkpoints of a traced model: what they hold, and the model traced without them, or with one around every layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import sympy
 import torch.utils.checkpoint
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from graphmem.analysis import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.lint.context import Context
+from graphmem.lint.remeasure import saved_in
 from graphmem.load import isolated
+from graphmem.report.findings import Findings
 from graphmem.saved import ALIVE, sort_storages
+from graphmem.symbolic.derive import derive
 from graphmem.trace.frames import user_frames
 from graphmem.trace.record import Place, Trace
 
@@ -28,12 +36,61 @@ def held_by_checkpoints(context: Context) -> Iterator[tuple[int, Place]]:
 
 def without_checkpoints(context: Context, line: Place) -> Trace | None:
     """The model at the traced point, with the checkpoints of one line switched off; None where that cannot run."""
-    tracer = replace(context.findings.make_graph.tracer, _made={})  # type: ignore[attr-defined]
     try:
         with isolated(), _switched_off(line):
-            return tracer(dict(context.trace.point))  # type: ignore[no-any-return]
+            return _afresh(context.findings)(dict(context.trace.point))
     except GraphmemError:
         return None
+
+
+def with_checkpoints(findings: Findings) -> sympy.Expr | None:
+    """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
+    derived, lists = findings.derived, layer_lists(findings.derived.trace)
+    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+
+    def tracer(point: dict[str, int]) -> Trace:
+        key = tuple(sorted(point.items()))
+        if key not in known:
+            known[key] = _checkpointed(_afresh(findings), lists, point)
+        return known[key]
+
+    try:
+        with isolated():
+            changed = derive(tracer, dict(derived.base), derived.model_symbols, list(derived.depth))
+    except GraphmemError:
+        return None
+    return None if changed is None else saved_in(changed)
+
+
+def layer_lists(trace: Trace) -> list[str]:
+    """The paths of the outermost lists of modules of one class."""
+    paths = sorted(trace.containers)
+    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
+
+
+def _afresh(findings: Findings) -> Tracer:
+    """A tracer that does not know yet how the model ran before it was changed."""
+    assert isinstance(findings.tracer, Tracer)
+    return replace(findings.tracer, _made={})
+
+
+def _checkpointed(tracer: Tracer, lists: Sequence[str], point: dict[str, int]) -> Trace:
+    """The trace with every layer's forward in a checkpoint; what `build` returns may be the user's own module."""
+    changed: list[tuple[nn.Module, dict[str, Any]]] = []
+
+    def build(at: dict[str, int]) -> nn.Module:
+        module = tracer.subject.build(at)
+        for layer in (layer for path in lists for layer in module.get_submodule(path).children()):
+            changed.append((layer, dict(vars(layer))))
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        return module
+
+    try:
+        return replace(tracer, subject=replace(tracer.subject, build=build))(point)
+    finally:
+        for layer, before in changed:
+            vars(layer).pop("forward")
+            vars(layer).update({"forward": before["forward"]} if "forward" in before else {})
 
 
 def alive(trace: Trace) -> int:

@@ -12,7 +12,6 @@ import sympy
 
 from graphmem.lint.context import Context
 from graphmem.lint.finding import Finding
-from graphmem.lint.remeasure import saved_after
 from graphmem.lint.rule import ERROR, Rule, chosen_rules
 from graphmem.lint.spot import Spot, Term
 from graphmem.lint.threshold import Threshold
@@ -56,12 +55,14 @@ class Checker:
 
     def _finding(self, rule: Rule, spots: list[Spot], context: Context) -> Finding | None:
         spot = spots[0]
-        count, at_stake = _total({s: context.one(s) for s in spot_storages(spots)}, context)
-        if spot.stake is not None:
-            at_stake = _sum([term for s in spots for term in s.stake or ()], context) or at_stake
-        saving = self._saving(spots, context)
+        at_stake = _at_stake(spots, context)
+        saving, measured = self._saving(spots, context)
         nbytes, less = _value(at_stake, context), _value(saving, context)
-        if nbytes is None or (less is not None and less <= 0):
+        if less is not None and less <= 0:
+            saving = less = None
+            if not rule.always:
+                return None
+        if nbytes is None:
             return None
         op = context.op(spot.op) if spot.op >= 0 else None
         module = spot.module if spot.module is not None else context.module(spot.op) if op else ""
@@ -74,7 +75,7 @@ class Checker:
             module=path,
             label=context.label(path),
             what=op.name if op else "",
-            count=count,
+            count=_times(spots, context),
             where=Location(shown(place.file), place.line) if place and place.file else None,
             lines=tuple((p.file, p.line) for p in [*([place] if place else []), *(op.stack if op else ())]),
             point=dict(context.report.symbols),
@@ -84,19 +85,21 @@ class Checker:
             saving=less,
             saving_expr=saving,
             depth=context.report.depth,
-            measured=spot.change is not None and less is not None,
+            measured=measured and less is not None,
         )
 
-    def _saving(self, spots: list[Spot], context: Context) -> sympy.Expr | None:
+    def _saving(self, spots: list[Spot], context: Context) -> tuple[sympy.Expr | None, bool]:
+        """What is saved less, and whether that was measured."""
         change = spots[0].change
         if change is not None:
             if change.of not in self._measured:
-                self._measured[change.of] = saved_after(context.findings, change.swaps_of)
+                self._measured[change.of] = change.after(context.findings)
             after = self._measured[change.of]
-            return None if after is None else sympy.expand(context.report.saved.expr - after)
+            if after is not None:
+                return sympy.expand(context.report.saved.expr - after), True
         if any(spot.saving is None for spot in spots):
-            return None
-        return _sum([term for spot in spots for term in spot.saving or ()], context)
+            return None, False
+        return _sum([term for spot in spots for term in spot.saving or ()], context), False
 
 
 def check(
@@ -124,7 +127,7 @@ def by_weight(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (f.rule.severity != ERROR, -f.weight, f.rule.code, f.label, str(f.where)))
 
 
-def spot_storages(spots: Sequence[Spot]) -> list[int]:
+def _storages(spots: Sequence[Spot]) -> list[int]:
     """The storages of all of them, each once."""
     return list(dict.fromkeys(s for spot in spots for s in spot.storages))
 
@@ -136,14 +139,21 @@ def _alike(spot: Spot, context: Context) -> Any:
     return context.folded(module), spot.place or (op and op.place), op and op.name, spot.message, spot.fix, of
 
 
-def _total(sizes: dict[int, sympy.Expr], context: Context) -> tuple[int, sympy.Expr]:
-    """How many there are of the first, and the bytes of all, over all layers."""
-    saved = [s for s in sizes if s in context.kept]
-    if not saved:
-        return 1, sympy.Integer(0)
-    like_first = [s for s in saved if context.group(s).key == context.group(saved[0]).key]
-    count = _count(saved[0], len(like_first), context) or Count(len(like_first))
-    return count.at(context.point), _sum([Term(s, sizes[s]) for s in saved], context) or sympy.Integer(0)
+def _at_stake(spots: Sequence[Spot], context: Context) -> sympy.Expr:
+    """Bytes, over all layers."""
+    terms = [term for spot in spots for term in spot.stake or ()]
+    if spots[0].stake is None:
+        terms = [Term(s, context.one(s)) for s in _storages(spots) if s in context.kept]
+    return _sum(terms, context) or sympy.Integer(0)
+
+
+def _times(spots: Sequence[Spot], context: Context) -> int:
+    """How often the mistake is made, over all layers; each place is counted by its first storage."""
+    firsts = dict.fromkeys(spot.storages[0] for spot in spots if spot.storages and spot.storages[0] in context.kept)
+    alike = Counter(context.group(storage).key for storage in firsts)
+    some = {context.group(storage).key: storage for storage in firsts}
+    counts = [_count(some[key], n, context) or Count(n) for key, n in alike.items()]
+    return sum(count.at(context.point) for count in counts) or 1
 
 
 def _sum(terms: Sequence[Term], context: Context) -> sympy.Expr | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import sympy
 
 from graphmem.errors import GraphmemError
+from graphmem.lint.spot import Change
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, sort_storages
 from graphmem.symbolic.derive import Derivation, derive
@@ -17,9 +19,13 @@ from graphmem.trace.replay import Swap, replay
 SwapsOf = Callable[[Trace], Sequence[Swap]]
 
 
-def saved_after(findings: Findings, swaps_of: SwapsOf) -> sympy.Expr | None:
-    """Saved for backward with the swaps, as an expression; None where a replay does not keep what the trace kept, or
-    where the changed model has no proved formula."""
+def swapping(of: object, swaps_of: SwapsOf) -> Change:
+    """A change that swaps operators; `swaps_of` has to find all of them in whatever trace it is given."""
+    return Change(of, partial(_saved_after, swaps_of))
+
+
+def _saved_after(swaps_of: SwapsOf, findings: Findings) -> sympy.Expr | None:
+    """None where a replay does not keep what the trace kept, or where the changed model has no proved formula."""
     derived, machine = findings.derived, findings.machine
     try:
         if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):
@@ -27,7 +33,12 @@ def saved_after(findings: Findings, swaps_of: SwapsOf) -> sympy.Expr | None:
         changed = _derived(derived, lambda t: replay(t, swaps_of(t), machine))
     except Exception:  # a suggestion that cannot be traced is none, whatever the user's operators raise
         return None
-    if changed is None or not all(g.dims is not None or not changed.moved for g in changed.groups):
+    return None if changed is None else saved_in(changed)
+
+
+def saved_in(changed: Derivation) -> sympy.Expr | None:
+    """What is saved, of a derivation for a changed model; None where a size has no proved formula."""
+    if not all(g.dims is not None or not changed.moved for g in changed.groups):
         return None
     return sympy.expand(sympy.Add(*(g.size * g.count.expr for g in changed.groups if g.key.table == SAVED)))
 

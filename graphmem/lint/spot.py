@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import sympy
 
-from graphmem.trace.record import Place, Trace
-from graphmem.trace.replay import Swap
+from graphmem.report.findings import Findings
+from graphmem.trace.record import Place
 
 
 class Term(NamedTuple):
@@ -21,11 +21,11 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """A change to the model by which the saving is measured. Spots with equal `of` are changed together, and `swaps_of`
-    has to find all of them in whatever trace it is given."""
+    """A change to the model by which the saving is measured: `after` says what is saved with it, None where that cannot
+    be known. Spots with equal `of` are changed together. See graphmem.lint.remeasure."""
 
     of: object
-    swaps_of: Callable[[Trace], Sequence[Swap]] = field(compare=False)
+    after: Callable[[Findings], sympy.Expr | None] = field(compare=False)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ from graphmem.trace.record import Trace
 
 @dataclass(frozen=True)
 class Findings:
-    """What does not change from point to point."""
+    """What does not change from point to point.
+
+    make_graph: the fx graph of the working point. tracer: traces the subject at any point.
+    """
 
     name: str
     settings: dict[str, str]
@@ -31,6 +34,7 @@ class Findings:
     parameters: int
     machine: Target
     make_graph: Callable[[], Any] = field(repr=False)
+    tracer: Callable[[dict[str, int]], Trace] = field(repr=False)
 
     @cached_property
     def saved(self) -> tuple[Group, ...]:

@@ -6,13 +6,15 @@ something if, with nothing swapped, it keeps what the trace kept; `graphmem.lint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+from torch.utils.checkpoint import checkpoint
 
 from graphmem.target import Target
 from graphmem.trace.forward import trace
@@ -29,6 +31,24 @@ class Swap:
     result: Ref
     takes: tuple[Ref, ...]
     make: Callable[..., torch.Tensor]
+
+
+def checkpointed(original: Trace, ops: Collection[int], result: Ref) -> Swap:
+    """A swap that runs `ops`, which end in `result`, in a checkpoint: what they take is kept, what they make is
+    made again in backward."""
+    order = sorted(ops)
+    needed = [ref for i in order for ref in references_in([*original.ops[i].args, *original.ops[i].kwargs.values()])]
+    takes = tuple(dict.fromkeys(ref for ref in needed if ref.op not in ops))
+
+    def run(*given: torch.Tensor) -> torch.Tensor:
+        outside, made = dict(zip(takes, given, strict=True)), dict[int, Any]()
+        for index in order:
+            made[index] = _run(
+                original, original.ops[index], lambda ref: outside[ref] if ref in outside else _result(made, ref)
+            )
+        return _result(made, result)
+
+    return Swap(result, takes, partial(checkpoint, run, use_reentrant=False))
 
 
 def replay(original: Trace, swaps: Sequence[Swap], target: Target) -> Trace:
@@ -59,6 +79,7 @@ class _Replayed(nn.Module):
         recorder.trace.calls, recorder.trace.containers = list(self.original.calls), self.original.containers
         given = {op.index: tensor for op, tensor in zip(self._others(), others, strict=True)}
         made: dict[int, Any] = {}
+        find = partial(_result, made)
         last = _last_uses(self.original, self.ops, self.swaps, self.held)
         sequence = 0
         for op in self.original.ops:
@@ -72,10 +93,10 @@ class _Replayed(nn.Module):
             else:
                 swap = self.swaps.get(op.index)
                 with torch.set_grad_enabled(differentiated or swap is not None):
-                    made[op.index] = _swapped(swap, op, made) if swap else _run(op, made)
+                    made[op.index] = _swapped(swap, op, made) if swap else _run(self.original, op, find)
             for index in last.get(op.index, ()):  # a tensor lives no longer than it did
                 made.pop(index, None)
-        return [_result(ref, made) for ref in self.held]
+        return [_result(made, ref) for ref in self.held]
 
 
 def _held(trace: Trace) -> list[Ref]:
@@ -126,32 +147,40 @@ def _fact(op: Op) -> Any:
     return op.outputs[0]
 
 
-def _result(ref: Ref, made: dict[int, Any]) -> torch.Tensor:
+def _result(made: Mapping[int, Any], ref: Ref) -> torch.Tensor:
     value = made[ref.op]
     return value[ref.output] if isinstance(value, (tuple, list)) else value  # type: ignore[no-any-return]
 
 
 def _swapped(swap: Swap, op: Op, made: dict[int, Any]) -> Any:
-    value = swap.make(*(_result(ref, made) for ref in swap.takes))
+    value = swap.make(*(_result(made, ref) for ref in swap.takes))
     if len(op.outputs) == 1:
         return value
     return [value if i == swap.result.output else None for i in range(len(op.outputs))]
 
 
-def _run(op: Op, made: dict[int, Any]) -> Any:
-    args, kwargs = _real(op.args, made), {k: _real(v, made) for k, v in op.kwargs.items()}
+def _run(original: Trace, op: Op, find: Callable[[Ref], torch.Tensor]) -> Any:
+    args, kwargs = _real(op.args, find), {k: _real(v, find) for k, v in op.kwargs.items()}
     packet = op.target.overloadpacket
-    # Where layouts have changed, what was a copy may be none, and the reverse: the functions that decide are called.
+    # Where layouts or types have changed, what was a copy may be none, and the reverse: what decides is called.
     if packet is _aten.clone and kwargs.get("memory_format") is torch.contiguous_format:
         return args[0].contiguous()
     if packet in (_aten.view, _aten._unsafe_view) and isinstance(args[1], (list, tuple)):
         return args[0].reshape(args[1])
+    if packet is _aten._to_copy and _is_cast(original, op) and args[0].dtype == kwargs.get("dtype"):
+        return args[0]
     return op.target(*args, **kwargs)
 
 
-def _real(value: Any, made: dict[int, Any]) -> Any:
+def _is_cast(original: Trace, op: Op) -> bool:
+    """Whether the copy was made for another type, and for nothing else that the record says."""
+    before, after = original.ops[op.args[0].op].outputs[op.args[0].output], op.outputs[0]
+    return before is not None and after is not None and before.dtype != after.dtype
+
+
+def _real(value: Any, find: Callable[[Ref], torch.Tensor]) -> Any:
     if isinstance(value, Ref):
-        return _result(value, made)
+        return find(value)
     if type(value) in (list, tuple):
-        return type(value)(_real(v, made) for v in value)
+        return type(value)(_real(v, find) for v in value)
     return value

@@ -38,7 +38,8 @@ from graphmem.lint.context import Context
 from graphmem.lint.example import Attention, Example, Examples, Layers, attending
 from graphmem.lint.fused import NO_MASK, at_other_facts, sites_like
 from graphmem.lint.masks import is_causal
-from graphmem.lint.spot import Change, Spot
+from graphmem.lint.remeasure import swapping
+from graphmem.lint.spot import Spot
 from graphmem.target import Target
 from graphmem.trace.record import Ref, Trace
 from graphmem.trace.replay import Swap
@@ -64,7 +65,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in kept if "mask" in site.part(k)) or tuple(k.storage for k in kept),
                 message="attn_mask is causal and nothing else",
                 fix="is_causal=True in its place",
-                change=Change(("causal", key), partial(_swaps, key, context.machine)),
+                change=swapping(("causal", key), partial(_swaps, key, context.machine)),
                 module=site.module,
             )
 

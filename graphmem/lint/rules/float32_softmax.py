@@ -22,15 +22,22 @@ Where none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and ro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention import Site
+from graphmem.attention.flow import Flow, references
+from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import Examples, attending
+from graphmem.lint.fused import sites_like
+from graphmem.lint.remeasure import swapping
 from graphmem.lint.spot import Spot, Term
+from graphmem.trace.record import Ref, Trace
+from graphmem.trace.replay import Swap
 
 CODE, NAME, SEVERITY, DEFAULT = "GM106", "float32-softmax", "warning", True
 YIELDS_TO = ("GM101", "GM109")
@@ -42,40 +49,60 @@ _HALF = (torch.bfloat16, torch.float16)
 def check(context: Context) -> Iterator[Spot]:
     """Every softmax of a written-out attention whose float32 result is kept and then cast to 16 bits."""
     for _, sites in context.attention:
-        for site in sites:
-            if site.kernel == "eager":
-                yield from _softmaxes(site, context)
+        key = alike(sites[0], context.trace)
+        for site in (site for site in sites if site.kernel == "eager"):
+            for index, cast in _softmaxes(site, context.flow):
+                storage = context.storage(index)
+                if storage not in context.kept:
+                    continue
+                direct = context.fact(context.takes(cast)[0]).storage == storage
+                size = context.one(storage)
+                whole = direct and context.storage(cast) in context.kept
+                yield Spot(
+                    op=index,
+                    storages=(storage,),
+                    message="the softmax's float32 result is kept in an attention of 16 bits",
+                    fix="softmax in 16 bits: CUDA's computes in float32 and rounds only its result",
+                    change=swapping(("half softmax", key), partial(_swaps, key)),
+                    # The 16-bit softmax's result serves as the copy, where there is one.
+                    saving=(Term(storage, size if whole else size / 2),),
+                    module=site.module,
+                )
 
 
-def _softmaxes(site: Site, context: Context) -> Iterator[Spot]:
-    for index in sorted(site.ops):
-        fact = context.op(index).outputs[0]
-        if context.packet(index) is not _aten._softmax or fact is None or fact.dtype != torch.float32:
-            continue
-        copies = [i for i in _casts(site, context) if context.fact(context.takes(i)[0]).storage == fact.storage]
-        if fact.storage not in context.kept or not _casts(site, context):
-            continue
-        whole = any(
-            context.storage(i) in context.kept for i in copies
-        )  # the 16-bit softmax's result serves as the copy
-        size = context.one(fact.storage)
-        yield Spot(
-            op=index,
-            storages=(fact.storage,),
-            message="the softmax's float32 result is kept in an attention of 16 bits",
-            fix="softmax in 16 bits: CUDA's computes in float32 and rounds only its result",
-            saving=(Term(fact.storage, size if whole else size / 2),),
-            module=site.module,
-        )
+def _swaps(key: tuple[object, ...], trace: Trace) -> list[Swap]:
+    flow = Flow(trace)
+    found = [pair for site in sites_like(key, trace) for pair in _softmaxes(site, flow)]
+    return [_in_half(index, cast, flow) for index, cast in found]
 
 
-def _casts(site: Site, context: Context) -> list[int]:
-    return [
+def _in_half(index: int, cast: int, flow: Flow) -> Swap:
+    """The softmax of the scores as they were before they were cast to float32."""
+    op, half = flow.trace.ops[index], flow.trace.ops[cast].outputs[0]
+    (scores,) = references(op)
+    if flow.packet(scores.op) is _aten._to_copy:
+        (scores,) = references(flow.trace.ops[scores.op])
+    assert half is not None, "a cast returns a tensor"
+    return Swap(Ref(index, 0), (scores,), lambda x: torch.softmax(x.to(half.dtype), op.args[1]))
+
+
+def _softmaxes(site: Site, flow: Flow) -> Iterator[tuple[int, int]]:
+    """Every softmax in float32, with the cast to 16 bits that follows."""
+    casts = [
         i
         for i in sorted(site.ops)
-        if context.packet(i) is _aten._to_copy and context.fact(context.takes(i)[0]).dtype == torch.float32
-        and (made := context.op(i).outputs[0]) is not None and made.dtype in _HALF
+        if flow.packet(i) is _aten._to_copy and _dtype(references(flow.trace.ops[i])[0], flow) == torch.float32
+        and _dtype(Ref(i, 0), flow) in _HALF
     ]  # fmt: skip
+    for index in sorted(site.ops):
+        after = [i for i in casts if i > index]
+        if flow.packet(index) is _aten._softmax and _dtype(Ref(index, 0), flow) == torch.float32 and after:
+            yield index, after[0]
+
+
+def _dtype(ref: Ref, flow: Flow) -> torch.dtype | None:
+    fact = flow.fact(ref)
+    return fact.dtype if fact is not None else None
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------

@@ -26,17 +26,21 @@ entropy, cut-cross-entropy, or
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from graphmem.attention.flow import MATMULS
+from graphmem.attention.flow import MATMULS, Flow, references
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, H, ids
+from graphmem.lint.remeasure import swapping
 from graphmem.lint.spot import Spot, Term
-from graphmem.trace.record import Op
+from graphmem.saved import folded
+from graphmem.trace.record import Op, Place, Ref, Trace
+from graphmem.trace.replay import Swap, checkpointed
 
 CODE, NAME, SEVERITY, DEFAULT = "GM201", "kept-logits", "warning", True
 
@@ -49,18 +53,14 @@ LARGE = 1024  # classes; a classifier's few are no vocabulary
 def check(context: Context) -> Iterator[Spot]:
     """Every kept log-softmax between a linear layer of many columns and a loss."""
     for op in context.calls(_aten._log_softmax):
-        fact = op.outputs[0]
-        losses = _losses(op, context)
-        if fact is None or fact.storage not in context.kept or max(fact.shape) < LARGE or not losses:
+        fact, region = op.outputs[0], _region(op, context.flow)
+        if fact is None or fact.storage not in context.kept or region is None:
             continue
-        head = _head(op, context)
-        if head is None:
-            continue
-        region = context.flow.between(range(head, max(losses) + 1), {head}, set(losses))
+        head, losses = min(region), _losses(op, context.flow)
         gone = tuple(
             s
             for s, kept in context.kept.items()
-            if kept.op.index in region and context.only_within(s, region | _after(losses, context))
+            if kept.op.index in region and context.only_within(s, region | _after(losses, context.flow))
         )
         if fact.storage not in gone:
             continue
@@ -71,27 +71,49 @@ def check(context: Context) -> Iterator[Spot]:
             message=f"the loss keeps {'float32 ' if upcast else ''}log-probabilities of every token over the vocabulary"
             + (", of logits of 16 bits" if upcast else ""),
             fix="a fused or chunked linear cross entropy, which makes the logits again in backward",
+            change=swapping(("made again", _key(op, context.trace)), partial(_swaps, _key(op, context.trace))),
             saving=tuple(Term(s, context.one(s)) for s in gone),
         )
 
 
-def _losses(op: Op, context: Context) -> list[int]:
-    ahead = context.flow.reach(op.index, True, context.flow.elementwise)
-    return [i for i in ahead if context.packet(i) in _LOSSES]
+def _key(op: Op, trace: Trace) -> tuple[str, Place | None]:
+    return folded(trace.calls[op.call].path if op.call >= 0 else "", trace.containers)[0], op.place
 
 
-def _after(losses: list[int], context: Context) -> set[int]:
+def _swaps(key: object, trace: Trace) -> list[Swap]:
+    """Head and loss in a checkpoint, wherever the line makes a log-softmax: in pieces, as much is kept."""
+    flow = Flow(trace)
+    ops = [op for op in trace.ops if flow.packet(op.index) is _aten._log_softmax and _key(op, trace) == key]
+    regions = [region for op in ops if (region := _region(op, flow)) is not None]
+    return [checkpointed(trace, region, Ref(max(region), 0)) for region in regions]
+
+
+def _region(op: Op, flow: Flow) -> set[int] | None:
+    """From the product that makes the logits to the loss; None where the log-softmax does not stand between such."""
+    fact, losses = op.outputs[0], _losses(op, flow)
+    head = _head(op, flow)
+    if fact is None or max(fact.shape, default=0) < LARGE or not losses or head is None:
+        return None
+    return flow.between(range(head, max(losses) + 1), {head}, set(losses))
+
+
+def _losses(op: Op, flow: Flow) -> list[int]:
+    ahead = flow.reach(op.index, True, flow.elementwise)
+    return [i for i in ahead if flow.packet(i) in _LOSSES]
+
+
+def _after(losses: list[int], flow: Flow) -> set[int]:
     """What else belongs to the loss: its mean over tokens."""
-    return {i for loss in losses for i in context.flow.reach(loss, True, lambda _: True)}
+    return {i for loss in losses for i in flow.reach(loss, True, lambda _: True)}
 
 
-def _head(op: Op, context: Context) -> int | None:
+def _head(op: Op, flow: Flow) -> int | None:
     """The product with a weight that made the logits, if only casts, views and the like stand between."""
-    behind = context.flow.reach(op.index, False, context.flow.elementwise)
+    behind = flow.reach(op.index, False, flow.elementwise)
     heads = [
         i
         for i in behind
-        if context.packet(i) in MATMULS and any(context.flow.is_weight(r.op) for r in context.takes(i))
+        if flow.packet(i) in MATMULS and any(flow.is_weight(r.op) for r in references(flow.trace.ops[i]))
     ]
     return heads[0] if len(heads) == 1 else None
 

@@ -40,7 +40,8 @@ from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending
 from graphmem.lint.fused import all_fused
 from graphmem.lint.masks import is_causal
-from graphmem.lint.spot import Change, Spot
+from graphmem.lint.remeasure import swapping
+from graphmem.lint.spot import Spot
 from graphmem.report import AttentionRow
 
 CODE, NAME, SEVERITY, DEFAULT = "GM101", "materialized-attention", "error", True
@@ -62,7 +63,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out and keeps its scores for backward",
                 fix=_how(row, sites, context),
-                change=Change(("fused", key), partial(all_fused, key, context.machine)),
+                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 

@@ -37,7 +37,8 @@ from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import Example, Examples, attending, hidden
 from graphmem.lint.fused import all_fused
-from graphmem.lint.spot import Change, Spot
+from graphmem.lint.remeasure import swapping
+from graphmem.lint.spot import Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM102", "math-fallback", "error", True
 
@@ -54,7 +55,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message=f"scaled_dot_product_attention runs the math path and keeps s² terms ({row.why})",
                 fix=f"{row.instead.how} ({row.instead.kernel})",
-                change=Change(("fused", key), partial(all_fused, key, context.machine)),
+                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 

@@ -38,7 +38,8 @@ from graphmem.kernels.sdpa import SdpaFacts, choose
 from graphmem.lint.context import Context
 from graphmem.lint.example import Examples, attending
 from graphmem.lint.fused import Call, recorded, sites_like, swap
-from graphmem.lint.spot import Change, Spot
+from graphmem.lint.remeasure import swapping
+from graphmem.lint.spot import Spot
 from graphmem.target import Target
 from graphmem.trace.record import Ref, Trace
 from graphmem.trace.replay import Swap
@@ -67,7 +68,7 @@ def check(context: Context) -> Iterator[Spot]:
                     storages=copies,
                     message=f"{call.facts.k[1]} key and value heads are repeated to {old.facts.k[1]} and kept so",
                     fix="pass them as they are, with enable_gqa=True",
-                    change=Change(("grouped", key), partial(_swaps, key, context.machine)),
+                    change=swapping(("grouped", key), partial(_swaps, key, context.machine)),
                     module=site.module,
                 )
 

@@ -32,7 +32,8 @@ from graphmem.attention.site import alike
 from graphmem.lint.context import Context
 from graphmem.lint.example import HEADS, Example, Examples, H, Layers
 from graphmem.lint.fused import all_fused
-from graphmem.lint.spot import Change, Spot
+from graphmem.lint.remeasure import swapping
+from graphmem.lint.spot import Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM109", "unused-attention-weights", "error", True
 
@@ -51,7 +52,7 @@ def check(context: Context) -> Iterator[Spot]:
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out to return its weights, which nobody uses",
                 fix="need_weights=False",
-                change=Change(("fused", key), partial(all_fused, key, context.machine)),
+                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
                 module=site.module,
             )
 
