@@ -5,6 +5,8 @@ import importlib
 
 import graphmem
 
+NEWEST = {"torch_version": "2.13", "cudnn_version": "9.20"}
+
 
 def module_of(rule):
     return importlib.import_module(rule.module)
@@ -13,5 +15,4 @@ def module_of(rule):
 @functools.cache
 def analysed(rule, which, name):
     example = getattr(module_of(rule), which)[name]
-    options = {"torch_version": "2.13", "cudnn_version": "9.20", **example.options}
-    return graphmem.analyze(example.build(), example.inputs(), **options)
+    return graphmem.analyze(example.build(), example.inputs(), **NEWEST, **example.options)

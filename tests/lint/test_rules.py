@@ -4,10 +4,11 @@ import functools
 
 import pytest
 from conftest import ROOT
-from lint_examples import analysed, module_of
 
 from graphmem.lint.engine import Checker
 from graphmem.lint.rule import SEVERITIES, all_rules
+
+from .lint_examples import analysed, module_of
 
 RULES = all_rules()
 
