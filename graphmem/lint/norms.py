@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +66,7 @@ def _swap(norm: Norm) -> Swap:
 
 
 def _fused(kind: str, epsilon: float, weighted: bool, x: Tensor, *given: Tensor) -> Tensor:
-    known = [t.to(x.dtype) for t in given]
+    known = [t.to(x.dtype).flatten() for t in given]
     weight = known.pop(0) if weighted else None
     if kind == RMS:
         return F.rms_norm(x, x.shape[-1:], weight, epsilon)
@@ -160,7 +161,7 @@ class _Reader:
             (user,) = users
             others = [r for r in self._sources(Ref(user, 0)) if r.op != index]
             packet = self.flow.packet(user)
-            if len(others) == 1 and self.flow.is_weight(others[0].op):
+            if len(others) == 1 and self._is_vector(others[0], Ref(user, 0)):
                 if packet is _aten.mul and weight is None and bias is None:
                     weight = others[0]
                 elif packet is _aten.add and bias is None and kind == LAYER and weight is not None:
@@ -172,6 +173,13 @@ class _Reader:
             self.ops.add(user)
             index = user
         return weight, bias, index
+
+    def _is_vector(self, ref: Ref, of: Ref) -> bool:
+        """Whether it is a weight with one number for each column, as fused norms take it."""
+        weight, whole = self.flow.fact(ref), self.flow.fact(of)
+        if weight is None or whole is None or not weight.shape or not self.flow.is_weight(ref.op):
+            return False
+        return math.prod(weight.shape) == weight.shape[-1] == whole.shape[-1]
 
     def _before_cast(self, x: Ref, last: int) -> Ref | None:
         """x before it was cast, if the result is cast back. None where the cast is used for something else as well."""

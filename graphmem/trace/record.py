@@ -176,7 +176,10 @@ class Trace:
         fact = op.outputs[ref.output]
         if op.kind != "call":
             return fact is not None and fact.requires_grad
-        return op.sequence > max((before.sequence for before in self.ops[: ref.op]), default=0)
+        before = self.ops[: ref.op]
+        return op.sequence > max((b.sequence for b in before), default=0) or (
+            bool(before) and saves_what_it_overwrites(before[-1], op)
+        )
 
     def call_path(self, call: int) -> tuple[int, ...]:
         """The indexes of the calls under way in call `call`, outermost first."""
@@ -185,6 +188,18 @@ class Trace:
             path.append(call)
             call = self.calls[call].parent
         return tuple(reversed(path))
+
+
+def saves_what_it_overwrites(clone: Op, op: Op) -> bool:
+    """Whether `clone` was made by autograd for `op`, which comes next: an operator that writes into what its own
+    derivative needs. Its node is made first, then the clone's, if that has one, and only then do both run."""
+    return (
+        clone.kind == op.kind == "call"
+        and clone.target is torch.ops.aten.clone.default
+        and op.target._schema.is_mutable
+        and clone.sequence == op.sequence
+        and clone.args[0] == op.args[0]
+    )
 
 
 def references_in(values: Iterable[Any]) -> list[Ref]:

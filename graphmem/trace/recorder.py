@@ -24,7 +24,20 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import checkpoint_under_way, user_frames
-from graphmem.trace.record import CHECKPOINT, MARK, UNREACHED, Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
+from graphmem.trace.nodes import differentiated, nodes_by_sequence
+from graphmem.trace.record import (
+    CHECKPOINT,
+    MARK,
+    UNREACHED,
+    Call,
+    Keep,
+    Op,
+    Place,
+    Ref,
+    Storage,
+    TensorFact,
+    Trace,
+)
 from graphmem.trace.values import UnknownValueError, Values
 
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
@@ -264,14 +277,11 @@ class Recorder(TorchDispatchMode):
         """Write down the fate of every storage; `kept` is what the caller still holds, `state` the module's buffers: a
         running statistic that forward made anew takes the place of the one before."""
         nodes = nodes_by_sequence(kept)
-        ops: dict[int, int] = {}
-        for op in self.trace.ops:
-            if op.kind == "call":
-                # The first operator after node n was made is the one it differentiates; n is one below the counter.
-                ops.setdefault(op.sequence - 1, op.index)
+        ops, clones = differentiated(self.trace, nodes)
         keeps: dict[int, list[Keep]] = {}
         for packed in self._packed:
             if packed.holder() is not None:
+                packed.sequence = clones.get(packed.sequence, packed.sequence)
                 keep = _keep(packed, nodes, ops)
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:
@@ -303,18 +313,3 @@ def _repeats(module: torch.nn.Module) -> bool:
     if len({type(child) for child in children}) != 1:
         return False
     return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
-
-
-def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
-    """The autograd graph behind `outputs`: sequence number -> node name."""
-    found: dict[int, str] = {}
-    seen = set()
-    todo = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        found[node._sequence_nr()] = node.name().split("::")[-1]
-        todo += [following for following, _ in node.next_functions if following is not None]
-    return found

@@ -6,7 +6,7 @@ something if, with nothing swapped, it keeps what the trace kept; `graphmem.lint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from graphmem.target import Target
 from graphmem.trace.forward import trace
-from graphmem.trace.record import Op, Ref, Trace, references_in
+from graphmem.trace.record import Op, Ref, Trace, references_in, saves_what_it_overwrites
 from graphmem.trace.recorder import Recorder
 
 _aten = torch.ops.aten
@@ -81,10 +81,7 @@ class _Replayed(nn.Module):
         made: dict[int, Any] = {}
         find = partial(_result, made)
         last = _last_uses(self.original, self.ops, self.swaps, self.held)
-        sequence = 0
-        for op in self.original.ops:
-            differentiated = op.sequence > sequence
-            sequence = max(sequence, op.sequence)
+        for op, differentiated in _differentiated(self.original):
             if op.index not in self.ops:
                 continue
             recorder.call_is(op.call)
@@ -92,11 +89,21 @@ class _Replayed(nn.Module):
                 made[op.index] = given[op.index] if op.index in given else getattr(self, f"p{op.index}")
             else:
                 swap = self.swaps.get(op.index)
-                with torch.set_grad_enabled(differentiated or swap is not None):
+                # Nothing flows into what needs no gradient, but a view made without gradients cannot be written to.
+                needs = any(find(ref).requires_grad for ref in _takes(op, self.swaps))
+                with torch.set_grad_enabled(differentiated or swap is not None or not needs):
                     made[op.index] = _swapped(swap, op, made) if swap else _run(self.original, op, find)
             for index in last.get(op.index, ()):  # a tensor lives no longer than it did
                 made.pop(index, None)
         return [_result(made, ref) for ref in self.held]
+
+
+def _differentiated(trace: Trace) -> Iterator[tuple[Op, bool]]:
+    """Every operator, and whether autograd made a node for it: then its number went up."""
+    sequence, before = 0, None
+    for op in trace.ops:
+        yield op, op.sequence > sequence or (before is not None and saves_what_it_overwrites(before, op))
+        sequence, before = max(sequence, op.sequence), op
 
 
 def _held(trace: Trace) -> list[Ref]:
