@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from graphmem.report import Report
 from graphmem.units import human
 
@@ -12,6 +14,6 @@ def largest_causes(report: Report, number: int = 5) -> list[str]:
     for node in report.nodes[:number]:
         op = node.op.removeprefix("aten.").rsplit(".", 1)[0]
         times = f"{node.count} of " if node.count > 1 else ""
-        where = f", {node.where}" if node.where else ""
+        where = f", {PurePath(node.where.file).name}:{node.where.line}" if node.where else ""
         lines.append(f"{human(node.size.bytes)}, {times}{op} in {node.module or 'the model'}{where}")
     return lines

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphmem.lint.rule import Rule
+from graphmem.paths import is_users, shown
 
 if TYPE_CHECKING:
     import sympy
@@ -51,6 +52,18 @@ class Finding:
     def weight(self) -> int:
         """The bytes by which it is judged: what would be saved, or else what is at stake."""
         return self.bytes if self.saving is None else self.saving
+
+    @property
+    def here(self) -> Location:
+        """Where to show it among the user's own files: the line itself, or the one of theirs that leads to an installed
+        package, or the first of the target's file."""
+        from graphmem.report import Location
+
+        for file, line in self.lines:
+            if is_users(file):
+                return Location(shown(file), max(line, 1))
+        before, _, _ = self.target.rpartition(".py:")
+        return Location(f"{before}.py" if before else self.target, 1)
 
     @property
     def fingerprint(self) -> str:

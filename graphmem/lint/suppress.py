@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import sympy
 
 from graphmem.lint.finding import Finding
 from graphmem.lint.rule import Rule, all_rules, find_rule
-from graphmem.paths import OURS, shown
+from graphmem.paths import is_users, shown
 from graphmem.report import Location
 
 _COMMENT = re.compile(r"#\s*graphmem:\s*ignore\b(?:\[([^\]]*)\])?")
@@ -41,7 +40,7 @@ class Suppressions:
     def read(self, files: Iterable[str]) -> None:
         """Look through further files; installed packages are left out."""
         for file in files:
-            if file not in self.found and not file.startswith((sys.prefix, sys.base_prefix, OURS, "<")):
+            if file not in self.found and is_users(file):
                 self.found[file] = _comments(file)
 
     def without(self, findings: Sequence[Finding]) -> list[Finding]:

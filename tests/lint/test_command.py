@@ -298,3 +298,16 @@ def test_json_is_as_documented(model, capsys):
     assert (
         set(content) | set(content["findings"][0]) | set(content["targets"][0]) | set(content["left_out"]) <= documented
     )
+
+
+def test_annotations_are_put_on_the_users_own_line(capsys, monkeypatch):
+    """A finding in an installed package is of no file that a pull request could show."""
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(ROOT)
+    small = [f"{name}={n}" for name, n in {"L": 2, "h": 256, "f": 512, "a": 8, "k": 8, "v": 2000, "s": 128}.items()]
+    options = [option for setting in small for option in ("--set", setting)]
+    _, findings = as_json(capsys, "samples/hf_llama.py", "--select", "GM203", *options)
+    assert "modeling_llama.py" in findings[0]["where"]
+    (result,) = sarif(capsys, "samples/hf_llama.py", "--select", "GM203", *options)["runs"][0]["results"]
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "samples/hf_llama.py"

@@ -1,4 +1,5 @@
-"""Annotations of GitHub Actions: one line per finding, the worst first, since GitHub shows ten of a kind per step."""
+"""Annotations of GitHub Actions: one line per finding, the worst first, since GitHub shows ten of a kind per step. What
+is in an installed package is shown on the line of the user's that leads there."""
 
 from __future__ import annotations
 
@@ -18,8 +19,7 @@ def render(result: Result) -> str:
 def _annotation(finding: Finding) -> str:
     rule = finding.rule
     properties = {"title": f"graphmem {rule.code} ({rule.name})"}
-    if finding.where is not None:
-        properties |= {"file": finding.where.file, "line": str(finding.where.line)}
+    properties |= {"file": finding.here.file, "line": str(finding.here.line)}
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{_COMMANDS[rule.severity]} {written}::{_message(sentence(finding))}"
 

@@ -61,19 +61,12 @@ def _result(f: Finding, index: dict[str, int]) -> dict[str, Any]:
 
 
 def _location(f: Finding) -> dict[str, Any]:
-    """GitHub shows nothing without a file, so what is about a whole model is put on the file's first line."""
-    file, line = (f.where.file, f.where.line) if f.where else (_file(f.target), 1)
-    physical = {"artifactLocation": {"uri": _uri(file)}, "region": {"startLine": max(line, 1)}}
+    """GitHub shows nothing without a file of the repository."""
+    physical = {"artifactLocation": {"uri": _uri(f.here.file)}, "region": {"startLine": f.here.line}}
     location: dict[str, Any] = {"physicalLocation": physical}
     if f.module:
         location["logicalLocations"] = [{"fullyQualifiedName": f.module, "kind": "member"}]
     return location
-
-
-def _file(target: str) -> str:
-    """`model.py` of `model.py:factory`."""
-    before, _, _ = target.rpartition(".py:")
-    return f"{before}.py" if before else target
 
 
 def _uri(file: str) -> str:
