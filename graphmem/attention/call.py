@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -61,5 +62,8 @@ def mask_kind(masks: Sequence[TensorFact]) -> str:
 
 
 def is_laid_out(masks: Sequence[TensorFact]) -> bool:
-    """Whether attn_mask is contiguous in its last dimension: a sum is made so, one mask is as its author made it."""
-    return len(masks) != 1 or masks[0].stride[-1] == 1
+    """Whether attn_mask is contiguous in its last dimension; a sum is laid out as its parts are."""
+    if not masks:
+        return True
+    made = (torch.empty_strided(m.shape, m.stride, dtype=m.dtype, device="meta") for m in masks)
+    return functools.reduce(torch.add, made).stride(-1) == 1

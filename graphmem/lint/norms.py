@@ -163,9 +163,9 @@ class _Reader:
             packet = self.flow.packet(user)
             if len(others) == 1 and self._is_vector(others[0], Ref(user, 0)):
                 if packet is _aten.mul and weight is None and bias is None:
-                    weight = others[0]
+                    weight = self._uncast(others[0])
                 elif packet is _aten.add and bias is None and kind == LAYER and weight is not None:
-                    bias = others[0]
+                    bias = self._uncast(others[0])
                 else:
                     break
             elif packet is not _aten._to_copy:
@@ -180,6 +180,10 @@ class _Reader:
         if weight is None or whole is None or not weight.shape or not self.flow.is_weight(ref.op):
             return False
         return math.prod(weight.shape) == weight.shape[-1] == whole.shape[-1]
+
+    def _uncast(self, ref: Ref) -> Ref:
+        """A weight before it was cast for this product, which the fused norm does without."""
+        return self._sources(ref)[0] if self._packet(ref) is _aten._to_copy else ref
 
     def _before_cast(self, x: Ref, last: int) -> Ref | None:
         """x before it was cast, if the result is cast back. None where the cast is used for something else as well."""

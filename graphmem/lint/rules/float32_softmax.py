@@ -10,7 +10,8 @@ the product with the values is kept as well: 6as²b.
 
 **Use instead**
 A fused kernel, which computes in float32 and keeps neither (GM101 says which; where it speaks, this rule does not).
-Where none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result.
+Where none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result. Where the scores
+themselves are in float32, as they are where q and k are cast before their product, this rule is silent.
 
     weights = F.softmax(scores, dim=-1)
 
@@ -79,11 +80,8 @@ def _swaps(key: tuple[object, ...], trace: Trace) -> list[Swap]:
 def _in_half(index: int, cast: int, flow: Flow) -> Swap:
     """The softmax of the scores as they were before they were cast to float32."""
     op, half = flow.trace.ops[index], flow.trace.ops[cast].outputs[0]
-    (scores,) = references(op)
-    if flow.packet(scores.op) is _aten._to_copy:
-        (scores,) = references(flow.trace.ops[scores.op])
     assert half is not None, "a cast returns a tensor"
-    return Swap(Ref(index, 0), (scores,), lambda x: torch.softmax(x.to(half.dtype), op.args[1]))
+    return Swap(Ref(index, 0), (_scores(index, flow),), lambda x: torch.softmax(x.to(half.dtype), op.args[1]))
 
 
 def _softmaxes(site: Site, flow: Flow) -> Iterator[tuple[int, int]]:
@@ -96,8 +94,16 @@ def _softmaxes(site: Site, flow: Flow) -> Iterator[tuple[int, int]]:
     ]  # fmt: skip
     for index in sorted(site.ops):
         after = [i for i in casts if i > index]
-        if flow.packet(index) is _aten._softmax and _dtype(Ref(index, 0), flow) == torch.float32 and after:
+        if flow.packet(index) is not _aten._softmax or _dtype(Ref(index, 0), flow) != torch.float32 or not after:
+            continue
+        if _dtype(_scores(index, flow), flow) in _HALF:  # scores in float32 are their author's choice
             yield index, after[0]
+
+
+def _scores(index: int, flow: Flow) -> Ref:
+    """What the softmax takes, before it was cast to float32."""
+    (scores,) = references(flow.trace.ops[index])
+    return references(flow.trace.ops[scores.op])[0] if flow.packet(scores.op) is _aten._to_copy else scores
 
 
 def _dtype(ref: Ref, flow: Flow) -> torch.dtype | None:
@@ -121,4 +127,8 @@ FIXED: Examples = {
     "softmax": attending(lambda q, k, v: (q @ k.mT / 4).softmax(-1) @ v),
     "softmax and dropout": attending(lambda q, k, v: F.dropout((q @ k.mT / 4).softmax(-1), 0.1) @ v),
 }
-GOOD: Examples = {"in 16 bits": FIXED["softmax"], "fused": attending(F.scaled_dot_product_attention)}
+GOOD: Examples = {
+    "in 16 bits": FIXED["softmax"],
+    "fused": attending(F.scaled_dot_product_attention),
+    "scores in float32": attending(lambda q, k, v: (q.float() @ k.float().mT / 4).softmax(-1).to(q.dtype) @ v),
+}

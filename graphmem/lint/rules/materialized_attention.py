@@ -37,7 +37,7 @@ from torch import Tensor
 from graphmem.attention import Site
 from graphmem.attention.site import alike
 from graphmem.lint.context import Context
-from graphmem.lint.example import Example, Examples, attending
+from graphmem.lint.example import Attention, Example, Examples, Layers, attending
 from graphmem.lint.fused import all_fused
 from graphmem.lint.masks import is_causal
 from graphmem.lint.remeasure import swapping
@@ -54,6 +54,8 @@ def check(context: Context) -> Iterator[Spot]:
     for row, sites in context.attention:
         if row.kernel != "eager" or row.instead is None or row.instead.bytes >= row.size.bytes:
             continue
+        if any(site.operands.weights_used for site in sites if site.operands):
+            continue  # a fused kernel has no weights to give
         if row.instead.kernel == "flex" and any(site.operands.special != _SOFTCAP for site in sites if site.operands):
             continue  # a score_mod that nobody has written yet is no advice
         key = alike(sites[0], context.trace)
@@ -96,6 +98,17 @@ def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
+class _Regularised(Attention):
+    """What it returns hangs on the weights themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(self._attend)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights = _scores(q, k).softmax(-1)
+        return weights @ v + weights.square().mean()
+
+
 BAD: Examples = {
     "written out": attending(lambda q, k, v: _scores(q, k).softmax(-1) @ v),
     "causal mask and dropout": attending(_masked),
@@ -108,5 +121,6 @@ FIXED: Examples = {
 }
 GOOD: Examples = {
     "fused": attending(_causal),
+    "weights in a loss": Example(lambda: Layers(_Regularised)),
     "no attention": Example(lambda: torch.nn.Linear(64, 64)),
 }
