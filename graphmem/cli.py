@@ -148,7 +148,9 @@ def _lint(options: argparse.Namespace) -> int:
     if options.write_baseline:
         from graphmem.lint.baseline import DEFAULT_FILE, baseline_text
 
-        _write(baseline_text(result.findings), given["baseline"] or DEFAULT_FILE, "--baseline")
+        file = given["baseline"] or DEFAULT_FILE
+        _write(baseline_text(result.findings), file, "--baseline")
+        print(f"graphmem: note: {file} knows {len(result.findings)} findings now", file=sys.stderr)
         return CLEAN
     from graphmem.lint.formats import FORMATS
 

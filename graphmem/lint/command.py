@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class Result:
     """What a run of lint found.
 
-    findings: to report, the worst first. rules: those that were on. targets: their names, with the bytes saved.
+    findings: to report, the worst first. rules: those that were on. targets: their names, with the bytes saved at the
+    working point. points: where they were judged in its place.
     suppressed, known, small: how many findings a comment, the baseline or the threshold left out.
     """
 
     findings: tuple[Finding, ...]
     rules: tuple[Rule, ...]
     targets: tuple[tuple[str, int], ...]
+    points: tuple[dict[str, int], ...] = ()
     suppressed: int = 0
     known: int = 0
     small: int = 0
@@ -81,6 +83,7 @@ def lint(request: Request, targets: Sequence[str], analyze: Callable[[str], Repo
         findings=tuple(by_weight(new)),
         rules=request.rules,
         targets=tuple(names),
+        points=request.points,
         suppressed=len(found) - len(heard),
         known=len(large) - len(new),
         small=len([f for f in heard if not request.threshold.admits(f)]),

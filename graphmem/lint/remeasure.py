@@ -8,8 +8,8 @@ from functools import partial
 
 import sympy
 
-from graphmem.errors import GraphmemError
 from graphmem.lint.spot import Change
+from graphmem.load import isolated
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, sort_storages
 from graphmem.symbolic.derive import Derivation, derive
@@ -30,31 +30,32 @@ def _saved_after(swaps_of: SwapsOf, findings: Findings) -> sympy.Expr | None:
     try:
         if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):
             return None
-        changed = _derived(derived, lambda t: replay(t, swaps_of(t), machine))
+        with isolated():
+            changed = _derived(findings, lambda t: replay(t, swaps_of(t), machine))
     except Exception:  # a suggestion that cannot be traced is none, whatever the user's operators raise
         return None
     return None if changed is None else saved_in(changed)
 
 
 def saved_in(changed: Derivation) -> sympy.Expr | None:
-    """What is saved, of a derivation for a changed model; None where a size has no proved formula."""
-    if not all(g.dims is not None or not changed.moved for g in changed.groups):
+    """What is saved, of a derivation for a changed model; None where its formula is not proved: another kernel may run
+    at another length."""
+    if not changed.exact:
         return None
     return sympy.expand(sympy.Add(*(g.size * g.count.expr for g in changed.groups if g.key.table == SAVED)))
 
 
-def _derived(derived: Derivation, again: Callable[[Trace], Trace]) -> Derivation | None:
-    """The derivation of the changed model from the traces that there are."""
+def _derived(findings: Findings, again: Callable[[Trace], Trace]) -> Derivation | None:
+    """The derivation of the changed model from the traces that there are; where it asks for more, they are made."""
+    derived = findings.derived
     traces = [derived.trace, *derived.deeper.values(), *derived.moved.values(), *derived.apart]
     known = {_key(t.point): t for t in traces}
     made: dict[tuple[tuple[str, int], ...], Trace] = {}
 
     def tracer(point: dict[str, int]) -> Trace:
         key = _key(point)
-        if key not in known:
-            raise GraphmemError("nothing is traced for a suggestion")
         if key not in made:
-            made[key] = again(known[key])
+            made[key] = again(known[key] if key in known else findings.tracer(point))
         return made[key]
 
     return derive(tracer, dict(derived.base), derived.model_symbols, list(derived.depth))

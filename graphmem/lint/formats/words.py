@@ -53,7 +53,9 @@ def summary(result: Result) -> str:
     ) if k]  # fmt: skip
     counted = "no findings" if not n else "1 finding" if n == 1 else f"{n} findings"
     names = ", ".join(f"{name} ({human(saved)} saved for backward)" for name, saved in result.targets)
-    return f"{counted} in {names}" + (f"; not shown: {', '.join(left)}" if left else "")
+    asked = ", ".join(" ".join(f"{name}={value}" for name, value in point.items()) for point in result.points)
+    at = f", judged at {asked}" if asked else ""
+    return f"{counted} in {names}{at}" + (f"; not shown: {', '.join(left)}" if left else "")
 
 
 def _share(nbytes: int, finding: Finding) -> str:
