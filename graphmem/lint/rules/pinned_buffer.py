@@ -12,7 +12,10 @@ states.
 
 **Use instead**
 
-    out = attention(rotate(q), rotate(k), v.contiguous())  # or three projections, or rotate in place
+    out = attention(rotate(q), rotate(k), v.clone())  # or three projections, or rotate in place
+
+`clone()` leaves the order of the dimensions in memory as it is. `contiguous()` after a transposition changes it, and an
+attention kernel's output is laid out as q is: it would then be copied for the next linear layer, and kept twice.
 
 **Sources**
 [Primus#745](https://github.com/AMD-AGI/Primus/pull/745): 7 to 10 GB on Qwen3-30B.
@@ -55,7 +58,7 @@ def check(context: Context) -> Iterator[Spot]:
             op=kept.op.index,
             storages=(storage,),
             message="a view of this tensor is kept for backward, and holds all of it",
-            fix="copy what is kept: .contiguous(), or .clone() of a slice; or make it a tensor of its own",
+            fix="copy what is kept, with .clone(), which leaves its layout as it is; or make it a tensor of its own",
             saving=terms,
         )
 
@@ -106,7 +109,7 @@ class _Packed(nn.Module):
         q, k, v = (t.unflatten(-1, (HEADS, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, dim=-1))
         if self.rotate:
             q, k = _rotated(q), _rotated(k)
-        v = v.contiguous() if self.copy else v
+        v = v.clone() if self.copy else v
         return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
