@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from graphmem.analysis import analyze as analyze
     from graphmem.errors import GraphmemError as GraphmemError
+    from graphmem.fits import assert_fits as assert_fits
     from graphmem.report import Report as Report
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "analyze": "graphmem.analysis",
+    "assert_fits": "graphmem.fits",
     "GraphmemError": "graphmem.errors",
     "Report": "graphmem.report",
 }
 
-__all__ = ["GraphmemError", "Report", "__version__", "analyze"]
+__all__ = ["GraphmemError", "Report", "__version__", "analyze", "assert_fits"]
 
 
 def __getattr__(name: str) -> Any:

@@ -98,7 +98,7 @@ def analyze_subject(
     assumptions: Assumptions | None = None,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
-    tracer = Tracer(subject, target, dtype, autocast, assumptions)
+    tracer, again = (Tracer(subject, target, dtype, autocast, assumptions) for _ in range(2))
     working = dict(subject.symbols)
     depth = _depth(subject, target, working)
     derived, remarks = _derive(tracer, working, subject.model_symbols, depth, full_depth)
@@ -114,7 +114,8 @@ def analyze_subject(
             *remarks,
         ),
         machine=target,
-        make_graph=_Graph(Tracer(subject, target, dtype, autocast, assumptions), working, derived.trace),
+        make_graph=_Graph(again, working, derived.trace),
+        tracer=again,
         parameters=tracer.parameter_bytes(working),
     )
     return build_report(findings, working)

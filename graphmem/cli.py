@@ -137,6 +137,37 @@ def _validate(options: argparse.Namespace) -> int:
     return FAILED if result.failures else CLEAN if result.exact else FINDINGS
 
 
+def _lint(options: argparse.Namespace) -> int:
+    from graphmem.lint.command import lint, read_request
+    from graphmem.lint.settings import with_settings
+
+    _check_output(options.output)
+    given = with_settings(vars(options))
+    request = read_request(given)
+    result = lint(request, given["targets"], lambda target: _report(argparse.Namespace(**{**given, "target": target})))
+    if options.write_baseline:
+        from graphmem.lint.baseline import DEFAULT_FILE, baseline_text
+
+        file = given["baseline"] or DEFAULT_FILE
+        _write(baseline_text(result.findings), file, "--baseline")
+        print(f"graphmem: note: {file} knows {len(result.findings)} findings now", file=sys.stderr)
+        return CLEAN
+    from graphmem.lint.formats import FORMATS
+
+    _write(FORMATS[given["format"]](result), options.output)
+    return FINDINGS if result.findings else CLEAN
+
+
+def _rule(options: argparse.Namespace) -> int:
+    from graphmem.lint.explain import explained, listed
+    from graphmem.lint.rule import all_rules, find_rule
+
+    if options.all == (options.rule is not None):
+        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
+    _print(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
+    return CLEAN
+
+
 def _say_changed(changed: Sequence[str]) -> None:
     for note in changed:
         print(f"graphmem: note: {note}", file=sys.stderr)
@@ -237,4 +268,6 @@ def _print(text: str) -> None:
         raise UsageError(f"cannot write to stdout: {error.strerror}", hint="free some space, or -o FILE") from error
 
 
-_COMMANDS = {"analyze": _analyze, "fit": _fit, "diff": _diff, "validate": _validate}
+_COMMANDS = {
+    "analyze": _analyze, "fit": _fit, "diff": _diff, "validate": _validate, "lint": _lint, "rule": _rule,
+}  # fmt: skip

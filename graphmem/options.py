@@ -30,13 +30,20 @@ def parser() -> argparse.ArgumentParser:
         help="what autograd keeps for backward, where, and why",
         description="What autograd keeps for backward: by module, by attention, by tensor, in bytes and as a formula.",
     )
+    _add_target(analyze)
     _add_options(analyze)
     analyze.add_argument("--format", default="table", choices=_FORMATS, help="default: table")
     analyze.add_argument("--ascii", action="store_true", help="s^2 for s², x for ×: plain ASCII")
     _add_fit(commands)
     _add_diff(commands)
     _add_validate(commands)
+    _add_lint(commands)
+    _add_rule(commands)
     return whole
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("target", metavar="TARGET", help=_TARGET)
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
@@ -54,7 +61,6 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 def _add_subject(command: argparse.ArgumentParser) -> None:
     """What every command takes that loads a target."""
-    command.add_argument("target", metavar="TARGET", help=_TARGET)
     command.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -99,6 +105,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="the largest length or batch that fits into memory",
         description="The largest value of a symbol at which parameters and what forward leaves alive fit into memory.",
     )
+    _add_target(fit)
     _add_options(fit)
     fit.add_argument("--solve", metavar="SYMBOL", required=True, help="what to make as large as possible: s, b, L, ...")
     fit.add_argument("--memory", metavar="BYTES", help="such as 80GiB (default: that of the GPU)")
@@ -135,6 +142,7 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "storage, and what the allocator counts, with the prediction.",
         epilog="exit codes: 0 every saved storage is as predicted, 1 one is not, 2 could not run",
     )
+    _add_target(validate)
     _add_subject(validate)
     validate.add_argument(
         "--sweep",
@@ -152,3 +160,43 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     validate.add_argument("--svg", metavar="FILE", help="plot predicted and measured over what is swept")
     validate.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
     _add_output(validate)
+
+
+def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = commands.add_parser(
+        "lint",
+        help="memory mistakes, each with its bytes and a way out",
+        description="Memory mistakes, each with its bytes and a way out. What is not given here is taken from "
+        "[tool.graphmem] in pyproject.toml.",
+        epilog="exit codes: 0 nothing found, 1 findings or over the budget, 2 could not analyse",
+    )
+    lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
+    lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
+    lint.add_argument(
+        "--at",
+        metavar="NAME=VALUE",
+        action="append",
+        help="judge there, and not at the working point: s=8192; repeatable",
+    )
+    for name, what in (
+        ("select", "only these rules"),
+        ("extend-select", "these rules as well"),
+        ("ignore", "not these rules"),
+    ):
+        lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
+    lint.add_argument("--threshold", metavar="SIZE", help="what is too small to report: 10MiB or 2%% (default: 1%%)")
+    lint.add_argument("--baseline", metavar="FILE", help="findings that are known, and not reported unless they grow")
+    lint.add_argument(
+        "--write-baseline", action="store_true", help="make all findings known: write them to the baseline"
+    )
+    lint.add_argument("--pyproject", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
+    lint.add_argument("--format", choices=("text", "json", "sarif", "github", "markdown"), help="default: text")
+    _add_options(lint)
+    lint.set_defaults(device=None)  # so that pyproject.toml can say it
+
+
+def _add_rule(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    rule = commands.add_parser("rule", help="explain a rule of lint", description="Explain a rule of lint.")
+    rule.add_argument("rule", metavar="RULE", nargs="?", help="a code or a name: GM101, materialized-attention")
+    rule.add_argument("--all", action="store_true", help="list all rules")
+    rule.set_defaults(traceback=False)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 OURS = str(Path(__file__).parent)  # graphmem's own files begin with this
 _START = Path.cwd()
+
+
+def is_users(file: str) -> bool:
+    """Whether a file is neither ours nor of an installed package."""
+    return bool(file) and not file.startswith((sys.prefix, sys.base_prefix, OURS, "<"))
 
 
 def shown(file: str) -> str:

@@ -147,3 +147,26 @@ class Swap(nn.Module):
 
     def forward(self, x):
         return self.f(x.transpose(0, 1).reshape(-1, x.shape[-1]).relu()).tanh()
+
+
+def test_an_operator_that_writes_in_place_keeps_what_it_overwrites():
+    """Autograd clones it first, and what it saves is the clone: PyTorch's own node says so."""
+
+    class Normalised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(8, 8)
+
+        def forward(self, x):
+            x = self.body(x).sigmoid()
+            x /= x.sum(-1, keepdim=True)
+            return x
+
+    module = Normalised()
+    assert type(module(torch.zeros(4, 8)).grad_fn).__name__ == "DivBackward0"
+    kept = graphmem.analyze(module, (torch.zeros(4, 8),)).findings.derived.kept
+    assert {(k.op.name, k.keepers) for k in kept if k.table == "saved"} == {
+        ("aten.sigmoid.default", ("SigmoidBackward0",)),
+        ("aten.clone.default", ("DivBackward0",)),
+        ("aten.sum.dim_IntList", ("DivBackward0",)),
+    }

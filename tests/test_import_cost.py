@@ -35,7 +35,13 @@ def loads_torch(code: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "code", ["import graphmem", "import graphmem; dir(graphmem); graphmem.__version__", _AS_MODULE]
+    "code",
+    [
+        "import graphmem",
+        "import graphmem.pytest_plugin",
+        "import graphmem; dir(graphmem); graphmem.__version__",
+        _AS_MODULE,
+    ],
 )
 def test_import_without_torch(code: str) -> None:
     assert not loads_torch(code)
@@ -52,6 +58,12 @@ def test_import_without_torch(code: str) -> None:
         (["analyze"], 2),
         (["analyze", "model.py", "--format", "xml"], 2),
         (["analyze", "model.py", "--set", "s"], 2),
+        (["rule", "GM101"], 0),
+        (["rule", "--all"], 0),
+        (["rule", "GM777"], 2),
+        (["lint", "--help"], 0),
+        (["lint", "model.py", "--budget", "much"], 2),
+        (["lint", "model.py", "--select", "GM777"], 2),
         (["validate", "--help"], 0),
         (["validate", "model.py", "--set", "s"], 2),
     ],

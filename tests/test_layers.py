@@ -14,6 +14,9 @@ STAGES = [
     {"attention"},
     {"report", "render"},  # Report.to_json is render.json's
     {"analysis"},
+    {"lint"},
+    {"fits"},
+    {"pytest_plugin"},
     {"validate"},
     {"cli", "options"},
 ]

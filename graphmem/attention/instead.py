@@ -15,23 +15,19 @@ import sympy
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
+from graphmem.attention.call import BACKENDS, facts_of_call, is_laid_out
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
-from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.saved import INPUT, SAVED
 from graphmem.symbolic.derive import Derivation, Dims, derive
 from graphmem.symbolic.fit import evaluate
 from graphmem.target import Target
 from graphmem.trace import Trace, trace
+from graphmem.trace.record import TensorFact
 
-_BACKENDS = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-}
 _MASK = "3"  # the mask's place among the call's inputs
 
 
@@ -56,7 +52,7 @@ def instead_of(site: Site, derived: Derivation, machine: Target) -> Instead | No
         if site.call >= 0:
             call, shapes = derived.attentions[site.call]
             facts = call.facts
-            own = _Mask(_four(shapes[3]), facts.mask, facts.mask_requires_grad, own=facts.mask_requires_grad)
+            own = _Mask(_four(shapes[3]), facts.mask_requires_grad, own=facts.mask_requires_grad)
             return _by_sdpa(facts, shapes[:3], own if shapes[3] else None, derived, machine, [])
         if site.operands is not None:
             return _in_place_of_products(site, site.operands, derived, machine)
@@ -76,18 +72,14 @@ def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, m
     if operands.special:
         return _by_flex((q, k, v), facts[0].dtype, operands, derived, machine)
     call, mask = _mask(site, operands, derived)
-    unset = tuple(torch._C._get_sdp_priority_order())
-    made = SdpaFacts(
-        q=_sizes(q, derived.base),
-        k=_sizes(k, derived.base),
-        v=_sizes(v, derived.base),
-        dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
-        mask=mask.kind if mask else "none",
-        mask_shape=_sizes(mask.dims, derived.base) if mask else (),
-        mask_requires_grad=mask is not None and mask.learned,
+    made = facts_of_call(
+        [_sizes(dims, derived.base) for dims in (q, k, v)],
+        (facts[0].dtype, facts[1].dtype, facts[2].dtype),
+        mask.made_of if mask else (),
+        _sizes(mask.dims, derived.base) if mask else (),
+        learned=mask is not None and mask.learned,
         dropout=operands.dropout,
-        order=order(machine, unset),
-        disabled=disabled(),
+        machine=machine,
     )
     if operands.weights_used:
         call += ", without the attention weights that are used elsewhere"
@@ -96,13 +88,13 @@ def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, m
 
 @dataclass(frozen=True)
 class _Mask:
-    """What goes in as attn_mask: four dimensions, "bool" or "float". own: every attention makes one for itself, so that
-    it counts; one that all share is kept once, by whoever made it."""
+    """What goes in as attn_mask: four dimensions; what it is made of. own: every attention makes one for itself, so
+    that it counts; one that all share is kept once, by whoever made it."""
 
     dims: Dims
-    kind: str
     learned: bool
     own: bool
+    made_of: tuple[TensorFact, ...] = ()
 
 
 def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Mask | None]:
@@ -117,10 +109,11 @@ def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Ma
         return f"{call} with is_causal=True, if the mask is only causal", None
     dims = tuple(next((d for d in several if d != 1), sympy.S.One) for several in zip(*shapes, strict=True))
     ops = [trace.ops[ref.op] for ref, _ in found]
-    own = any(op.call >= 0 and _is_inside(trace.calls[op.call].path, site.module) for op in ops) or len(found) > 1
-    kind = "bool" if all(fact.dtype == torch.bool for _, fact in found) else "float"
+    made_of = tuple(fact for _, fact in found)
+    inside = any(op.call >= 0 and _is_inside(trace.calls[op.call].path, site.module) for op in ops)
+    own = inside or len(found) > 1 or not is_laid_out(made_of)
     what = "bias" if operands.learned else "masks added up" if len(found) > 1 else "mask"
-    return f"{call}, with the {what} as attn_mask", _Mask(dims, kind, operands.learned, own)
+    return f"{call}, with the {what} as attn_mask", _Mask(dims, operands.learned, own, made_of)
 
 
 def _is_inside(path: str, module: str) -> bool:
@@ -201,7 +194,7 @@ def _kept(
 class _Sdpa(nn.Module):
     def __init__(self, backend: str, facts: SdpaFacts) -> None:
         super().__init__()
-        self.backend, self.facts = _BACKENDS[backend], facts
+        self.backend, self.facts = BACKENDS[backend], facts
 
     def forward(self, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
         facts = self.facts

@@ -84,6 +84,9 @@ class Region:
         values = [ref for ref in self.flow.factors(output) or () if ref.op not in self.ops]
         if left is None or right is None or len(values) != 1:
             return None
+        unfolded = [self._unfolded(ref) for ref in (left, right, values[0])]
+        ranks = {len(fact.shape) for ref in unfolded if (fact := self.flow.fact(ref)) is not None}
+        q, k, v = unfolded if len(ranks) == 1 else (left, right, values[0])  # all of them, or none
         inner = sorted(self.ops - {scores, output})
         special = tuple(dict.fromkeys(name for i in inner if (name := self._special(i))))
         if not self._is_softmax() or any(self._special(i) and not self._pointwise_before(i) for i in inner):
@@ -91,11 +94,11 @@ class Region:
         masks = self._masks()
         dropout = [self.flow.trace.ops[i].args[1] for i in inner if self.flow.packet(i) is _aten.native_dropout]
         return Operands(
-            q=self._unfolded(left),
-            k=self._unfolded(right),
-            v=self._unfolded(values[0]),
+            q=q,
+            k=k,
+            v=v,
             masks=tuple(masks),
-            learned=any(self._needs_gradient(ref) for ref in masks),
+            learned=any(self.flow.trace.requires_grad(ref) for ref in masks),
             dropout=dropout[0] if dropout else 0.0,
             special=special,
             weights_used=any(self._leaves(i) for i in inner if i not in self.before),
@@ -109,17 +112,19 @@ class Region:
         return index in self.before and torch.Tag.pointwise in self.flow.trace.ops[index].target.tags
 
     def _leaves(self, index: int) -> bool:
-        """Whether the weights go elsewhere, too: returned, or into a loss of their own."""
-        return any(user not in self.ops for user in self.flow.graph.successors(index))
+        """Whether the weights go elsewhere, too, and something comes of it: they are returned, or in a loss."""
+        graph = self.flow.graph
+        outside = [user for user in graph.successors(index) if user not in self.ops]
+        reached = {index, *outside}.union(*(nx.descendants(graph, user) for user in outside))
+        return any(self._is_held(i) for i in reached)
 
-    def _needs_gradient(self, ref: Ref) -> bool:
-        """Below autograd no result says so itself: whether a parameter or an input that needs one is behind it."""
-        behind = (self.flow.trace.ops[i] for i in {ref.op, *nx.ancestors(self.flow.graph, ref.op)})
-        return any(op.kind in ("parameter", "input") and op.outputs[0] and op.outputs[0].requires_grad for op in behind)
+    def _is_held(self, index: int) -> bool:
+        trace = self.flow.trace
+        return any(fact is not None and trace.storages[fact.storage].held for fact in trace.ops[index].outputs)
 
     def _unfolded(self, ref: Ref) -> Ref:
         """The tensor of four dimensions that was folded to three for the product; or the operand as it is."""
-        seen, folded = ref, self.flow.fact(ref)
+        seen = ref
         while (fact := self.flow.fact(seen)) is not None and len(fact.shape) != 4:
             op = self.flow.trace.ops[seen.op]
             sources = references(op)
@@ -129,8 +134,7 @@ class Region:
             if not moves or len(sources) != 1:
                 return ref
             seen = sources[0]
-        same = fact is not None and folded is not None and sorted(fact.shape[-2:]) == sorted(folded.shape[-2:])
-        return seen if same else ref
+        return seen if _unfolds(self.flow.fact(seen), self.flow.fact(ref)) else ref
 
     def _masks(self) -> list[Ref]:
         masks = []
@@ -146,6 +150,13 @@ class Region:
         if op.target.is_view or packet in _PLAIN:
             return ""
         return str(packet).removeprefix("aten.").lstrip("_")
+
+
+def _unfolds(four: TensorFact | None, three: TensorFact | None) -> bool:
+    """Whether four dimensions were folded to three by making one of the first two; they may be the same already."""
+    if four is None or three is None or len(four.shape) != 4 or len(three.shape) != 3:
+        return four == three
+    return four.shape[0] * four.shape[1] == three.shape[0] and sorted(four.shape[2:]) == sorted(three.shape[1:])
 
 
 def _is_mask(fact: TensorFact | None) -> bool:

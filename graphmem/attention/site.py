@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphmem.saved import SAVED, Kept
+from graphmem.saved import SAVED, Kept, folded
 from graphmem.trace.record import Place, Ref, Trace
 
 STANDARD, FLASH = "standard", "flash"
@@ -89,6 +89,11 @@ class Roles:
     def done(self) -> dict[int, tuple[str, ...]]:
         """Storage -> its parts, in the order of PARTS."""
         return {storage: tuple(p for p in PARTS if p in parts) for storage, parts in self._found.items()}
+
+
+def alike(site: Site, trace: Trace) -> tuple[Any, ...]:
+    """What the attentions share that a report counts as one row."""
+    return folded(site.module, trace.containers)[0], site.kind, site.kernel, site.why, site.place, site.variant
 
 
 def common_module(trace: Trace, ops: Iterable[int]) -> str:

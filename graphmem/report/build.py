@@ -58,6 +58,7 @@ def build_report(findings: Findings, point: Point) -> Report:
         notes=findings.notes,
         _elsewhere=partial(_elsewhere, findings, point),
         _make_graph=findings.make_graph,
+        _findings=findings,
     )
 
 

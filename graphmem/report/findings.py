@@ -10,6 +10,7 @@ from typing import Any
 
 from graphmem.attention import Site, find_attention
 from graphmem.attention.instead import Instead, instead_of
+from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
 from graphmem.symbolic.derive import Derivation, Group
@@ -20,7 +21,10 @@ from graphmem.trace.record import Trace
 
 @dataclass(frozen=True)
 class Findings:
-    """What does not change from point to point."""
+    """What does not change from point to point.
+
+    make_graph: the fx graph of the working point. tracer: traces the subject at any point.
+    """
 
     name: str
     settings: dict[str, str]
@@ -30,6 +34,7 @@ class Findings:
     parameters: int
     machine: Target
     make_graph: Callable[[], Any] = field(repr=False)
+    tracer: Callable[[dict[str, int]], Trace] = field(repr=False)
 
     @cached_property
     def saved(self) -> tuple[Group, ...]:
@@ -98,8 +103,7 @@ def _called(trace: Trace) -> dict[str, list[str]]:
 def _sites(trace: Trace) -> dict[Any, list[Site]]:
     sites: dict[Any, list[Site]] = defaultdict(list)
     for site in find_attention(trace):
-        module = folded(site.module, trace.containers)[0]
-        sites[(module, site.kind, site.kernel, site.why, site.place, site.variant)].append(site)
+        sites[alike(site, trace)].append(site)
     return dict(sites)
 
 

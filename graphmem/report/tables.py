@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import sympy
     import torch
 
+    from graphmem.report.findings import Findings
+
 
 @dataclass(frozen=True)
 class Size:
@@ -174,6 +176,7 @@ class Report:
     notes: tuple[str, ...]
     _elsewhere: Callable[[Mapping[str, int]], Report] = field(repr=False, compare=False)
     _make_graph: Callable[[], Any] = field(repr=False, compare=False)
+    _findings: Any = field(repr=False, compare=False)
 
     def at(self, **symbols: int) -> Report:
         """The same report at other values of the symbols, from the formulas: nothing is traced.
@@ -193,6 +196,11 @@ class Report:
         from graphmem.report.solve import solve
 
         return solve(self, symbol, budget, others)
+
+    @property
+    def findings(self) -> Findings:
+        """What all points share: the derivation with its trace, operator by operator. For rules, not for people."""
+        return self._findings  # type: ignore[no-any-return]
 
     @property
     def graph(self) -> torch.fx.Graph:

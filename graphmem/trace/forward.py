@@ -74,6 +74,7 @@ def trace(
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=target.device)
     values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
+    record.values = values
     recorder = Recorder(record, module, CPU_OUTPUTS, values)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)

@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import torch
+import torch.utils.checkpoint
 
 from graphmem.kernels.flex import COMPILED_FRAME
 from graphmem.paths import OURS
@@ -37,6 +38,18 @@ def user_frames() -> tuple[tuple[Place, ...], bool]:
         compiled |= whose == _COMPILED and not in_flex
         frame = frame.f_back
     return tuple(places), compiled
+
+
+def checkpoint_under_way() -> Place | None:
+    """The user's line that called torch.utils.checkpoint, where that is who packs a tensor: an input of its own."""
+    frame: types.FrameType | None = sys._getframe(2)
+    for _ in range(2):
+        if frame is None:
+            return None
+        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
+            return next(iter(user_frames()[0]), Place("", 0, ""))
+        frame = frame.f_back
+    return None
 
 
 def _whose(code: types.CodeType) -> int:

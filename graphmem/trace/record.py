@@ -13,6 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+# The attribute by which a tensor of the forward under way knows its Ref.
+MARK = "_graphmem_ref"
+# What a node is called that is alive though nothing leads there from what backward starts from.
+CHECKPOINT = "Checkpoint"  # no node: what is checkpointed without reentering holds its inputs by itself
+UNREACHED = "an autograd node that the outputs do not reach"
+
 
 class Place(NamedTuple):
     """A line of Python."""
@@ -88,11 +94,13 @@ class Keep:
     node: the node's name, such as "MulBackward0".
     op: index of the operator that the node differentiates, -1 where none was found.
     call: the module call in which the tensor was saved.
+    checkpoint: for what a checkpoint holds as its input, the line that checkpoints.
     """
 
     node: str
     op: int
     call: int
+    checkpoint: Place | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +130,7 @@ class SdpaCall:
 
     backend: "cudnn", "flash", "efficient" or "math".
     refused: for each backend that would have come before it, the first rule that spoke against it.
-    facts: what the choice hung on.
+    facts: what the choice hung on. operands: q, k, v and the mask, None for what was not recorded.
     """
 
     start: int
@@ -130,6 +138,7 @@ class SdpaCall:
     backend: str
     refused: tuple[tuple[str, str], ...]
     facts: Any
+    operands: tuple[Ref | None, ...] = ()
 
 
 @dataclass(slots=True)
@@ -141,6 +150,7 @@ class Trace:
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
+    values: works out what small tensors hold, long after forward (see graphmem.trace.values).
     """
 
     point: dict[str, int]
@@ -153,10 +163,23 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False
+    values: Any = field(default=None, repr=False)
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""
         return [(op.name, op.call) for op in self.ops]
+
+    def requires_grad(self, ref: Ref) -> bool:
+        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but its
+        number goes up with every node that it makes."""
+        op = self.ops[ref.op]
+        fact = op.outputs[ref.output]
+        if op.kind != "call":
+            return fact is not None and fact.requires_grad
+        before = self.ops[: ref.op]
+        return op.sequence > max((b.sequence for b in before), default=0) or (
+            bool(before) and saves_what_it_overwrites(before[-1], op)
+        )
 
     def call_path(self, call: int) -> tuple[int, ...]:
         """The indexes of the calls under way in call `call`, outermost first."""
@@ -165,6 +188,18 @@ class Trace:
             path.append(call)
             call = self.calls[call].parent
         return tuple(reversed(path))
+
+
+def saves_what_it_overwrites(clone: Op, op: Op) -> bool:
+    """Whether `clone` was made by autograd for `op`, which comes next: an operator that writes into what its own
+    derivative needs. Its node is made first, then the clone's, if that has one, and only then do both run."""
+    return (
+        clone.kind == op.kind == "call"
+        and clone.target is torch.ops.aten.clone.default
+        and op.target._schema.is_mutable
+        and clone.sequence == op.sequence
+        and clone.args[0] == op.args[0]
+    )
 
 
 def references_in(values: Iterable[Any]) -> list[Ref]:

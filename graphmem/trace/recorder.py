@@ -23,11 +23,23 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
-from graphmem.trace.frames import user_frames
-from graphmem.trace.record import Call, Keep, Op, Ref, Storage, TensorFact, Trace
+from graphmem.trace.frames import checkpoint_under_way, user_frames
+from graphmem.trace.nodes import differentiated, nodes_by_sequence
+from graphmem.trace.record import (
+    CHECKPOINT,
+    MARK,
+    UNREACHED,
+    Call,
+    Keep,
+    Op,
+    Place,
+    Ref,
+    Storage,
+    TensorFact,
+    Trace,
+)
 from graphmem.trace.values import UnknownValueError, Values
 
-_MARK = "_graphmem_ref"
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
 
@@ -44,13 +56,14 @@ class _Holder:
 
 
 class _Packed:
-    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call."""
+    """A tensor was packed: the storage, the holder (weakly), the sequence number, the module call, and the checkpoint
+    whose input it is."""
 
-    __slots__ = ("call", "holder", "sequence", "storage")
+    __slots__ = ("call", "checkpoint", "holder", "sequence", "storage")
 
-    def __init__(self, storage: int, holder: _Holder, sequence: int, call: int) -> None:
+    def __init__(self, storage: int, holder: _Holder, sequence: int, call: int, checkpoint: Place | None) -> None:
         self.storage, self.holder = storage, weakref.ref(holder)
-        self.sequence, self.call = sequence, call
+        self.sequence, self.call, self.checkpoint = sequence, call, checkpoint
 
 
 class Recorder(TorchDispatchMode):
@@ -85,7 +98,7 @@ class Recorder(TorchDispatchMode):
         self.trace.ops.append(Op(ref.op, name, (), {}, (fact,), -1, (), 0, kind))
         if value is not None:
             self._values.known[ref.op] = value
-        setattr(tensor, _MARK, ref)
+        setattr(tensor, MARK, ref)
 
     # -- operators -------------------------------------------------------------------------------------------------
 
@@ -117,7 +130,7 @@ class Recorder(TorchDispatchMode):
         self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, stack, sequence))
         for i, value in enumerate(returned):
             if isinstance(value, torch.Tensor):
-                setattr(value, _MARK, Ref(index, i))
+                setattr(value, MARK, Ref(index, i))
         if func._schema.is_mutable:
             self._note_writes(func, args, index)
         return result
@@ -163,7 +176,7 @@ class Recorder(TorchDispatchMode):
 
     def _describe(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            known = getattr(value, _MARK, None)
+            known = getattr(value, MARK, None)
             return known if known is not None else self._constant(value)
         if isinstance(value, (list, tuple)):
             return type(value)(self._describe(v) for v in value) if type(value) in (list, tuple) else value
@@ -173,7 +186,7 @@ class Recorder(TorchDispatchMode):
         """A tensor that nothing recorded: a constant in the user's code, or made while recording was off."""
         value = tensor.constant if isinstance(tensor, FakeTensor) else None if tensor.is_meta else tensor
         self.placeholder(f"constant_{len(self.trace.ops)}", tensor, "constant", value)
-        return getattr(tensor, _MARK)  # type: ignore[no-any-return]
+        return getattr(tensor, MARK)  # type: ignore[no-any-return]
 
     def _fact(self, tensor: torch.Tensor, ref: Ref, origin: str, device: str | None = None) -> TensorFact | None:
         try:
@@ -211,7 +224,7 @@ class Recorder(TorchDispatchMode):
             index = self._storages[holder.storage._cdata]
         # The node that packs was numbered just before: autograd counts up when it makes a node.
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        self._packed.append(_Packed(index, holder, sequence, self._call))
+        self._packed.append(_Packed(index, holder, sequence, self._call, checkpoint_under_way()))
         return holder
 
     @staticmethod
@@ -235,6 +248,10 @@ class Recorder(TorchDispatchMode):
 
     def _leave(self, _module: torch.nn.Module, _args: Any, _output: Any) -> None:
         self._call, self._module = self._current_calls.pop()
+
+    def call_is(self, call: int) -> None:
+        """What runs from here on belongs to that module call: for a replay, which calls no modules."""
+        self._call = call
 
     @property
     def module_path(self) -> str:
@@ -260,16 +277,12 @@ class Recorder(TorchDispatchMode):
         """Write down the fate of every storage; `kept` is what the caller still holds, `state` the module's buffers: a
         running statistic that forward made anew takes the place of the one before."""
         nodes = nodes_by_sequence(kept)
-        ops: dict[int, int] = {}
-        for op in self.trace.ops:
-            if op.kind == "call":
-                # The first operator after node n was made is the one it differentiates; n is one below the counter.
-                ops.setdefault(op.sequence - 1, op.index)
+        ops, clones = differentiated(self.trace, nodes)
         keeps: dict[int, list[Keep]] = {}
         for packed in self._packed:
             if packed.holder() is not None:
-                node = nodes.get(packed.sequence, "an autograd node that the outputs do not reach")
-                keep = Keep(node, ops.get(packed.sequence, -1), packed.call)
+                packed.sequence = clones.get(packed.sequence, packed.sequence)
+                keep = _keep(packed, nodes, ops)
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:
                     known.append(keep)
@@ -288,23 +301,15 @@ class Recorder(TorchDispatchMode):
                 self.trace.storages[index].origin = "buffer"
 
 
+def _keep(packed: _Packed, nodes: dict[int, str], ops: dict[int, int]) -> Keep:
+    node = nodes.get(packed.sequence, UNREACHED)
+    if packed.checkpoint is not None and "Checkpoint" not in node:  # its number is that of the node before
+        return Keep(CHECKPOINT, -1, packed.call, packed.checkpoint)
+    return Keep(node, ops.get(packed.sequence, -1), packed.call, packed.checkpoint)
+
+
 def _repeats(module: torch.nn.Module) -> bool:
     children = list(module.children())
     if len({type(child) for child in children}) != 1:
         return False
     return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
-
-
-def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
-    """The autograd graph behind `outputs`: sequence number -> node name."""
-    found: dict[int, str] = {}
-    seen = set()
-    todo = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        found[node._sequence_nr()] = node.name().split("::")[-1]
-        todo += [following for following, _ in node.next_functions if following is not None]
-    return found

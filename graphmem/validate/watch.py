@@ -14,7 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from graphmem.trace.frames import user_frames
-from graphmem.trace.recorder import nodes_by_sequence
+from graphmem.trace.nodes import nodes_by_sequence
 from graphmem.validate.predict import place_of
 
 

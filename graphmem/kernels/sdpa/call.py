@@ -18,7 +18,7 @@ from graphmem.errors import ModelError
 from graphmem.kernels.sdpa.choice import choose
 from graphmem.kernels.sdpa.facts import facts_of
 from graphmem.target import Target
-from graphmem.trace.record import SdpaCall, Trace
+from graphmem.trace.record import MARK, SdpaCall, Trace
 
 _aten = torch.ops.aten
 _ORIGINAL = F.scaled_dot_product_attention
@@ -75,7 +75,8 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
                 out = _aten._scaled_dot_product_attention_math(
                     query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
                 )[0]
-        trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused, facts))
+        operands = tuple(getattr(t, MARK, None) for t in (query, key, value, attn_mask))
+        trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused, facts, operands))
         return out
 
     return attend

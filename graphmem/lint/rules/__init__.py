@@ -1,0 +1,1 @@
+"""One file per rule; `graphmem.lint.rule` says what is in each."""

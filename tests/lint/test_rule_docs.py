@@ -1,0 +1,20 @@
+"""docs/rules is made of the rules. `pytest tests/lint/test_rule_docs.py --overwrite` brings it up to date."""
+
+from conftest import ROOT
+
+from graphmem.lint.explain import explained, index
+from graphmem.lint.rule import all_rules
+
+FOLDER = ROOT / "docs" / "rules"
+
+
+def test_the_pages_are_current(request):
+    pages = {f"{rule.code}.md": explained(rule) for rule in all_rules()} | {"README.md": index(all_rules())}
+    if request.config.getoption("--overwrite"):
+        FOLDER.mkdir(exist_ok=True)
+        for file in FOLDER.glob("*.md"):
+            file.unlink()
+        for name, text in pages.items():
+            (FOLDER / name).write_text(text)
+    there = {file.name: file.read_text() for file in FOLDER.glob("*.md")}
+    assert there == pages, "refresh with --overwrite"
