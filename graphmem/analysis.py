@@ -155,7 +155,7 @@ def _folded(
         if derived is None or derived.trace.drew:
             return None
         disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
-        if disproved and derived.proof is not None:
+        if disproved and derived.proofs:
             return None
         # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
         # always where a single one is asked for, below what was traced, and where we shortened a finished module.

@@ -49,7 +49,7 @@ def build_report(findings: Findings, point: Point) -> Report:
         settings=findings.settings,
         saved=at.total(findings.saved),
         alive=at.total(findings.tables(*ALIVE)),
-        verified=Verified(derived.proof, derived.exact),
+        verified=at.verified(),
         nodes=tuple(sorted((at.node(g) for g in findings.saved), key=lambda n: -n.size.bytes)),
         modules=at.modules(),
         attention=at.attention(),
@@ -125,6 +125,13 @@ class _At:
             rounded += count * allocated(each)
             sizes[group.size] += group.count.expr
         return Size(nbytes, rounded, sympy.expand(sympy.Add(*(n * size for size, n in sizes.items()))))
+
+    def verified(self) -> Verified:
+        derived = self.findings.derived
+        total = sum(self.each(g) * g.count.at(self.point) for g in self.findings.saved)
+        proved = sum(self.each(g) * g.count.at(self.point) for g in self.findings.saved if g.dims is not None)
+        share = Fraction(proved, total) if total and derived.proofs else Fraction(bool(derived.proofs))
+        return Verified(derived.proofs[0] if derived.proofs else None, derived.exact, derived.proofs, float(share))
 
     def node(self, group: Group) -> NodeRow:
         key, each = group.key, self.each(group)

@@ -1,4 +1,4 @@
-"""Traces at other points that correspond to a base trace operator by operator, and what is compared between them."""
+"""Traces at other points that correspond to a base trace, and what is compared between them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ import math
 from collections.abc import Callable, Iterator
 
 from graphmem.errors import GraphmemError
-from graphmem.saved import Kept, sort_storages
+from graphmem.saved import Kept
+from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.points import held_out, moves
-from graphmem.trace.record import Ref, Trace
+from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
+_TOGETHER = 3  # tries per pair: half, twice, three times
 
 
 class Probes:
-    """Finds traces around `trace`. `values` collects where each symbol was moved to."""
+    """Finds traces around `trace`.
+
+    values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
+    in proportion.
+    """
 
     def __init__(self, tracer: Tracer, trace: Trace, kept: tuple[Kept, ...], model_symbols: frozenset[str]) -> None:
-        self._tracer, self._signature, self._born = tracer, trace.signature(), _born(trace, kept)
+        self._tracer, self._base = tracer, Base(trace, kept)
         self.trace, self.kept, self.base, self.model_symbols = trace, kept, dict(trace.point), model_symbols
         self.values: Point = {}
+        self.follows: dict[str, list[str]] = {}
 
-    def moved(self, name: str) -> Trace | None:
+    def moved(self, name: str) -> Aligned | None:
         """A trace with `name` alone moved, to the first value that runs the same operators."""
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
             found = self._aligned({**self.base, name: value})
@@ -31,7 +38,21 @@ class Probes:
                 return found
         return None
 
-    def apart(self, moved: Point) -> Iterator[Trace]:
+    def moved_together(self, name: str, other: str) -> Aligned | None:
+        """The same with `other` moved by the same factor; from then on it follows `name`."""
+        leaders = self.follows.setdefault(other, [])
+        leaders.append(name)
+        for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
+            found = self._aligned({**self.base, name: value})
+            if found is not None:
+                self.values[name] = value
+                return found
+        leaders.remove(name)
+        if not leaders:
+            del self.follows[other]
+        return None
+
+    def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
         for point in held_out(self.base, moved, self.model_symbols):
             found = self._aligned(point)
@@ -40,34 +61,46 @@ class Probes:
 
     def at(self, point: Point) -> Trace | None:
         """The trace at `point`; None where the model refuses it."""
+        complete = following(point, self.base, self.follows)
+        if complete is None:
+            return None
         try:
-            return self._tracer(point)
+            return self._tracer(complete)
         except GraphmemError:
             return None
 
-    def dims(self, trace: Trace, kept: Kept) -> list[int]:
-        """What is fitted, in `trace`: the dimensions of the tensor that made the storage; or the storage's bytes where
-        the two do not agree (a padded or an overlapping layout)."""
-        born = self.trace.storages[kept.storage].born
-        fact = trace.ops[born.op].outputs[born.output]
+    def dims(self, aligned: Aligned, kept: Kept) -> list[int]:
+        """What is fitted: the dimensions of the tensor that made the storage; or the storage's bytes where the two do
+        not agree (a padded or an overlapping layout)."""
+        op = aligned.op(kept.op.index)
+        assert op is not None, "what is kept corresponds"
+        fact = op.outputs[self.trace.storages[kept.storage].born.output]
         assert fact is not None
-        return list(fact.shape) if is_dense(kept) else [trace.storages[fact.storage].nbytes]
+        return list(fact.shape) if is_dense(kept) else [aligned.trace.storages[fact.storage].nbytes]
 
-    def moves_something(self, trace: Trace) -> bool:
-        """Whether any size in `trace` differs from the base's."""
-        return any(self.dims(trace, k) != self.dims(self.trace, k) for k in self.kept)
+    def moves_something(self, aligned: Aligned) -> bool:
+        """Whether any size in it differs from the base's."""
+        at_base = Aligned(self.trace, None)
+        return any(self.dims(aligned, k) != self.dims(at_base, k) for k in self.kept)
 
-    def _aligned(self, point: Point) -> Trace | None:
+    def _aligned(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        if trace is None or trace.signature() != self._signature:
+        return None if trace is None else self._base.align(trace)
+
+
+def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:
+    """`point` with the symbols that follow others in proportion; None where that is no whole number."""
+    complete = dict(point)
+    for name, leaders in follows.items():
+        value, of = base[name], 1
+        for leader in leaders:
+            value, of = value * point[leader], of * base[leader]
+        if value % of:
             return None
-        return trace if _born(trace, sort_storages(trace)) == self._born else None
+        complete[name] = value // of
+    return complete
 
 
 def is_dense(kept: Kept) -> bool:
     """Whether the storage is exactly as large as the tensor that made it."""
     return math.prod(kept.shape) * kept.itemsize == kept.nbytes
-
-
-def _born(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
-    return {(k.table, trace.storages[k.storage].born) for k in kept}
