@@ -134,10 +134,12 @@ def _derive(
     elif not tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in depth)
         notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
-    ones = [n for n in derived.refused if working[n] == 1]
-    if ones:
-        derived, said = _from_two(derived, tracer, working, model_symbols, ones)
+    if derived.refused or not derived.exact:
+        derived, said = _from_elsewhere(derived, tracer, working, model_symbols)
         notes += said
+    if derived.follows:
+        tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
+        notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")
     if derived.refused:
         fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
         notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
@@ -177,19 +179,35 @@ def _operators(derived: Derivation, working: dict[str, int]) -> int:
     return base + sum((len(t.ops) - base) * (working[d] - SHALLOW) for d, t in derived.deeper.items())
 
 
-def _from_two(
-    derived: Derivation, tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], ones: list[str]
+def _from_elsewhere(
+    derived: Derivation, tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str]
 ) -> tuple[Derivation, list[str]]:
-    """A size of 1 makes copies unnecessary that any other needs, so no other size runs the same operators. Derived from
-    2, the formula may hold at 1 all the same; where it does not, it is at least told."""
-    two = derive(tracer, {**working, **dict.fromkeys(ones, 2)}, model_symbols, list(derived.depth))
-    if two is None or not two.exact:
-        return derived, []
-    if two.holds(tracer({**two.base, **dict.fromkeys(ones, 1)})):
-        return two, []
-    total = sympy.Add(*(g.size * g.count.expr for g in two.groups if g.key.table == SAVED))
-    bound = ", ".join(f"{n}=2" for n in ones)
-    return derived, [f"from {bound} on: saved = {formula(total, working, two.depth)}, proved there"]
+    """What was refused at the working point may be derived beside it, and hold there all the same; where it does not,
+    it is at least told.
+
+    A size of 1 makes copies unnecessary that any other needs, and a loop of two turns has a first and a last one, but
+    none between.
+    """
+    ones = {n: 2 for n in derived.refused if working[n] == 1}
+    inputs = [n for n in (*derived.refused, *derived.doubtful) if n not in model_symbols and working[n] > 1]
+    longer = {n: 2 * working[n] + _MORE_TURNS for n in inputs}
+    said: list[str] = []
+    for moved in (ones, longer):
+        if not moved:
+            continue
+        other = derive(tracer, {**working, **moved}, model_symbols, list(derived.depth))
+        if other is None or not other.exact or set(moved) & set(other.refused):
+            continue
+        if other.holds(tracer({**other.base, **{n: working[n] for n in moved}})):
+            return other, []
+        total = sympy.Add(*(g.size * g.count.expr for g in other.groups if g.key.table == SAVED))
+        bound = ", ".join(f"{n}={v}" for n, v in moved.items())
+        said.append(f"at {bound} other operators run: saved = {formula(total, working, other.depth)}, proved there")
+    return derived, said
+
+
+# Enough for some turns of any loop over blocks, and no multiple of their sizes.
+_MORE_TURNS = 149
 
 
 def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:

@@ -10,6 +10,7 @@ held out    all symbols moved again, thrice, once with more layers: every size m
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,11 @@ from functools import cached_property
 import sympy
 
 from graphmem.saved import Kept, sort_storages
-from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.depth import SHALLOW
-from graphmem.symbolic.fit import Seen, candidates, evaluate
-from graphmem.symbolic.group import Count, Key, counts, grouped
+from graphmem.symbolic.fit import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.group import Count, Key, Step
+from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
 from graphmem.trace.record import Ref, SdpaCall, Trace
 
@@ -60,10 +62,10 @@ class Group:
         """The group with so many of its members at the base point, and as many of what every further layer adds; None
         where that is no whole number."""
         of = len(self.members)
-        if any(slope * members % of for _, slope in self.count.per_layer):
+        if any(slope * members % of for _, slope in self.count.slopes):
             return None
-        per_layer = tuple((name, slope * members // of) for name, slope in self.count.per_layer)
-        return replace(self, count=Count(members, per_layer))
+        slopes = tuple((steps, slope * members // of) for steps, slope in self.count.slopes)
+        return replace(self, count=Count(members, slopes))
 
     def bytes_at(self, point: Mapping[str, int]) -> int | None:
         """One storage's bytes at `point`; None where the expression gives no whole number of bytes there."""
@@ -74,8 +76,10 @@ class Group:
 class Derivation:
     """Everything the report is made of.
 
-    base: the traced point; depth: its symbols that count layers; symbols: those that move a size, depth included.
+    base: the traced point; depth: its symbols that count layers; loops: those that count turns of loops; symbols: those
+    that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
+    doubtful: symbols some values of which run other operators.
     follows: integers that have no other values of their own, and those that they go with, in proportion.
     proofs: the held-out points; none where none could be traced. exact: every size there came out to the byte.
     moved: a trace for every symbol in `symbols` but depth, with that alone moved to `values`; apart: traces with all of
@@ -85,11 +89,13 @@ class Derivation:
     base: Point
     trace: Trace
     deeper: Mapping[str, Trace]
+    loops: Mapping[str, Loop]
     kept: tuple[Kept, ...]
     groups: tuple[Group, ...]
     depth: tuple[str, ...]
     symbols: tuple[str, ...]
     refused: tuple[str, ...]
+    doubtful: tuple[str, ...]
     follows: Mapping[str, tuple[str, ...]]
     proofs: tuple[Point, ...]
     exact: bool
@@ -97,6 +103,11 @@ class Derivation:
     values: Point
     apart: tuple[Aligned, ...]
     model_symbols: frozenset[str]
+
+    @cached_property
+    def group_of(self) -> dict[int, Group]:
+        """The group of each storage of the base."""
+        return {member.storage: group for group in self.groups for member in group.members}
 
     @cached_property
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
@@ -139,6 +150,12 @@ class Derivation:
             for i, dim in enumerate(options)
         ]
 
+    def following(self, name: str) -> sympy.Expr:
+        """What a symbol that follows others is, as an expression in them: a, or a h_a."""
+        leaders = self.follows[name]
+        factor = sympy.Rational(self.base[name], math.prod(self.base[leader] for leader in leaders))
+        return sympy.Mul(factor, *(symbol(leader) for leader in leaders))
+
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas foretell exactly what is alive in `trace`: every storage, to the byte."""
         foretold: Counter[int] = Counter()
@@ -152,30 +169,36 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     base = {**working, **dict.fromkeys(depth, SHALLOW)}
     trace = tracer(base)
     deeper = {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
-    kept = sort_storages(trace)
-    members = grouped(kept, trace.containers)
-    how_often = counts(members, {d: grouped(sort_storages(t), t.containers) for d, t in deeper.items()})
-    if how_often is None:
+    start = Base(trace, sort_storages(trace))
+    if Looped(start, {}).counts(deeper) is None:
         return None
 
-    probes = Probes(tracer, trace, kept, model_symbols)
+    probes = Probes(tracer, start, model_symbols)
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols])
     moving = {n: t for n, t in moved.items() if probes.moves_something(t)}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
     dims, seen = _dims(probes, moving, apart)
+    loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}
+    looped = Looped(start, loops)
+    how_often = looped.counts(deeper)
+    if how_often is None:
+        return None
+    members = looped.groups(trace)
     groups = tuple(Group(key, tuple(m), how_often[key], _shared(dims, m)) for key, m in members.items())
-    repeating = {name for count in how_often.values() for name, _ in count.per_layer}
+    repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
     derived = Derivation(
         base=base,
         trace=trace,
         deeper=deeper,
-        kept=kept,
+        loops=loops,
+        kept=start.kept,
         groups=groups,
         depth=tuple(depth),
         symbols=tuple(n for n in working if n in moving or n in repeating),
         refused=tuple(n for n in names if n not in moved and n not in probes.follows),
+        doubtful=tuple(dict.fromkeys(probes.doubtful)),
         follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
         proofs=() if moving else (dict(base),),
         exact=False,
@@ -186,6 +209,10 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     )
     held_out = [*seen[-1:], *itertools.islice(apart, MORE_PROOFS)] if moving else []
     return _proved(derived, probes, [there.point for there in held_out], working)
+
+
+def _loop(tracer: Tracer, step: Step, turned: Trace, depth: list[str]) -> Loop:
+    return Loop(step, turned, {d: tracer({**turned.point, d: SHALLOW + 1}) for d in depth})
 
 
 # So many layers has the first held-out point, if the model has them: patterns of up to six show.

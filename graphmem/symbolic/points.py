@@ -35,11 +35,9 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
     chance = random.Random(0)
     sizes = [n for n in moved if n in model_symbols]
     relations = _relations(base, sizes)
-    drawn = {tuple(_draw(chance, base, moved, model_symbols).items()) for _ in range(_DRAWS if sizes else _TRIES)}
-    # Ties are broken at random, so that one point does not resemble the next.
-    ranked = sorted(drawn, key=lambda p: (_broken(dict(p), base, moved, sizes, relations), chance.random()))
-    for point in ranked[:_TRIES]:
-        yield dict(point)
+    draws = [_draw(chance, base, moved, model_symbols) for _ in range(_DRAWS if sizes else _TRIES)]
+    ranked = sorted(draws, key=lambda point: _broken(point, base, moved, sizes, relations))
+    yield from [p for i, p in enumerate(ranked) if p not in ranked[:i]][:_TRIES]
     for factor in (3, 2, 5):
         for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
             yield {

@@ -8,34 +8,51 @@ from collections.abc import Callable, Iterator
 from graphmem.errors import GraphmemError
 from graphmem.saved import Kept
 from graphmem.symbolic.align import Aligned, Base
+from graphmem.symbolic.group import Step
+from graphmem.symbolic.loops import find_step
 from graphmem.symbolic.points import held_out, moves
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
+# Two other values show whether a count goes with a symbol.
+ENOUGH_TURNS = 2
 _TOGETHER = 3  # tries per pair: half, twice, three times
 
 
 class Probes:
-    """Finds traces around `trace`.
+    """Finds traces around that of `base`.
 
     values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
-    in proportion.
+    in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that run other operators at some other value.
     """
 
-    def __init__(self, tracer: Tracer, trace: Trace, kept: tuple[Kept, ...], model_symbols: frozenset[str]) -> None:
-        self._tracer, self._base = tracer, Base(trace, kept)
-        self.trace, self.kept, self.base, self.model_symbols = trace, kept, dict(trace.point), model_symbols
+    def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str]) -> None:
+        self._tracer, self._base = tracer, base
+        self.trace, self.kept, self.base = base.trace, base.kept, dict(base.trace.point)
+        self.model_symbols = model_symbols
         self.values: Point = {}
         self.follows: dict[str, list[str]] = {}
+        self.steps: dict[str, tuple[Step, Trace]] = {}
+        self.doubtful: list[str] = []
 
     def moved(self, name: str) -> Aligned | None:
-        """A trace with `name` alone moved, to the first value that runs the same operators."""
+        """A trace with `name` alone moved, to the first value that runs the same operators, or more turns of a loop."""
+        others: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
-            found = self._aligned({**self.base, name: value})
+            trace = self.at({**self.base, name: value})
+            if trace is None:
+                continue
+            found = self._base.align(trace)
             if found is not None:
                 self.values[name] = value
                 return found
+            others.append(trace)
+            self.doubtful.append(name)
+            step = find_step(name, self._base, others) if len(others) == ENOUGH_TURNS else None
+            if step is not None:
+                self.steps[name], self.values[name] = (step, others[0]), others[0].point[name]
+                return self._base.align(others[0], loops=True)
         return None
 
     def moved_together(self, name: str, other: str) -> Aligned | None:
@@ -85,7 +102,7 @@ class Probes:
 
     def _aligned(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        return None if trace is None else self._base.align(trace)
+        return None if trace is None else self._base.align(trace, loops=bool(self.steps))
 
 
 def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:

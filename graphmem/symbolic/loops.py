@@ -1,0 +1,128 @@
+"""Loops: symbols that say how often a line runs, such as a scan over positions or over chunks of 64 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from graphmem.saved import Kept, sort_storages
+from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
+from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, numbers, with_turns
+from graphmem.trace.record import Trace
+
+K = TypeVar("K")
+# How many positions a turn takes: one, or the blocks that are usual.
+_BLOCKS = (1, 64, 128, 256, 32, 16, 512, 8, 4, 2, 1024)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What `step` counts; a trace with more turns than the base; and the same with one layer more, per depth symbol."""
+
+    step: Step
+    trace: Trace
+    deeper: Mapping[str, Trace]
+
+    @cached_property
+    def turns(self) -> int:
+        """How many turns `trace` has more than the base."""
+        return self.step.at(self.trace.point)
+
+
+def find_step(name: str, base: Base, others: Sequence[Trace]) -> Step | None:
+    """What makes a turn: whatever lets the number of storages that each line keeps grow by a whole number per turn, in
+    all of `others`, which differ from the base in symbol `name`. None where nothing does."""
+    grown: list[tuple[int, dict[tuple[Line, int], int]]] = []
+    for trace in others:
+        turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
+        if turns is None:
+            return None
+        grown.append((trace.point[name], {key: len(t) - len(m) for key, (m, t) in turns.items()}))
+    if all(not any(more.values()) for _, more in grown):
+        return None
+    for block in _BLOCKS:
+        for up in (True, False):
+            step = Step.from_base(name, base.trace.point[name], block, up=up)
+            if _steady(step, grown):
+                return step
+    return None
+
+
+def _steady(step: Step, grown: Sequence[tuple[int, Mapping[tuple[Line, int], int]]]) -> bool:
+    turns = [step.at({step.name: value}) for value, _ in grown]
+    if not all(turns):
+        return False
+    slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
+    for n, (_, more) in zip(turns, grown, strict=True):
+        for key, added in more.items():
+            slopes.setdefault(key, set()).add(divmod(added, n))
+    return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
+
+
+def tally(
+    trace: Trace, deeper: Mapping[str, Trace], loops: Mapping[str, Loop], groups: Callable[[Trace], Mapping[K, Sequence[object]]]
+) -> dict[K, Count] | None:
+    """How often each of `groups` occurs, by layers and turns. None where layers or turns are not alike."""
+    base, more = numbers(groups(trace)), {d: numbers(groups(t)) for d, t in deeper.items()}
+    found = counts(base, more)
+    if found is None:
+        return None
+    for loop in loops.values():
+        after, deep = numbers(groups(loop.trace)), {d: numbers(groups(t)) for d, t in loop.deeper.items()}
+        if any(there.keys() != base.keys() for there in (after, *deep.values())):
+            return None
+        for key, count in found.items():
+            before, further = {d: more[d][key] for d in more}, {d: deep[d][key] for d in deep}
+            turned = with_turns(count, before, loop.step, loop.turns, after[key], further)
+            if turned is None:
+                return None
+            found[key] = turned
+    return found
+
+
+@dataclass(frozen=True)
+class Looped:
+    """What of the base is made in the lines that `loops` repeat."""
+
+    base: Base
+    loops: Mapping[str, Loop]
+
+    @cached_property
+    def _turning(self) -> dict[tuple[Line, int], list[Kept]]:
+        """Storages of the base by line and shape, of the lines that run more often in one of the loops' traces."""
+        found: dict[tuple[Line, int], list[Kept]] = {}
+        for loop in self.loops.values():
+            turns = turns_of(self.base.lines, by_line(loop.trace, sort_storages(loop.trace))) or {}
+            lines = {line for (line, _), (mine, theirs) in turns.items() if len(mine) != len(theirs)}
+            found |= {
+                (line, i): mine for line in lines for i, mine in enumerate(by_shape(self.base.lines[line]))
+            }
+        return found
+
+    def groups(self, trace: Trace) -> dict[Key, list[Kept]]:
+        """The storages of a trace with as many turns as the base, by group."""
+        kept = sort_storages(trace)
+        lines = {line for line, _ in self._turning}
+        inside = {k.storage for line, made in by_line(trace, kept).items() if line in lines for k in made} if lines else ()
+        return grouped(kept, trace.containers, frozenset(inside))
+
+    def groups_turned(self, trace: Trace, unturned: Trace) -> dict[Key, list[Kept]]:
+        """The same of a trace with more turns than `unturned`: its shapes are other ones, so by the base's keys."""
+        lines = by_line(trace, sort_storages(trace))
+        groups = self.groups(unturned)
+        keys = {place: key_of(made[0], self.base.trace.containers, looped=True) for place, made in self._turning.items()}
+        groups |= {key: [] for key in keys.values()}
+        for (line, i), key in keys.items():
+            shapes = by_shape(lines.get(line, []))
+            groups[key] += shapes[i] if i < len(shapes) else []
+        return groups
+
+    def counts(self, deeper: Mapping[str, Trace]) -> dict[Key, Count] | None:
+        """How often each group occurs. None where layers or turns are not alike."""
+        by_trace = {id(t): self.groups(t) for t in (self.base.trace, *deeper.values())}
+        for loop in self.loops.values():
+            by_trace[id(loop.trace)] = self.groups_turned(loop.trace, self.base.trace)
+            by_trace |= {id(t): self.groups_turned(t, deeper[d]) for d, t in loop.deeper.items()}
+        return tally(self.base.trace, deeper, self.loops, lambda trace: by_trace[id(trace)])
