@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -13,7 +13,7 @@ import sympy
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa import choose, regime
+from graphmem.kernels.sdpa import SdpaFacts, choose, regime
 from graphmem.paths import shown
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
@@ -32,7 +32,7 @@ from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, S
 from graphmem.symbolic.derive import Group
 from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count, Steps
-from graphmem.trace.record import Place
+from graphmem.trace.record import Place, SdpaCall
 from graphmem.units import allocated
 
 Point = Mapping[str, int]
@@ -93,21 +93,31 @@ def _following(findings: Findings, name: str, point: Point, asked: int | None) -
 
 def _check_kernels(findings: Findings, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
+    for call, facts in _other_kernels(findings, point):
+        backend, refused = choose(facts, findings.machine)
+        reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
+        if backend == call.backend:
+            reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
+        raise SymbolError(
+            f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
+            f"traced ({reasons})",
+            hint="analyse again at that point",
+        )
+
+
+def runs_the_same_kernels(findings: Findings, point: Point) -> bool:
+    """Whether every attention runs the kernel at `point` that it ran where it was traced."""
+    return next(_other_kernels(findings, point), None) is None
+
+
+def _other_kernels(findings: Findings, point: Point) -> Iterator[tuple[SdpaCall, SdpaFacts]]:
     for call, shapes in dict.fromkeys(findings.derived.attentions):
         if call.facts is None:
             continue
         q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
         facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
         if regime(facts, findings.machine) != regime(call.facts, findings.machine):
-            backend, refused = choose(facts, findings.machine)
-            reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
-            if backend == call.backend:
-                reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
-            raise SymbolError(
-                f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
-                f"traced ({reasons})",
-                hint="analyse again at that point",
-            )
+            yield call, facts
 
 
 @dataclass(frozen=True)

@@ -294,9 +294,7 @@ def _choices(
     }
 
 
-def _choose(
-    probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept
-) -> Dims | None:
+def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept) -> Dims | None:
     """For each dimension the first expression that gives its value in all of `seen`."""
     actual = [(there.point, probes.dims(there, kept)) for there in seen]
     if any(len(dims) != len(options) for _, dims in actual):

@@ -121,7 +121,7 @@ def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy
 def _rounded(
     seen: Seen, exponents: Mapping[str, int], odd: list[str], vocabulary: Sequence[sympy.Expr] = ()
 ) -> list[sympy.Expr]:
-    """A monomial of the regular symbols times a size that depends on the odd ones, rounded: 4 a b ceil32(s), b (s // 4)."""
+    """A monomial of the regular symbols times a size that depends on the odd ones, rounded: 4 a b ceil32(s)."""
     own = [symbol(odd[0])] if len(odd) == 1 else []
     known = [e for e in vocabulary if {x.name for x in e.free_symbols} == set(odd)]
     found = []

@@ -62,7 +62,10 @@ def _steady(step: Step, grown: Sequence[tuple[int, Mapping[tuple[Line, int], int
 
 
 def tally(
-    trace: Trace, deeper: Mapping[str, Trace], loops: Mapping[str, Loop], groups: Callable[[Trace], Mapping[K, Sequence[object]]]
+    trace: Trace,
+    deeper: Mapping[str, Trace],
+    loops: Mapping[str, Loop],
+    groups: Callable[[Trace], Mapping[K, Sequence[object]]],
 ) -> dict[K, Count] | None:
     """How often each of `groups` occurs, by layers and turns. None where layers or turns are not alike."""
     base, more = numbers(groups(trace)), {d: numbers(groups(t)) for d, t in deeper.items()}
@@ -96,23 +99,25 @@ class Looped:
         for loop in self.loops.values():
             turns = turns_of(self.base.lines, by_line(loop.trace, sort_storages(loop.trace))) or {}
             lines = {line for (line, _), (mine, theirs) in turns.items() if len(mine) != len(theirs)}
-            found |= {
-                (line, i): mine for line in lines for i, mine in enumerate(by_shape(self.base.lines[line]))
-            }
+            found |= {(line, i): mine for line in lines for i, mine in enumerate(by_shape(self.base.lines[line]))}
         return found
 
     def groups(self, trace: Trace) -> dict[Key, list[Kept]]:
         """The storages of a trace with as many turns as the base, by group."""
         kept = sort_storages(trace)
         lines = {line for line, _ in self._turning}
-        inside = {k.storage for line, made in by_line(trace, kept).items() if line in lines for k in made} if lines else ()
+        inside = (
+            {k.storage for line, made in by_line(trace, kept).items() if line in lines for k in made} if lines else ()
+        )
         return grouped(kept, trace.containers, frozenset(inside))
 
     def groups_turned(self, trace: Trace, unturned: Trace) -> dict[Key, list[Kept]]:
         """The same of a trace with more turns than `unturned`: its shapes are other ones, so by the base's keys."""
         lines = by_line(trace, sort_storages(trace))
         groups = self.groups(unturned)
-        keys = {place: key_of(made[0], self.base.trace.containers, looped=True) for place, made in self._turning.items()}
+        keys = {
+            place: key_of(made[0], self.base.trace.containers, looped=True) for place, made in self._turning.items()
+        }
         groups |= {key: [] for key in keys.values()}
         for (line, i), key in keys.items():
             shapes = by_shape(lines.get(line, []))

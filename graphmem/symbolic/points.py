@@ -26,18 +26,26 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
-def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterator[Point]:
+def held_out(base: Point, moved: Point, model_symbols: frozenset[str], *, far: bool = True) -> Iterator[Point]:
     """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
 
     Drawn at random, and sorted by what else they break: which sizes divide which, which is the larger, and on which
     side of the base the probe was accepted. A model may care about any of these, or about none.
+
+    far: leave also the bucket of the largest rounding up, which takes long inputs.
     """
     chance = random.Random(0)
     sizes = [n for n in moved if n in model_symbols]
     relations = _relations(base, sizes)
-    draws = [_draw(chance, base, moved, model_symbols) for _ in range(_DRAWS if sizes else _TRIES)]
+    draws = [_draw(chance, base, moved, model_symbols, far) for _ in range(_DRAWS if sizes else _TRIES)]
     ranked = sorted(draws, key=lambda point: _broken(point, base, moved, sizes, relations))
-    yield from [p for i, p in enumerate(ranked) if p not in ranked[:i]][:_TRIES]
+    first: list[Point] = []
+    for point in ranked:
+        if point not in first:
+            first.append(point)
+        if len(first) == _TRIES:
+            break
+    yield from first
     for factor in (3, 2, 5):
         for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
             yield {
@@ -50,10 +58,10 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
             }
 
 
-def _draw(chance: random.Random, base: Point, moved: Point, model_symbols: frozenset[str]) -> Point:
+def _draw(chance: random.Random, base: Point, moved: Point, model_symbols: frozenset[str], far: bool) -> Point:
     point = dict(base)
     for name in moved:
-        choices = [v for v in _far(base[name], name in model_symbols) if v not in (moved[name], base[name])]
+        choices = [v for v in _others(base[name], name in model_symbols, far) if v not in (moved[name], base[name])]
         point[name] = chance.choice(choices)
     return point
 
@@ -74,14 +82,16 @@ def _broken(
     other_side = sum((point[n] > base[n]) != (moved[n] > base[n]) for n in sizes)
     # 1 is the one size that broadcasts, and needs no copy: a relation more that the base may not have.
     ones = sum(point[n] == 1 for n in sizes)
-    return sum(point[y] % point[x] != 0 for x, y in divides) + sum(point[x] >= point[y] for x, y in below) + 2 * (
-        other_side + ones
+    return (
+        sum(point[y] % point[x] != 0 for x, y in divides)
+        + sum(point[x] >= point[y] for x, y in below)
+        + 2 * (other_side + ones)
     )
 
 
-def _far(value: int, shapes_model: bool) -> list[int]:
+def _others(value: int, shapes_model: bool, far: bool) -> list[int]:
     if shapes_model:
         quarters = [value // 4 * (value % 4 == 0), value * 3 // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)]
         return [v for v in (*quarters, 3 * value, 2 * value, 4 * value) if v]
     long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
-    return [*long, value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]
+    return [*(long if far else ()), value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]

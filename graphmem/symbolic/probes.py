@@ -24,7 +24,8 @@ class Probes:
     """Finds traces around that of `base`.
 
     values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
-    in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that run other operators at some other value.
+    in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that
+    run other operators at some other value.
     """
 
     def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str]) -> None:
@@ -71,7 +72,7 @@ class Probes:
 
     def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
-        for point in held_out(self.base, moved, self.model_symbols):
+        for point in held_out(self.base, moved, self.model_symbols, far=not self.steps):
             found = self._aligned(point)
             if found is not None:
                 yield found

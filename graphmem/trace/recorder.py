@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from graphmem.errors import TooLongError
 from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import user_frames
@@ -62,8 +63,10 @@ class Recorder(TorchDispatchMode):
         module: torch.nn.Module,
         cpu_outputs: dict[Any, tuple[int, ...]],
         values: Values,
+        most_operators: int | None = None,
     ) -> None:
         super().__init__()
+        self._most = most_operators
         self.trace = trace
         self._values = values
         self._cpu_outputs = cpu_outputs
@@ -93,6 +96,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a question about a tensor, such as its device: nothing is computed
             return func(*args, **kwargs)
+        if self._most is not None and len(self.trace.ops) >= self._most:
+            raise TooLongError(f"forward runs more than {self._most} operators")
         sequence = torch._C._autograd._get_sequence_nr()
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
