@@ -19,7 +19,7 @@ Point = dict[str, int]
 # About a second: a layer of a Llama has 70 operators.
 WORTH_CHECKING = 5000
 # Two layers of anything but a loop over positions have less.
-LONG = 3000
+LONG = 4000
 # Enough for some turns of any loop over blocks, and no multiple of their sizes.
 _MORE_TURNS = 149
 # Lengths to derive at in place of long ones; each is checked at the next: one turn may take 128 positions.

@@ -294,10 +294,12 @@ class Recorder(TorchDispatchMode):
 
 
 def _repeats(module: torch.nn.Module) -> bool:
+    """Whether the children are layers: of one class, or in a list of a few that come again, as in hybrids."""
     children = list(module.children())
-    if len({type(child) for child in children}) != 1:
-        return False
-    return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
+    classes = len({type(child) for child in children})
+    if isinstance(module, torch.nn.ModuleList):
+        return classes == 1 or 1 < classes < len(children)
+    return isinstance(module, torch.nn.Sequential) and classes == 1 and len(children) > 1
 
 
 def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
