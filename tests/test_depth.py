@@ -89,9 +89,17 @@ def test_alike_layers_are_a_symbol_and_others_are_not():
     assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == ["L"]
     for different in (growing, patterned):
         assert depth_symbols(lambda p, m=different: m(**p), {"h": 16, "L": 12}, ["h", "L"]) == []
+
+
+def test_a_pattern_of_layers_is_counted():
     report = graphmem.analyze(patterned, inputs)
+    assert report.verified.exact
+    assert any("L" in note and "not alike" in note for note in report.notes)
+    for n in (1, 2, 4, 5, 7, 9, 12, 31, 32, 33):
+        assert report.at(L=n).saved.bytes == graphmem.analyze(patterned(L=n), inputs()).saved.bytes
+    report = graphmem.analyze(growing, inputs)
     assert "L" not in report.symbols
-    assert any("L=12" in note for note in report.notes)
+    assert any("L=6" in note for note in report.notes)
 
 
 def test_labels_and_counts():
@@ -105,10 +113,11 @@ def test_labels_and_counts():
 def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
     traced = []
     import graphmem.analysis as analysis
+    import graphmem.derivation as derivation
 
     original = analysis.trace
     monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
-    monkeypatch.setattr(analysis, "WORTH_CHECKING", 0)
+    monkeypatch.setattr(derivation, "WORTH_CHECKING", 0)
     report = graphmem.analyze(alike, inputs, symbols={"L": 126})
     assert max(traced) <= 7
     assert any("full_depth" in note for note in report.notes)

@@ -177,7 +177,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols])
-    moving = {n: t for n, t in moved.items() if probes.moves_something(t)}
+    moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
     dims, seen = _dims(probes, moving, apart)
     loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}

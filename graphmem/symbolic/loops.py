@@ -13,8 +13,8 @@ from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, n
 from graphmem.trace.record import Trace
 
 K = TypeVar("K")
-# How many positions a turn takes: one, or the blocks that are usual.
-_BLOCKS = (1, 64, 128, 256, 32, 16, 512, 8, 4, 2, 1024)
+# How many positions, or layers, a turn takes: one, or the blocks and the patterns that are usual.
+_BLOCKS = (1, 64, 128, 256, 32, 16, 512, 8, 4, 2, 1024, 3, 6, 5, 7, 12)
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,21 @@ class Loop:
         return self.step.at(self.trace.point)
 
 
-def find_step(name: str, base: Base, others: Sequence[Trace]) -> Step | None:
-    """What makes a turn: whatever lets the number of storages that each line keeps grow by a whole number per turn, in
-    all of `others`, which differ from the base in symbol `name`. None where nothing does."""
+def possible_steps(name: str, base: Base, others: Sequence[Trace]) -> list[Step]:
+    """What may make a turn: whatever lets the number of storages that each line keeps grow by a whole number per turn,
+    in all of `others`, which differ from the base in symbol `name`."""
     grown: list[tuple[int, dict[tuple[Line, int], int]]] = []
     for trace in others:
         turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
         if turns is None:
-            return None
+            return []
         grown.append((trace.point[name], {key: len(t) - len(m) for key, (m, t) in turns.items()}))
     if all(not any(more.values()) for _, more in grown):
-        return None
-    for block in _BLOCKS:
-        for up in (True, False):
-            step = Step.from_base(name, base.trace.point[name], block, up=up)
-            if _steady(step, grown):
-                return step
-    return None
+        return []
+    here = base.trace.point[name]
+    steps = [Step.from_base(name, here, block, up=up) for block in _BLOCKS for up in (True, False)]
+    # In blocks of one there is nothing to round.
+    return [step for step in steps if _steady(step, grown) and (step.up or step.block > 1)]
 
 
 def _steady(step: Step, grown: Sequence[tuple[int, Mapping[tuple[Line, int], int]]]) -> bool:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator, Mapping
 
 Point = dict[str, int]
-_DRAWS = 400
 _TRIES = 8
 # Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
 _STEP, _LONG_STEP = 37, 259
@@ -29,23 +28,27 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
 def held_out(base: Point, moved: Point, model_symbols: frozenset[str], *, far: bool = True) -> Iterator[Point]:
     """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
 
-    Drawn at random, and sorted by what else they break: which sizes divide which, which is the larger, and on which
+    Drawn at random, then bettered in what else they break: which sizes divide which, which is the larger, and on which
     side of the base the probe was accepted. A model may care about any of these, or about none.
 
     far: leave also the bucket of the largest rounding up, which takes long inputs.
     """
     chance = random.Random(0)
+    choices = {n: [v for v in _others(base[n], n in model_symbols, far) if v not in (moved[n], base[n])] for n in moved}
     sizes = [n for n in moved if n in model_symbols]
     relations = _relations(base, sizes)
-    draws = [_draw(chance, base, moved, model_symbols, far) for _ in range(_DRAWS if sizes else _TRIES)]
-    ranked = sorted(draws, key=lambda point: _broken(point, base, moved, sizes, relations))
-    first: list[Point] = []
-    for point in ranked:
-        if point not in first:
-            first.append(point)
-        if len(first) == _TRIES:
-            break
-    yield from first
+
+    def broken(point: Point) -> int:
+        return _broken(point, base, moved, sizes, relations)
+
+    drawn: list[Point] = []
+    for _ in range(2 * _TRIES):
+        point = {**base, **{n: chance.choice(choices[n]) for n in moved}}
+        for name in chance.sample(sizes, len(sizes)) * 2:
+            point = min(({**point, name: v} for v in chance.sample(choices[name], len(choices[name]))), key=broken)
+        if point not in drawn:
+            drawn.append(point)
+    yield from sorted(drawn, key=broken)[:_TRIES]
     for factor in (3, 2, 5):
         for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
             yield {
@@ -56,14 +59,6 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str], *, far: b
                 else value + (104 * factor if aligned else value // 3 + 3)
                 for name, value in base.items()
             }
-
-
-def _draw(chance: random.Random, base: Point, moved: Point, model_symbols: frozenset[str], far: bool) -> Point:
-    point = dict(base)
-    for name in moved:
-        choices = [v for v in _others(base[name], name in model_symbols, far) if v not in (moved[name], base[name])]
-        point[name] = chance.choice(choices)
-    return point
 
 
 Relation = tuple[str, str]

@@ -9,14 +9,14 @@ from graphmem.errors import GraphmemError
 from graphmem.saved import Kept
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.group import Step
-from graphmem.symbolic.loops import find_step
+from graphmem.symbolic.loops import possible_steps
 from graphmem.symbolic.points import held_out, moves
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
-# Two other values show whether a count goes with a symbol.
-ENOUGH_TURNS = 2
+# Two other values show whether a count goes with a symbol, some more tell blocks of 16 from blocks of 32.
+ENOUGH_TURNS, MOST_TURNS = 2, 6
 _TOGETHER = 3  # tries per pair: half, twice, three times
 
 
@@ -50,9 +50,9 @@ class Probes:
                 return found
             others.append(trace)
             self.doubtful.append(name)
-            step = find_step(name, self._base, others) if len(others) == ENOUGH_TURNS else None
-            if step is not None:
-                self.steps[name], self.values[name] = (step, others[0]), others[0].point[name]
+            steps = possible_steps(name, self._base, others) if len(others) >= ENOUGH_TURNS else []
+            if len(steps) == 1 or (steps and len(others) == MOST_TURNS):
+                self.steps[name], self.values[name] = (steps[0], others[0]), others[0].point[name]
                 return self._base.align(others[0], loops=True)
         return None
 
@@ -72,7 +72,7 @@ class Probes:
 
     def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
-        for point in held_out(self.base, moved, self.model_symbols, far=not self.steps):
+        for point in held_out(self.base, moved, self.model_symbols - self.steps.keys(), far=not self.steps):
             found = self._aligned(point)
             if found is not None:
                 yield found
