@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 import zoo
-from conftest import measured
 from test_h100_models import ASSUMED, EXPLAINED, ROWS, backend_of
 
 import graphmem

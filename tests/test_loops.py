@@ -70,7 +70,7 @@ def inputs(b=2, s=40, h=16):
     return (torch.randn(b, s, h, requires_grad=True),)
 
 
-def traced(kind, *, L, **sizes):  # noqa: N803
+def traced(kind, *, L, **sizes):
     record = trace(stack(kind)(L=L, h=sizes["h"]), inputs(**sizes), resolve(gpu="h100", device="cuda"))
     return sum(k.nbytes for k in sort_storages(record) if k.table == SAVED)
 

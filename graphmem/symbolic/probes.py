@@ -16,7 +16,7 @@ from graphmem.trace.record import Trace
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Two other values show whether a count goes with a symbol, some more tell blocks of 16 from blocks of 32.
-ENOUGH_TURNS, MOST_TURNS = 2, 6
+ENOUGH_TURNS, MOST_TURNS = 2, 3
 _TOGETHER = 3  # tries per pair: half, twice, three times
 
 
@@ -39,22 +39,23 @@ class Probes:
 
     def moved(self, name: str) -> Aligned | None:
         """A trace with `name` alone moved, to the first value that runs the same operators, or more turns of a loop."""
-        others: list[Trace] = []
+        more: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
             trace = self.at({**self.base, name: value})
-            if trace is None:
-                continue
-            found = self._base.align(trace)
+            found = self._base.align(trace) if trace else None
             if found is not None:
                 self.values[name] = value
                 return found
-            others.append(trace)
-            self.doubtful.append(name)
-            steps = possible_steps(name, self._base, others) if len(others) >= ENOUGH_TURNS else []
-            if len(steps) == 1 or (steps and len(others) == MOST_TURNS):
-                self.steps[name], self.values[name] = (steps[0], others[0]), others[0].point[name]
-                return self._base.align(others[0], loops=True)
-        return None
+            if trace is not None:
+                self.doubtful.append(name)
+                more += [trace] if value > self.base[name] else []  # with fewer, a loop may have no middle
+            if len(more) == MOST_TURNS:
+                break
+        steps = possible_steps(name, self._base, more) if len(more) >= ENOUGH_TURNS else []
+        if not steps:
+            return None
+        self.steps[name], self.values[name] = (steps[0], more[0]), more[0].point[name]
+        return self._base.align(more[0], loops=True)
 
     def moved_together(self, name: str, other: str) -> Aligned | None:
         """The same with `other` moved by the same factor; from then on it follows `name`."""
