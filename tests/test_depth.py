@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.errors import SymbolError
 from graphmem.symbolic.depth import depth_symbols
 
 
@@ -91,12 +92,20 @@ def test_alike_layers_are_a_symbol_and_others_are_not():
         assert depth_symbols(lambda p, m=different: m(**p), {"h": 16, "L": 12}, ["h", "L"]) == []
 
 
-@pytest.mark.parametrize("model", [patterned, growing])
-def test_layers_that_differ_are_traced_and_that_is_said(model):
-    report = graphmem.analyze(model, inputs)
+def test_layers_that_differ_are_traced_and_that_is_said():
+    report = graphmem.analyze(patterned, inputs)
     assert report.verified.exact
     assert "L" not in report.symbols
-    assert any("the formula is for L=" in note for note in report.notes)
+    assert any("the formula is for L=12" in note for note in report.notes)
+
+
+def test_more_layers_of_the_last_kind_are_in_the_formula():
+    report = graphmem.analyze(growing, inputs)
+    assert report.verified.exact
+    for n in (6, 7, 20):
+        assert report.at(L=n).saved.bytes == fully_traced(growing(L=n))
+    with pytest.raises(SymbolError, match="from L=6 on"):
+        report.at(L=3)
 
 
 def test_labels_and_counts():

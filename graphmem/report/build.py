@@ -73,6 +73,13 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
                 hint=f"analyse again with {name}={value}",
             )
     there = {**point, **symbols}
+    for name in findings.derived.loops:
+        lowest = min(findings.derived.base[name], findings.working[name])
+        if there[name] < lowest:
+            raise SymbolError(
+                f"the formula counts the turns of a loop over {name}, and was proved from {name}={lowest} on",
+                hint=f"analyse again with {name}={there[name]}",
+            )
     for name in findings.derived.follows:
         there[name] = _following(findings, name, there, symbols.get(name))
     _check_kernels(findings, there)

@@ -50,11 +50,13 @@ def possible_steps(name: str, base: Base, others: Sequence[Trace]) -> list[Step]
 
 def _steady(step: Step, grown: Sequence[tuple[int, Mapping[tuple[Line, int], int]]]) -> bool:
     turns = [step.at({step.name: value}) for value, _ in grown]
-    if not all(turns):
+    if not any(turns) or any(
+        added for n, (_, more) in zip(turns, grown, strict=True) if not n for added in more.values()
+    ):
         return False
     slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
     for n, (_, more) in zip(turns, grown, strict=True):
-        for key, added in more.items():
+        for key, added in more.items() if n else ():
             slopes.setdefault(key, set()).add(divmod(added, n))
     return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
 

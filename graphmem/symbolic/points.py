@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 Point = dict[str, int]
 _TRIES = 8
@@ -25,17 +25,20 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
-def held_out(base: Point, moved: Point, model_symbols: frozenset[str], *, far: bool = True) -> Iterator[Point]:
+def held_out(
+    base: Point, moved: Point, model_symbols: frozenset[str], *, loops: Collection[str] = ()
+) -> Iterator[Point]:
     """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
 
     Drawn at random, then bettered in what else they break: which sizes divide which, which is the larger, and on which
     side of the base the probe was accepted. A model may care about any of these, or about none.
 
-    far: leave also the bucket of the largest rounding up, which takes long inputs.
+    loops: symbols that say how often a loop turns: these become longer, since few turns may have no middle, but not as
+    long as to leave the bucket of the largest rounding up.
     """
     chance = random.Random(0)
-    choices = {n: [v for v in _others(base[n], n in model_symbols, far) if v not in (moved[n], base[n])] for n in moved}
-    sizes = [n for n in moved if n in model_symbols]
+    choices = {n: _choices(base[n], moved[n], n in model_symbols, bool(loops), n in loops) for n in moved}
+    sizes = [n for n in moved if n in model_symbols and n not in loops]
     relations = _relations(base, sizes)
 
     def broken(point: Point) -> int:
@@ -84,9 +87,14 @@ def _broken(
     )
 
 
-def _others(value: int, shapes_model: bool, far: bool) -> list[int]:
+def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: bool) -> list[int]:
+    found = _others(value, shapes_model=shapes_model and not longer, near=near)
+    return [v for v in found if v not in (value, moved) and (v > value or not longer)]
+
+
+def _others(value: int, *, shapes_model: bool, near: bool) -> list[int]:
     if shapes_model:
         quarters = [value // 4 * (value % 4 == 0), value * 3 // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)]
         return [v for v in (*quarters, 3 * value, 2 * value, 4 * value) if v]
     long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
-    return [*(long if far else ()), value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]
+    return [*(() if near else long), value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]

@@ -15,8 +15,8 @@ from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
-# Two other values show whether a count goes with a symbol, some more tell blocks of 16 from blocks of 32.
-ENOUGH_TURNS, MOST_TURNS = 2, 3
+# Two longer inputs show whether a count goes with them.
+ENOUGH_TURNS = 2
 _TOGETHER = 3  # tries per pair: half, twice, three times
 
 
@@ -49,9 +49,14 @@ class Probes:
             if trace is not None:
                 self.doubtful.append(name)
                 more += [trace] if value > self.base[name] else []  # with fewer, a loop may have no middle
-            if len(more) == MOST_TURNS:
-                break
-        steps = possible_steps(name, self._base, more) if len(more) >= ENOUGH_TURNS else []
+            if len(more) == ENOUGH_TURNS and possible_steps(name, self._base, more):
+                return self._turned(name, more)
+        return None
+
+    def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
+        """The first of `more`, if a loop runs more turns there. Two close values tell how many positions a turn has."""
+        close = (self.at({**self.base, name: self.base[name] + further}) for further in (1, 3))
+        steps = possible_steps(name, self._base, [*more, *(trace for trace in close if trace is not None)])
         if not steps:
             return None
         self.steps[name], self.values[name] = (steps[0], more[0]), more[0].point[name]
@@ -73,7 +78,7 @@ class Probes:
 
     def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
-        for point in held_out(self.base, moved, self.model_symbols - self.steps.keys(), far=not self.steps):
+        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps):
             found = self._aligned(point)
             if found is not None:
                 yield found
