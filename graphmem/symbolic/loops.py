@@ -31,34 +31,61 @@ class Loop:
         return self.step.at(self.trace.point)
 
 
-def possible_steps(name: str, base: Base, others: Sequence[Trace]) -> list[Step]:
-    """What may make a turn: whatever lets the number of storages that each line keeps grow by a whole number per turn,
-    in all of `others`, which differ from the base in symbol `name`."""
-    grown: list[tuple[int, dict[tuple[Line, int], int]]] = []
-    for trace in others:
-        turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
-        if turns is None:
-            return []
-        grown.append((trace.point[name], {key: len(t) - len(m) for key, (m, t) in turns.items()}))
-    if all(not any(more.values()) for _, more in grown):
-        return []
-    here = base.trace.point[name]
-    steps = [Step.from_base(name, here, block, up=up) for block in _BLOCKS for up in (True, False)]
-    # In blocks of one there is nothing to round.
-    return [step for step in steps if _steady(step, grown) and (step.up or step.block > 1)]
+Growth = dict[tuple[Line, int], int]
 
 
-def _steady(step: Step, grown: Sequence[tuple[int, Mapping[tuple[Line, int], int]]]) -> bool:
-    turns = [step.at({step.name: value}) for value, _ in grown]
-    if not any(turns) or any(
-        added for n, (_, more) in zip(turns, grown, strict=True) if not n for added in more.values()
-    ):
-        return False
-    slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
-    for n, (_, more) in zip(turns, grown, strict=True):
-        for key, added in more.items() if n else ():
-            slopes.setdefault(key, set()).add(divmod(added, n))
-    return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
+@dataclass(frozen=True)
+class Turning:
+    """How many storages more than the base each line keeps at other values of symbol `name`."""
+
+    name: str
+    here: int
+    growths: Mapping[int, Growth]
+
+    @classmethod
+    def seen(cls, name: str, base: Base, others: Sequence[Trace]) -> Turning | None:
+        """None where some line of `others`, which differ from the base in `name`, has no counterpart, or none grows."""
+        growths: dict[int, Growth] = {}
+        for trace in others:
+            turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
+            if turns is None:
+                return None
+            growths[trace.point[name]] = {key: len(theirs) - len(mine) for key, (mine, theirs) in turns.items()}
+        grows = any(any(growth.values()) for growth in growths.values())
+        return cls(name, base.trace.point[name], growths) if grows else None
+
+    @property
+    def steps(self) -> list[Step]:
+        """What may make a turn: whatever lets every line grow by a whole number per turn, the same everywhere."""
+        steps = [Step.from_base(self.name, self.here, block, up=up) for block in _BLOCKS for up in (True, False)]
+        # In blocks of one there is nothing to round.
+        return [step for step in steps if (step.up or step.block > 1) and self._is_steady(step)]
+
+    def telling(self) -> int | None:
+        """A value that tells the `steps` apart; None where nothing near does."""
+        steps = self.steps
+        for value in range(self.here + 1, 3 * self.here + 2 * max(s.block for s in steps) if len(steps) > 1 else 0):
+            if value not in self.growths and len({self._foretold(step, value) for step in steps}) > 1:
+                return value
+        return None
+
+    def _turns(self, step: Step, value: int) -> int:
+        return step.at({self.name: value})
+
+    def _is_steady(self, step: Step) -> bool:
+        slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
+        for value, growth in self.growths.items():
+            turns = self._turns(step, value)
+            if not turns and any(growth.values()):
+                return False
+            for key, added in growth.items() if turns else ():
+                slopes.setdefault(key, set()).add(divmod(added, turns))
+        return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
+
+    def _foretold(self, step: Step, value: int) -> int:
+        """By how much all lines together would grow."""
+        seen = next(v for v in self.growths if self._turns(step, v))
+        return sum(self.growths[seen].values()) // self._turns(step, seen) * self._turns(step, value)
 
 
 def tally(

@@ -9,14 +9,14 @@ from graphmem.errors import GraphmemError
 from graphmem.saved import Kept
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.group import Step
-from graphmem.symbolic.loops import possible_steps
+from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
-ENOUGH_TURNS = 2
+ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _TOGETHER = 3  # tries per pair: half, twice, three times
 
 
@@ -49,17 +49,25 @@ class Probes:
             if trace is not None:
                 self.doubtful.append(name)
                 more += [trace] if value > self.base[name] else []  # with fewer, a loop may have no middle
-            if len(more) == ENOUGH_TURNS and possible_steps(name, self._base, more):
-                return self._turned(name, more)
+            if len(more) == ENOUGH_TURNS:
+                turned = self._turned(name, more)
+                if turned is not None:
+                    return turned
         return None
 
     def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
-        """The first of `more`, if a loop runs more turns there. Two close values tell how many positions a turn has."""
-        close = (self.at({**self.base, name: self.base[name] + further}) for further in (1, 3))
-        steps = possible_steps(name, self._base, [*more, *(trace for trace in close if trace is not None)])
-        if not steps:
+        """The first of `more`, if a loop runs more turns there; by further traces what makes a turn."""
+        turning = Turning.seen(name, self._base, more)
+        for _ in range(MOST_QUESTIONS):
+            value = turning.telling() if turning else None
+            trace = self.at({**self.base, name: value}) if value else None
+            if trace is None:
+                break
+            turning = Turning.seen(name, self._base, [*more, trace])
+            more = [*more, trace]
+        if turning is None or not turning.steps:
             return None
-        self.steps[name], self.values[name] = (steps[0], more[0]), more[0].point[name]
+        self.steps[name], self.values[name] = (turning.steps[0], more[0]), more[0].point[name]
         return self._base.align(more[0], loops=True)
 
     def moved_together(self, name: str, other: str) -> Aligned | None:
