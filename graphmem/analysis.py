@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import sympy
 import torch
 from torch import nn
 
-from graphmem.errors import GraphmemError, UsageError
+from graphmem.derivation import derive_for
+from graphmem.errors import UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
-from graphmem.render.formula import formula
 from graphmem.report import Report
-from graphmem.report.build import build_report
+from graphmem.report.build import build_report, runs_the_same_kernels
 from graphmem.report.findings import Findings
-from graphmem.saved import SAVED
-from graphmem.symbolic.depth import SHALLOW, depth_symbols
-from graphmem.symbolic.derive import Derivation, derive
+from graphmem.symbolic.depth import depth_symbols
 from graphmem.target import Target, resolve
 from graphmem.target.pretend import answering_as
 from graphmem.trace import Trace, trace
@@ -101,96 +98,30 @@ def analyze_subject(
     tracer, again = (Tracer(subject, target, dtype, autocast, assumptions) for _ in range(2))
     working = dict(subject.symbols)
     depth = _depth(subject, target, working)
-    derived, remarks = _derive(tracer, working, subject.model_symbols, depth, full_depth)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
-    findings = Findings(
-        name=subject.name,
-        settings=settings,
-        working=working,
-        derived=derived,
-        notes=(
-            *subject.remarks,
-            *(note for name, note in subject.notes.items() if name in derived.symbols),
-            *remarks,
-        ),
-        machine=target,
-        make_graph=_Graph(again, working, derived.trace),
-        tracer=again,
-        parameters=tracer.parameter_bytes(working),
-    )
+    parameters = tracer.parameter_bytes(working)
+    findings = None
+    for short in (True, False):
+        derived, remarks = derive_for(tracer, working, subject.model_symbols, depth, full_depth=full_depth, short=short)
+        findings = Findings(
+            name=subject.name,
+            settings=settings,
+            working=working,
+            derived=derived,
+            notes=(
+                *subject.remarks,
+                *(note for name, note in subject.notes.items() if name in derived.symbols),
+                *remarks,
+            ),
+            machine=target,
+            make_graph=_Graph(again, working, derived.trace),
+            tracer=again,
+            parameters=parameters,
+        )
+        if runs_the_same_kernels(findings, working):
+            break
+    assert findings is not None
     return build_report(findings, working)
-
-
-def _derive(
-    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str], full_depth: bool
-) -> tuple[Derivation, list[str]]:
-    """The derivation that holds at the working point, and what to say about it."""
-    notes = []
-    derived = _folded(tracer, working, model_symbols, depth, full_depth) if depth else None
-    if derived is None:
-        if depth:
-            notes.append(f"the layers that {', '.join(depth)} counts are not alike: all of them were traced")
-        derived = derive(tracer, working, model_symbols, [])
-        assert derived is not None, "without depth there is nothing to disagree with"
-    elif not tracer.knows(working):
-        layers = ", ".join(f"{d}={working[d]}" for d in depth)
-        notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
-    ones = [n for n in derived.refused if working[n] == 1]
-    if ones:
-        derived, said = _from_two(derived, tracer, working, model_symbols, ones)
-        notes += said
-    if derived.refused:
-        fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
-        notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
-    if not any(g.key.table == SAVED for g in derived.groups):
-        notes.append("autograd keeps nothing: nothing requires a gradient, or what does is not reached by the output")
-    return derived, [*derived.trace.notes, *notes]
-
-
-def _folded(
-    tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], depth: list[str], full_depth: bool
-) -> Derivation | None:
-    """The derivation from a few layers; None where it does not hold for all that are asked for."""
-    try:
-        derived = derive(tracer, working, model_symbols, depth)
-        if derived is None or derived.trace.drew:
-            return None
-        disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
-        if disproved and derived.proof is not None:
-            return None
-        # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
-        # always where a single one is asked for, below what was traced, and where we shortened a finished module.
-        one = any(working[d] < SHALLOW for d in depth)
-        if full_depth or one or tracer.subject.finished or _operators(derived, working) <= WORTH_CHECKING:
-            return derived if derived.holds(tracer(working)) else None
-        return derived
-    except GraphmemError:  # not with so few layers; if not with all of them either, that is said then
-        return None
-
-
-# About a second: a layer of a Llama has 70 operators.
-WORTH_CHECKING = 5000
-
-
-def _operators(derived: Derivation, working: dict[str, int]) -> int:
-    """How many operators a trace of all layers would have."""
-    base = len(derived.trace.ops)
-    return base + sum((len(t.ops) - base) * (working[d] - SHALLOW) for d, t in derived.deeper.items())
-
-
-def _from_two(
-    derived: Derivation, tracer: Tracer, working: dict[str, int], model_symbols: frozenset[str], ones: list[str]
-) -> tuple[Derivation, list[str]]:
-    """A size of 1 makes copies unnecessary that any other needs, so no other size runs the same operators. Derived from
-    2, the formula may hold at 1 all the same; where it does not, it is at least told."""
-    two = derive(tracer, {**working, **dict.fromkeys(ones, 2)}, model_symbols, list(derived.depth))
-    if two is None or not two.exact:
-        return derived, []
-    if two.holds(tracer({**two.base, **dict.fromkeys(ones, 1)})):
-        return two, []
-    total = sympy.Add(*(g.size * g.count.expr for g in two.groups if g.key.table == SAVED))
-    bound = ", ".join(f"{n}=2" for n in ones)
-    return derived, [f"from {bound} on: saved = {formula(total, working, two.depth)}, proved there"]
 
 
 def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:
@@ -208,6 +139,7 @@ class Tracer:
     dtype: torch.dtype | None
     autocast: torch.dtype | None
     assumptions: Assumptions | None = None
+    most_operators: int | None = None
     _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
 
     def __call__(self, point: dict[str, int]) -> Trace:
@@ -226,8 +158,18 @@ class Tracer:
                 loss=subject.loss,
                 reload=lambda: subject.make_inputs(point, True),
                 assumptions=self.assumptions,
+                most_operators=self.most_operators,
             )
         return self._made[key]
+
+    def limited(self, most_operators: int) -> Tracer:
+        """The same, but giving up where there are more operators."""
+        return replace(self, most_operators=most_operators)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the module exists, and is only shortened."""
+        return self.subject.finished
 
     def knows(self, point: dict[str, int]) -> bool:
         """Whether that point was traced."""

@@ -70,5 +70,9 @@ class MissingKernelError(GraphmemError):
     """An operator without a fake (meta) kernel."""
 
 
+class TooLongError(GraphmemError):
+    """A trace that has more operators than were asked for."""
+
+
 class MemoryLimitError(GraphmemError):
     """A real run that would not fit into the device's memory, or did not."""

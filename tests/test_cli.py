@@ -182,7 +182,7 @@ def rows(report: dict[str, Any]) -> list[dict[str, Any]]:
 def test_fields(report: dict[str, Any]) -> None:
     assert report["format"] == 1
     assert all(isinstance(v, int) for v in report["symbols"].values())
-    assert report["verified"].keys() == {"point", "exact"}
+    assert report["verified"].keys() == {"point", "exact", "points", "share"}
     assert report["verified"]["exact"] is True
     assert report["verified"]["point"].keys() >= report["symbols"].keys()
     assert report["nodes"]

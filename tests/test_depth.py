@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.errors import SymbolError
 from graphmem.symbolic.depth import depth_symbols
 
 
@@ -89,9 +90,22 @@ def test_alike_layers_are_a_symbol_and_others_are_not():
     assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == ["L"]
     for different in (growing, patterned):
         assert depth_symbols(lambda p, m=different: m(**p), {"h": 16, "L": 12}, ["h", "L"]) == []
+
+
+def test_layers_that_differ_are_traced_and_that_is_said():
     report = graphmem.analyze(patterned, inputs)
+    assert report.verified.exact
     assert "L" not in report.symbols
-    assert any("L=12" in note for note in report.notes)
+    assert any("the formula is for L=12" in note for note in report.notes)
+
+
+def test_more_layers_of_the_last_kind_are_in_the_formula():
+    report = graphmem.analyze(growing, inputs)
+    assert report.verified.exact
+    for n in (6, 7, 20):
+        assert report.at(L=n).saved.bytes == fully_traced(growing(L=n))
+    with pytest.raises(SymbolError, match="from L=6 on"):
+        report.at(L=3)
 
 
 def test_labels_and_counts():
@@ -105,10 +119,11 @@ def test_labels_and_counts():
 def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
     traced = []
     import graphmem.analysis as analysis
+    import graphmem.derivation as derivation
 
     original = analysis.trace
     monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
-    monkeypatch.setattr(analysis, "WORTH_CHECKING", 0)
+    monkeypatch.setattr(derivation, "WORTH_CHECKING", 0)
     report = graphmem.analyze(alike, inputs, symbols={"L": 126})
     assert max(traced) <= 7
     assert any("full_depth" in note for note in report.notes)

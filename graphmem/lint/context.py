@@ -13,7 +13,6 @@ from graphmem.report import AttentionRow, Report
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, Kept, folded
 from graphmem.symbolic.derive import Derivation, Group
-from graphmem.symbolic.group import key_of
 from graphmem.target import Target
 from graphmem.trace.record import Op, Ref, TensorFact, Trace, references_in
 
@@ -65,13 +64,9 @@ class Context:
         sites = [sites for sites, _ in self.findings.sites.values()]
         return list(zip(self.report.attention, sites, strict=True))
 
-    @cached_property
-    def _groups(self) -> dict[object, Group]:
-        return {g.key: g for g in self.findings.saved}
-
     def group(self, storage: int) -> Group:
         """The saved storages that are like this one in other layers."""
-        return self._groups[key_of(self.kept[storage], self.trace.containers)]
+        return self.derived.group_of[storage]
 
     def one(self, storage: int) -> sympy.Expr:
         """A storage's bytes, saved or not."""

@@ -48,7 +48,8 @@ def saved_in(changed: Derivation) -> sympy.Expr | None:
 def _derived(findings: Findings, again: Callable[[Trace], Trace]) -> Derivation | None:
     """The derivation of the changed model from the traces that there are; where it asks for more, they are made."""
     derived = findings.derived
-    traces = [derived.trace, *derived.deeper.values(), *derived.moved.values(), *derived.apart]
+    aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
+    traces = [derived.trace, *derived.deeper.values(), *aligned]
     known = {_key(t.point): t for t in traces}
     made: dict[tuple[tuple[str, int], ...], Trace] = {}
 

@@ -45,12 +45,12 @@ def _sum(expression: sympy.Expr, point: Mapping[str, int]) -> str:
     return text
 
 
-def _order(term: sympy.Expr, point: Mapping[str, int]) -> tuple[int, float]:
+def _order(term: sympy.Expr, point: Mapping[str, int]) -> tuple[int, float, int]:
     """As in the literature: the terms that go with s, then those with s², then the small ones; large before small."""
     powers = {str(b): int(e) for b, e in term.as_powers_dict().items() if b.is_Symbol}
     kind = 1 if powers.get("s", 0) >= 2 else 0 if sum(powers.values()) >= 3 else 2
     value = term.subs({s: point.get(s.name, 1) for s in term.free_symbols})
-    return kind, -abs(float(value))
+    return kind, -abs(float(value)), -sum(powers.values())
 
 
 def _term(term: sympy.Expr) -> str:
@@ -76,13 +76,16 @@ def _term(term: sympy.Expr) -> str:
 
 
 def _function(base: sympy.Expr, coefficient: sympy.Rational) -> tuple[str, sympy.Rational]:
-    """ceiling(s/32) with a coefficient of 32n as `ceil32(s)` with n."""
-    if base.func is sympy.ceiling:
-        inner = base.args[0]
-        number, rest = inner.as_coeff_Mul()
-        if number.p == 1 and number.q > 1:
-            return f"ceil{number.q}({_sum(rest, {})})", coefficient / number.q
-    return f"({base})", coefficient
+    """ceiling(s/32) with a coefficient of 32n as `ceil32(s)` with n; with any other as `ceil(s/32)`."""
+    name = {sympy.ceiling: "ceil", sympy.floor: "floor"}.get(base.func)
+    if name is None:
+        return f"({base})", coefficient
+    terms = [t.as_coeff_Mul() for t in sympy.Add.make_args(sympy.expand(base.args[0]))]
+    multiple = sympy.ilcm(1, *(number.q for number, _ in terms))
+    inner = _sum(sympy.Add(*(number * multiple * rest for number, rest in terms)), {})
+    if (coefficient / multiple).is_Integer:
+        return f"{name}{multiple}({inner})", coefficient / multiple
+    return f"{name}({inner if len(terms) == 1 else f'({inner})'}/{multiple})", coefficient
 
 
 def _product(powers: Mapping[str, int]) -> str:

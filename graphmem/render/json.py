@@ -27,7 +27,12 @@ def as_dict(report: Report) -> dict[str, Any]:
         "symbols": dict(report.symbols),
         "saved": _size(report.saved, report),
         "alive": _size(report.alive, report),
-        "verified": {"point": report.verified.point, "exact": report.verified.exact},
+        "verified": {
+            "point": report.verified.point,
+            "exact": report.verified.exact,
+            "points": list(report.verified.points),
+            "share": report.verified.share,
+        },
         "nodes": [
             {
                 "op": n.op,

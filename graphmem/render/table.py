@@ -57,9 +57,9 @@ def _saved(report: Report, columns: int) -> str:
     if report.symbols:
         lines += wrapped(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
     lines += wrapped(_proof(report), columns, indent)
-    quadratic = _quadratic(report)
-    if quadratic:
-        lines += wrapped(quadratic, columns, indent, "s² terms".ljust(len(indent)))
+    growth = _growth(report)
+    if growth:
+        lines += wrapped(growth, columns, indent, "s² terms".ljust(len(indent)))
     if report.alive.bytes - saved.bytes >= WORTH_A_LINE * saved.bytes:
         alive = f"{human(report.alive.bytes)}  ({report.alive.bytes:,} bytes)"
         lines += wrapped(alive, columns, indent, "alive after forward ".ljust(len(indent)))
@@ -76,31 +76,47 @@ def _proof(report: Report) -> str:
         return "not proved: no other point could be traced"
     point = " ".join(f"{n}={verified.point[n]}" for n in report.symbols)
     if verified.exact:
-        return f"proved: 0 bytes off at {point}"
+        more = len(verified.points) - 1
+        also = f" and at {more} more point{'s' if more > 1 else ''}" if more else ""
+        return f"proved: 0 bytes off at {point}{also}"
     missing = sum(n.size.bytes for n in report.nodes if not n.proved)
-    return f"NOT PROVED at {point}: {human(missing)} have a number, no formula"
+    if not missing:
+        return f"NOT PROVED: every size has an expression, but together they are not what is kept at {point}"
+    return f"NOT PROVED: {100 * verified.share:.1f} % have an expression, {human(missing)} a number only"
 
 
-def _quadratic(report: Report) -> str:
+def _growth(report: Report) -> str:
     """How much goes with s² or more, from where, and from which s on it is the larger part."""
     s = next((x for x in report.saved.expr.free_symbols if x.name == "s"), None)
     if s is None:
         return ""
     point = {x: report.symbols[x.name] for x in report.saved.expr.free_symbols}
     terms = sympy.Add.make_args(sympy.expand(report.saved.expr))
-    if not all(t.is_polynomial(s) for t in terms):
+    if not all(_unrounded(t).is_polynomial(s) for t in terms):
         return ""
-    square = sympy.Add(*(t for t in terms if sympy.degree(t, s) >= 2))
+    square = sympy.Add(*(t for t in terms if _degree(t, s) >= 2))
     if square == 0:
         return ""
-    rest = report.saved.expr - square
     nbytes = int(square.subs(point))
     at = {x: v for x, v in point.items() if x != s}
-    crossing = [r for r in sympy.Poly((square - rest).subs(at), s).nroots() if r.is_real and r > 0]
-    where = sorted({n.module for n in report.nodes if sympy.degree(n.each_expr, s) >= 2 and n.proved})
+    both = _unrounded(2 * square - report.saved.expr).subs(at)
+    crossing = [r for r in sympy.Poly(both, s).nroots() if r.is_real and r > 0]
+    where = sorted({n.module for n in report.nodes if n.proved and _degree(n.each_expr, s) >= 2})
     share = 100 * nbytes / report.saved.bytes
     text = f"{human(nbytes)}, {share:.0f} %, from {', '.join(w or 'the model' for w in where[:3])}"
     return text + (f"; more than the rest from s = {int(max(crossing)) + 1:,} on" if crossing else "")
+
+
+def _degree(expression: sympy.Expr, s: sympy.Symbol) -> int:
+    smooth = _unrounded(expression)
+    return int(sympy.degree(smooth, s)) if smooth.is_polynomial(s) else 0
+
+
+def _unrounded(expression: sympy.Expr) -> sympy.Expr:
+    """Without its roundings, which do not matter for how it grows."""
+    for rounding in expression.atoms(sympy.ceiling, sympy.floor):
+        expression = expression.subs(rounding, rounding.args[0])
+    return expression
 
 
 def _modules(report: Report, columns: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -13,7 +13,7 @@ import sympy
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa import choose, regime
+from graphmem.kernels.sdpa import SdpaFacts, choose, regime
 from graphmem.paths import shown
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
@@ -31,8 +31,8 @@ from graphmem.report.tables import (
 from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
 from graphmem.symbolic.derive import Group
 from graphmem.symbolic.fit import evaluate
-from graphmem.symbolic.group import Count, Key, key_of
-from graphmem.trace.record import Place
+from graphmem.symbolic.group import Count, Steps
+from graphmem.trace.record import Place, SdpaCall
 from graphmem.units import allocated
 
 Point = Mapping[str, int]
@@ -49,7 +49,7 @@ def build_report(findings: Findings, point: Point) -> Report:
         settings=findings.settings,
         saved=at.total(findings.saved),
         alive=at.total(findings.tables(*ALIVE)),
-        verified=Verified(derived.proof, derived.exact),
+        verified=at.verified(),
         nodes=tuple(sorted((at.node(g) for g in findings.saved), key=lambda n: -n.size.bytes)),
         modules=at.modules(),
         attention=at.attention(),
@@ -74,27 +74,58 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
                 hint=f"analyse again with {name}={value}",
             )
     there = {**point, **symbols}
+    for name in findings.derived.loops:
+        lowest = min(findings.derived.base[name], findings.working[name])
+        if there[name] < lowest:
+            raise SymbolError(
+                f"the formula counts the turns of a loop over {name}, and was proved from {name}={lowest} on",
+                hint=f"analyse again with {name}={there[name]}",
+            )
+    for name in findings.derived.follows:
+        there[name] = _following(findings, name, there, symbols.get(name))
     _check_kernels(findings, there)
     return build_report(findings, there)
 
 
+def _following(findings: Findings, name: str, point: Point, asked: int | None) -> int:
+    """The value of a symbol that goes with others; another one is refused."""
+    expression = findings.derived.following(name)
+    value = evaluate(expression, point)
+    if value is None or asked not in (None, value):
+        leaders = ", ".join(findings.derived.follows[name])
+        raise SymbolError(
+            f"the formula is for {name} = {expression} only", hint=f"give {leaders}, or analyse again at that point"
+        )
+    return value
+
+
 def _check_kernels(findings: Findings, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
+    for call, facts in _other_kernels(findings, point):
+        backend, refused = choose(facts, findings.machine)
+        reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
+        if backend == call.backend:
+            reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
+        raise SymbolError(
+            f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
+            f"traced ({reasons})",
+            hint="analyse again at that point",
+        )
+
+
+def runs_the_same_kernels(findings: Findings, point: Point) -> bool:
+    """Whether every attention runs the kernel at `point` that it ran where it was traced."""
+    return next(_other_kernels(findings, point), None) is None
+
+
+def _other_kernels(findings: Findings, point: Point) -> Iterator[tuple[SdpaCall, SdpaFacts]]:
     for call, shapes in dict.fromkeys(findings.derived.attentions):
         if call.facts is None:
             continue
         q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
         facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
         if regime(facts, findings.machine) != regime(call.facts, findings.machine):
-            backend, refused = choose(facts, findings.machine)
-            reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
-            if backend == call.backend:
-                reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
-            raise SymbolError(
-                f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
-                f"traced ({reasons})",
-                hint="analyse again at that point",
-            )
+            yield call, facts
 
 
 @dataclass(frozen=True)
@@ -126,6 +157,13 @@ class _At:
             rounded += count * allocated(each)
             sizes[group.size] += group.count.expr
         return Size(nbytes, rounded, sympy.expand(sympy.Add(*(n * size for size, n in sizes.items()))))
+
+    def verified(self) -> Verified:
+        derived = self.findings.derived
+        total = sum(self.each(g) * g.count.at(self.point) for g in self.findings.saved)
+        proved = sum(self.each(g) * g.count.at(self.point) for g in self.findings.saved if g.dims is not None)
+        share = Fraction(proved, total) if total and derived.proofs else Fraction(bool(derived.proofs))
+        return Verified(derived.proofs[0] if derived.proofs else None, derived.exact, derived.proofs, float(share))
 
     def node(self, group: Group) -> NodeRow:
         key, each = group.key, self.each(group)
@@ -177,21 +215,16 @@ class _At:
 
     def one_of(self, instances: Count, groups: list[Group]) -> sympy.Expr | None:
         """The expression for one of so many that together keep `groups`; None where they do not all keep the same."""
-        by_size: dict[sympy.Expr, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        by_size: dict[sympy.Expr, Counter[Steps]] = defaultdict(Counter)
         for group in groups:
-            counted = by_size[group.size]
-            counted[""] += group.count.at_base
-            for name, slope in group.count.per_layer:
-                counted[name] += slope
+            for steps, slope in group.count.terms.items():
+                by_size[group.size][steps] += slope
         total = sympy.S.Zero
-        wanted = {"": instances.at_base, **dict(instances.per_layer)}
         for size, counted in by_size.items():
-            times = Fraction(counted[""], instances.at_base)
-            names = {n for n in (*counted, *wanted) if n}
-            # A fraction would be an average: some keep it and some do not.
-            if times.denominator > 1 or any(counted.get(n, 0) != times * wanted.get(n, 0) for n in names):
+            times = _times(counted, instances)
+            if times is None:
                 return None
-            total += times.numerator * size
+            total += times * size
         return sympy.expand(total)
 
     def label(self, path: str) -> str:
@@ -218,11 +251,11 @@ class _At:
 
     def attention(self) -> tuple[AttentionRow, ...]:
         rows = []
-        by_key = {g.key: g for g in self.findings.saved}
+        group_of = self.findings.derived.group_of
         for key, (sites, count) in self.findings.sites.items():
             kept = {k.storage: (site.part(k), k) for site in sites for k in site.kept(self.findings.derived.kept)}
-            keys = [(part, key_of(k, self._containers)) for part, k in kept.values()]
-            groups = [by_key[k] for k in dict.fromkeys(k for _, k in keys)]
+            parts = [(part, group_of[k.storage]) for part, k in kept.values()]
+            groups = list({group.key: group for _, group in parts}.values())
             n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
             size = self.total(groups)
             rows.append(
@@ -236,19 +269,17 @@ class _At:
                     where=_location(sites[0].place),
                     size=size,
                     each=self.one_of(count, groups),
-                    parts=self._parts(Counter(keys), by_key, count),
+                    parts=self._parts(parts, count),
                     instead=self._instead(self.findings.instead[key], n, size.bytes),
                 )
             )
         return tuple(rows)
 
-    def _parts(
-        self, kept: Mapping[tuple[str, Key], int], by_key: Mapping[Key, Group], count: Count
-    ) -> tuple[AttentionPart, ...]:
-        """What the attentions keep, by what it is to them: `kept` counts storages by part and group, since q, k and v
-        may be of one group."""
+    def _parts(self, kept: Sequence[tuple[str, Group]], count: Count) -> tuple[AttentionPart, ...]:
+        """What the attentions keep, by what it is to them; several parts may be of one group: q, k and v."""
+        by_key = {group.key: group for _, group in kept}
         groups: dict[str, list[Group]] = defaultdict(list)
-        for (part, key), n in kept.items():
+        for (part, key), n in Counter((part, group.key) for part, group in kept).items():
             share = by_key[key].share(n)
             if share is None:  # in some layers it is one part, in others another
                 return ()
@@ -274,6 +305,24 @@ class _At:
                 rows.append(NotCounted(what, size.bytes, size.expr, why))
         why = "freed during forward or made in backward: so this is not the peak; gradients, optimizer state"
         return (*rows, NotCounted("temporaries", None, None, why))
+
+
+def _times(counted: Mapping[Steps, int], instances: Count) -> sympy.Expr | None:
+    """`counted` by instance: a number, or an expression where something turns in a loop within one. None where it
+    would be an average, since some instances keep it and some do not."""
+    wanted = instances.terms
+    # What goes with layers goes with the instances; what is left of it, the turns, is in each of them.
+    layers = {step for steps in wanted for step in steps}
+    apart: dict[Steps, Counter[Steps]] = defaultdict(Counter)
+    for steps, n in counted.items():
+        apart[tuple(s for s in steps if s not in layers)][tuple(s for s in steps if s in layers)] += n
+    times = sympy.S.Zero
+    for turns, by_layer in apart.items():
+        each = Fraction(by_layer[()], instances.at_base)
+        if each.denominator > 1 or any(by_layer[s] != each * wanted.get(s, 0) for s in {*by_layer, *wanted}):
+            return None
+        times += each.numerator * sympy.Mul(*(step.expr for step in turns))
+    return times
 
 
 _OTHER_TABLES = {

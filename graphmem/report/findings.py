@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from graphmem.attention import Site, find_attention
 from graphmem.attention.instead import Instead, instead_of
@@ -14,9 +14,12 @@ from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
 from graphmem.symbolic.derive import Derivation, Group
-from graphmem.symbolic.group import Count, counts
+from graphmem.symbolic.group import Count
+from graphmem.symbolic.loops import tally
 from graphmem.target import Target
 from graphmem.trace.record import Trace
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,20 @@ class Findings:
     @cached_property
     def instances(self) -> dict[str, Count]:
         """How many modules ran under each folded path."""
-        return _count_all({d: _called(t) for d, t in self.derived.deeper.items()}, _called(self.derived.trace))
+        return self._count_all(_called)
 
     @cached_property
     def sites(self) -> dict[Any, tuple[list[Site], Count]]:
         """Attentions by what makes them alike, with their count."""
-        base = _sites(self.derived.trace)
-        found = _count_all({d: _sites(t) for d, t in self.derived.deeper.items()}, base)
-        return {key: (base[key], found[key]) for key in base}
+        found = self._count_all(_sites)
+        return {key: (sites, found[key]) for key, sites in _sites(self.derived.trace).items()}
+
+    def _count_all(self, groups: Callable[[Trace], Mapping[K, Sequence[object]]]) -> dict[K, Count]:
+        derived = self.derived
+        found = tally(derived.trace, derived.deeper, derived.loops, groups)
+        if found is None:  # the tensors that they keep do repeat, or the layers would not have been counted
+            raise GraphmemError("modules or attentions differ from layer to layer though they keep the same")
+        return found
 
     @cached_property
     def instead(self) -> dict[Any, Instead | None]:
@@ -111,10 +120,3 @@ def _in_chunks(sites: list[Site]) -> bool:
     """Several in one call of a module: pieces of one attention, which share k and v."""
     calls = [site.module for site in sites]
     return len(set(calls)) < len(calls)
-
-
-def _count_all(deeper: Mapping[str, Mapping[Any, list[Any]]], base: Mapping[Any, list[Any]]) -> dict[Any, Count]:
-    found = counts(base, deeper)
-    if found is None:  # the tensors that they keep do repeat, or the layers would not have been counted
-        raise GraphmemError("modules or attentions differ from layer to layer though they keep the same")
-    return found

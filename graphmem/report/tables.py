@@ -146,10 +146,16 @@ class NotCounted:
 
 @dataclass(frozen=True)
 class Verified:
-    """The proof of the formula: the point that nothing was derived from, and whether every size there came out."""
+    """The proof of the formula: points that nothing was derived from, and whether every size there came out.
+
+    points: all of them; point: the first, which has most layers, None where no other point could be traced.
+    share: of the bytes that are saved, how many have an expression that came out, from 0 to 1.
+    """
 
     point: dict[str, int] | None
     exact: bool
+    points: tuple[dict[str, int], ...]
+    share: float
 
 
 @dataclass(frozen=True)

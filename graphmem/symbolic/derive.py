@@ -4,22 +4,26 @@ base        the working point, with as few layers as show how they repeat
 deeper      one layer more, per depth symbol: what repeats
 moved       one symbol moved: exponents and sums, from shapes that correspond operator by operator
 check       all symbols moved: tells apart what fits `moved` equally well; only where something does
-held out    all symbols moved again, depths too: every size must come out to the byte
+held out    all symbols moved again, thrice, once with more layers: every size must come out to the byte
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import sympy
 
 from graphmem.saved import Kept, sort_storages
+from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.depth import SHALLOW
-from graphmem.symbolic.fit import Seen, candidates, evaluate
-from graphmem.symbolic.group import Count, Key, counts, grouped
+from graphmem.symbolic.fit import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.group import Count, Key, Step
+from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
 from graphmem.trace.record import Ref, SdpaCall, Trace
 
@@ -58,10 +62,10 @@ class Group:
         """The group with so many of its members at the base point, and as many of what every further layer adds; None
         where that is no whole number."""
         of = len(self.members)
-        if any(slope * members % of for _, slope in self.count.per_layer):
+        if any(slope * members % of for _, slope in self.count.slopes):
             return None
-        per_layer = tuple((name, slope * members // of) for name, slope in self.count.per_layer)
-        return replace(self, count=Count(members, per_layer))
+        slopes = tuple((steps, slope * members // of) for steps, slope in self.count.slopes)
+        return replace(self, count=Count(members, slopes))
 
     def bytes_at(self, point: Mapping[str, int]) -> int | None:
         """One storage's bytes at `point`; None where the expression gives no whole number of bytes there."""
@@ -72,9 +76,12 @@ class Group:
 class Derivation:
     """Everything the report is made of.
 
-    base: the traced point; depth: its symbols that count layers; symbols: those that move a size, depth included.
+    base: the traced point; depth: its symbols that count layers; loops: those that count turns of loops; symbols: those
+    that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
-    proof: the held-out point, None where none could be traced; exact: every size there came out to the byte.
+    doubtful: symbols some values of which run other operators.
+    follows: integers that have no other values of their own, and those that they go with, in proportion.
+    proofs: the held-out points; none where none could be traced. exact: every size there came out to the byte.
     moved: a trace for every symbol in `symbols` but depth, with that alone moved to `values`; apart: traces with all of
     them moved. model_symbols: those that shape the model, and not only its inputs.
     """
@@ -82,17 +89,25 @@ class Derivation:
     base: Point
     trace: Trace
     deeper: Mapping[str, Trace]
+    loops: Mapping[str, Loop]
     kept: tuple[Kept, ...]
     groups: tuple[Group, ...]
     depth: tuple[str, ...]
     symbols: tuple[str, ...]
     refused: tuple[str, ...]
-    proof: Point | None
+    doubtful: tuple[str, ...]
+    follows: Mapping[str, tuple[str, ...]]
+    proofs: tuple[Point, ...]
     exact: bool
-    moved: Mapping[str, Trace]
+    moved: Mapping[str, Aligned]
     values: Point
-    apart: tuple[Trace, ...]
+    apart: tuple[Aligned, ...]
     model_symbols: frozenset[str]
+
+    @cached_property
+    def group_of(self) -> dict[int, Group]:
+        """The group of each storage of the base."""
+        return {member.storage: group for group in self.groups for member in group.members}
 
     @cached_property
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
@@ -104,26 +119,42 @@ class Derivation:
 
     def _shape_in_call(self, index: int, name: str) -> Dims:
         """A dimension without an expression is the number that was traced."""
-        traced: tuple[int, ...] = getattr(self.trace.sdpa[index].facts, name)
-        fitted = self._fitted(lambda trace: getattr(trace.sdpa[index].facts, name))
-        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(fitted, traced, strict=True))
+        call = self.trace.sdpa[index]
+        traced: tuple[int, ...] = getattr(call.facts, name)
+        fitted = self._fitted(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
+        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(fitted or traced, traced, strict=True))
 
     def shape(self, ref: Ref) -> Dims | None:
         """The shape of a tensor as expressions; None where it is no tensor, or a dimension has none."""
-        if self.trace.ops[ref.op].outputs[ref.output] is None:
-            return None
-        fitted = self._fitted(lambda trace: trace.ops[ref.op].outputs[ref.output].shape)  # type: ignore[union-attr]
-        return None if None in fitted else tuple(fitted)
 
-    def _fitted(self, sizes: Callable[[Trace], Sequence[int]]) -> list[sympy.Expr | None]:
+        def of(there: Aligned) -> Sequence[int] | None:
+            op = there.op(ref.op)
+            fact = op.outputs[ref.output] if op else None
+            return fact.shape if fact else None
+
+        fitted = self._fitted(of)
+        return None if fitted is None or None in fitted else tuple(fitted)
+
+    def _fitted(self, sizes: Callable[[Aligned], Sequence[int] | None]) -> list[sympy.Expr | None] | None:
         """For each size that is read off a trace the first expression that gives it in every trace."""
-        at_moved = {name: sizes(trace) for name, trace in self.moved.items()}
-        options = _fitting(self.base, self.values, sizes(self.trace), at_moved)
-        seen = [(trace.point, sizes(trace)) for trace in self.apart]
+        at_base = sizes(Aligned(self.trace, None))
+        at_moved = {name: sizes(there) for name, there in self.moved.items()}
+        seen = [(there.point, sizes(there)) for there in self.apart]
+        everywhere = [*at_moved.values(), *(there for _, there in seen)]
+        if at_base is None or any(one is None or len(one) != len(at_base) for one in everywhere):
+            return None
+        known = {name: there for name, there in at_moved.items() if there is not None}
+        options = _fitting(self.base, self.values, at_base, known)
         return [
-            next((e for e in dim if all(evaluate(e, point) == there[i] for point, there in seen)), None)
+            next((e for e in dim if all(evaluate(e, point) == there[i] for point, there in seen if there)), None)
             for i, dim in enumerate(options)
         ]
+
+    def following(self, name: str) -> sympy.Expr:
+        """What a symbol that follows others is, as an expression in them: a, or a h_a."""
+        leaders = self.follows[name]
+        factor = sympy.Rational(self.base[name], math.prod(self.base[leader] for leader in leaders))
+        return sympy.Mul(factor, *(symbol(leader) for leader in leaders))
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas foretell exactly what is alive in `trace`: every storage, to the byte."""
@@ -138,49 +169,86 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     base = {**working, **dict.fromkeys(depth, SHALLOW)}
     trace = tracer(base)
     deeper = {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
-    kept = sort_storages(trace)
-    members = grouped(kept, trace.containers)
-    how_often = counts(members, {d: grouped(sort_storages(t), t.containers) for d, t in deeper.items()})
-    if how_often is None:
+    start = Base(trace, sort_storages(trace))
+    if Looped(start, {}).counts(deeper) is None:
         return None
 
-    probes = Probes(tracer, trace, kept, model_symbols)
+    probes = Probes(tracer, start, model_symbols)
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
-    moving = {n: t for n, t in moved.items() if probes.moves_something(t)}
-    dims, check, held_out = _dims(probes, moving)
+    moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols])
+    moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
+    apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
+    dims, seen = _dims(probes, moving, apart)
+    loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}
+    looped = Looped(start, loops)
+    how_often = looped.counts(deeper)
+    if how_often is None:
+        return None
+    members = looped.groups(trace)
     groups = tuple(Group(key, tuple(m), how_often[key], _shared(dims, m)) for key, m in members.items())
-    repeating = {name for count in how_often.values() for name, _ in count.per_layer}
+    repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
     derived = Derivation(
         base=base,
         trace=trace,
         deeper=deeper,
-        kept=kept,
+        loops=loops,
+        kept=start.kept,
         groups=groups,
         depth=tuple(depth),
         symbols=tuple(n for n in working if n in moving or n in repeating),
-        refused=tuple(n for n in names if n not in moved),
-        proof=held_out.point if held_out else None if moving else dict(base),
+        refused=tuple(n for n in names if n not in moved and n not in probes.follows),
+        doubtful=tuple(dict.fromkeys(probes.doubtful)),
+        follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
+        proofs=() if moving else (dict(base),),
         exact=False,
         moved=moving,
         values=probes.values,
-        apart=tuple(t for t in (check, held_out) if t is not None),
+        apart=tuple(seen),
         model_symbols=model_symbols,
     )
-    return _proved(derived, probes, working)
+    held_out = [*seen[-1:], *itertools.islice(apart, MORE_PROOFS)] if moving else []
+    return _proved(derived, probes, [there.point for there in held_out], working)
 
 
-# So many layers has the held-out point, if the model has them: patterns of up to six show.
+def _loop(tracer: Tracer, step: Step, turned: Trace, depth: list[str]) -> Loop:
+    return Loop(step, turned, {d: tracer({**turned.point, d: SHALLOW + 1}) for d in depth})
+
+
+# So many layers has the first held-out point, if the model has them: patterns of up to six show.
 DEEP = 7
+# So many held-out points besides.
+MORE_PROOFS = 2
 
 
-def _proved(derived: Derivation, probes: Probes, working: Point) -> Derivation:
-    """With the verdict of the held-out point, taken with more layers than the base where there is depth."""
-    if derived.proof is None or any(g.dims is None for g in derived.groups):
+def _together(probes: Probes, refused: list[str]) -> dict[str, Aligned]:
+    """Of symbols that cannot be moved alone those that can be moved with another one: k with a where all heads have
+    their own keys, and h with the head size. Those of the same size are tried first."""
+    moved: dict[str, Aligned] = {}
+    pairs = [(x, y) for x in refused for y in refused if x != y]
+    pairs.sort(key=lambda pair: probes.base[pair[0]] != probes.base[pair[1]])
+    for leader, other in pairs[:MOST_PAIRS]:
+        if leader not in moved and leader not in probes.follows and other not in moved:
+            found = probes.moved_together(leader, other)
+            if found is not None:
+                moved[leader] = found
+    return moved
+
+
+MOST_PAIRS = 12
+
+
+def _proved(derived: Derivation, probes: Probes, held_out: list[Point], working: Point) -> Derivation:
+    """With the verdict of the held-out points, the first taken with more layers than the base where there is depth."""
+    points = held_out or list(derived.proofs)
+    if not points:
         return derived
-    deeper = {**derived.proof, **{d: max(SHALLOW + 2, min(DEEP, working[d])) for d in derived.depth}}
-    trace = probes.at(deeper)
-    return replace(derived, proof=deeper, exact=trace is not None and derived.holds(trace))
+    deep = {d: max(SHALLOW + 2, min(DEEP, working[d])) for d in derived.depth}
+    points[0] = {**points[0], **deep}
+    if any(g.dims is None for g in derived.groups):
+        return replace(derived, proofs=tuple(points))
+    traces = [probes.at(point) for point in points]
+    return replace(derived, proofs=tuple(points), exact=all(t is not None and derived.holds(t) for t in traces))
 
 
 def _shared(dims: Mapping[int, Dims | None], members: list[Kept]) -> Dims | None:
@@ -188,44 +256,65 @@ def _shared(dims: Mapping[int, Dims | None], members: list[Kept]) -> Dims | None
     return found.pop() if len(found) == 1 else None
 
 
-def _dims(probes: Probes, moving: Mapping[str, Trace]) -> tuple[dict[int, Dims | None], Trace | None, Trace | None]:
-    """Expressions of every storage's dimensions, by storage index; the check and the held-out trace, where needed."""
-    options = {k.storage: _options(probes, moving, k) for k in probes.kept}
-    apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
-    check = None
-    if all(len(dim) == 1 for dims in options.values() for dim in dims):
-        chosen: dict[int, Dims | None] = {i: tuple(dim[0] for dim in dims) for i, dims in options.items()}
-    else:
-        check = next(apart, probes.trace)
-        chosen = {k.storage: _choose(options[k.storage], probes.dims(check, k), check.point) for k in probes.kept}
-    held_out = next(apart, None) if moving else None
-    if held_out is None:
-        return chosen, check, None
-    for kept in probes.kept:
-        dims = chosen[kept.storage]
-        if dims is not None and [evaluate(d, held_out.point) for d in dims] != probes.dims(held_out, kept):
-            chosen[kept.storage] = None
-    return chosen, check, held_out
+def _dims(
+    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned]
+) -> tuple[dict[int, Dims | None], list[Aligned]]:
+    """Expressions of every storage's dimensions, by storage index; and what was needed of `apart`: the check, where
+    there is something to choose, and one that was held out."""
+    found = _choices(probes, moving, ())
+    seen: list[Aligned] = []
+    if any(len(dim) != 1 for dims in found.values() for dim in dims):
+        seen += itertools.islice(apart, 1)
+    chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
+    if None in chosen.values() and seen:
+        # What rounds a sum, or a quotient, is found once that is known from another tensor.
+        known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
+        again = _choices(probes, moving, sorted(known, key=sympy.count_ops))
+        chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in probes.kept if not chosen[k.storage]}
+    if moving:
+        seen += itertools.islice(apart, 1)
+    if seen:
+        chosen = {k.storage: _choose(probes, [[d] for d in chosen[k.storage] or ()], seen[-1:], k) for k in probes.kept}
+    return chosen, seen
 
 
-def _options(probes: Probes, moving: Mapping[str, Trace], kept: Kept) -> list[list[sympy.Expr]]:
-    at_moved = {name: probes.dims(trace, kept) for name, trace in moving.items()}
-    return _fitting(probes.base, probes.values, probes.dims(probes.trace, kept), at_moved)
+def _choices(
+    probes: Probes, moving: Mapping[str, Aligned], vocabulary: Sequence[sympy.Expr]
+) -> dict[int, list[list[sympy.Expr]]]:
+    at_base = Aligned(probes.trace, None)
+    return {
+        k.storage: _fitting(
+            probes.base,
+            probes.values,
+            probes.dims(at_base, k),
+            {name: probes.dims(there, k) for name, there in moving.items()},
+            vocabulary,
+        )
+        for k in probes.kept
+    }
+
+
+def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept) -> Dims | None:
+    """For each dimension the first expression that gives its value in all of `seen`."""
+    actual = [(there.point, probes.dims(there, kept)) for there in seen]
+    if any(len(dims) != len(options) for _, dims in actual):
+        return None
+    picked = [
+        next((e for e in dim if all(evaluate(e, point) == dims[i] for point, dims in actual)), None)
+        for i, dim in enumerate(options)
+    ]
+    return None if None in picked else tuple(picked)
 
 
 def _fitting(
-    base: Point, values: Point, at_base: Sequence[int], at_moved: Mapping[str, Sequence[int]]
+    base: Point,
+    values: Point,
+    at_base: Sequence[int],
+    at_moved: Mapping[str, Sequence[int]],
+    vocabulary: Sequence[sympy.Expr] = (),
 ) -> list[list[sympy.Expr]]:
     """For each dimension the expressions that agree with it at the base and wherever a symbol was moved."""
     return [
-        candidates(Seen(base, values, value, {name: dims[i] for name, dims in at_moved.items()}))
+        candidates(Seen(base, values, value, {name: dims[i] for name, dims in at_moved.items()}), vocabulary)
         for i, value in enumerate(at_base)
     ]
-
-
-def _choose(options: list[list[sympy.Expr]], actual: list[int], point: Mapping[str, int]) -> Dims | None:
-    """For each dimension the first expression that gives its value at the check point."""
-    picked = [
-        next((e for e in dim if evaluate(e, point) == value), None) for dim, value in zip(options, actual, strict=True)
-    ]
-    return None if None in picked else tuple(picked)

@@ -1,12 +1,13 @@
 """One dimension of one tensor, seen at a base point and at points that differ in one symbol each -> an expression.
 
 The ratio of two values gives a symbol's exponent; the constant is an exact fraction. What is no monomial is tried as a
-sum and as a ceiling. Several candidates may agree with what was seen: the caller tells them apart on a further point.
+sum, and as a known expression that is rounded. Several candidates may agree with what was seen: the caller tells them
+apart on a further point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -17,7 +18,7 @@ Point = Mapping[str, int]
 _EXPONENTS = (1, 2, -1, -2, 3)
 _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
-_MULTIPLES = (32, 8, 16, 64, 128, 256)  # to what kernels and tables round up
+_MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # to what kernels, tables and blocks of tokens round
 
 
 @cache
@@ -44,8 +45,11 @@ class Seen:
         return bool(after * x0**exponent == before * x1**exponent)
 
 
-def candidates(seen: Seen) -> list[sympy.Expr]:
-    """Every expression of a known form that agrees with `seen`, simplest first; none where no form does."""
+def candidates(seen: Seen, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
+    """Every expression of a known form that agrees with `seen`, simplest first; none where no form does.
+
+    vocabulary: other sizes in the model, which this one may be a rounding of: 4 a b ceil32(n² + 1).
+    """
     moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
     exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
     odd = [name for name in moving if name not in exponents]
@@ -55,10 +59,11 @@ def candidates(seen: Seen) -> list[sympy.Expr]:
             return [monomial]
         # A fraction may be a rounding that happens to go with its symbol: 32 for 24, 64 for 48.
         rounded = [
-            c for name, e in exponents.items() if e == 1 for c in _ceiling(seen, _without(exponents, name), [name])
+            c for name, e in exponents.items() if e == 1 for c in _rounded(seen, _without(exponents, name), [name])
         ]
         return [monomial, *rounded]
-    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _ceiling(seen, exponents, odd)
+    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd)
+    found += _rounded(seen, exponents, odd, vocabulary)
     return sorted(found, key=_has_fraction)  # through two points a line always goes, but few are meant to be 4/3 s
 
 
@@ -113,18 +118,30 @@ def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy
     return [sympy.Add(*parts)]
 
 
-def _ceiling(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
-    """A monomial of the regular symbols times one odd symbol rounded up to a multiple: 4 a b ceil32(s)."""
-    if len(odd) != 1:
-        return []
-    (name,) = odd
+def _rounded(
+    seen: Seen, exponents: Mapping[str, int], odd: list[str], vocabulary: Sequence[sympy.Expr] = ()
+) -> list[sympy.Expr]:
+    """A monomial of the regular symbols times a size that depends on the odd ones, rounded: 4 a b ceil32(s)."""
+    own = [symbol(odd[0])] if len(odd) == 1 else []
+    known = [e for e in vocabulary if {x.name for x in e.free_symbols} == set(odd)]
     found = []
-    for multiple in _MULTIPLES:
-        before, after = (-(-point[name] // multiple) * multiple for point in (seen.base, seen.moved))
-        if seen.at_moved[name] * before == seen.at_base * after:
-            rounded = multiple * sympy.ceiling(symbol(name) / multiple)
-            found.append(_monomial(Fraction(seen.at_base, before), exponents, seen.base) * rounded)
+    for size in dict.fromkeys([*own, *known]):
+        base, moved = evaluate(size, seen.base), {n: evaluate(size, {**seen.base, n: seen.moved[n]}) for n in odd}
+        for up in (True, False):
+            for multiple in _MULTIPLES:
+                before = _to_multiple(base, multiple, up=up)
+                after = {n: _to_multiple(value, multiple, up=up) for n, value in moved.items()}
+                if before and all(seen.at_moved[n] * before == seen.at_base * (after[n] or 0) for n in odd):
+                    rounded = sympy.ceiling(size / multiple) if up else sympy.floor(size / multiple)
+                    factor = _monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
+                    found.append(factor * rounded)
     return found
+
+
+def _to_multiple(value: int | None, multiple: int, *, up: bool) -> int | None:
+    if value is None:
+        return None
+    return (-(-value // multiple) if up else value // multiple) * multiple
 
 
 def evaluate(expression: sympy.Expr, point: Point) -> int | None:

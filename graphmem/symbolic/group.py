@@ -1,9 +1,10 @@
-"""Kept storages that differ only in the layer they are in, counted as one."""
+"""Kept storages that differ only in the layer they are in, or in the turn of a loop, counted as one."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -14,7 +15,6 @@ from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import symbol
 
 K = TypeVar("K")
-T = TypeVar("T")
 
 
 class Key(NamedTuple):
@@ -31,15 +31,17 @@ class Key(NamedTuple):
     keepers: tuple[str, ...]
 
 
-def key_of(kept: Kept, containers: frozenset[str]) -> Key:
-    """The group that `kept` belongs to."""
+def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> Key:
+    """The group that `kept` belongs to. `looped`: its line runs several times, so that its number tells nothing."""
+    place = kept.place
+    in_loop = (f"{place.file}:{place.line}" if place else "", -1)
     return Key(
         kept.table,
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
         kept.op.name,
         # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
-        kept.ordinal if kept.table == SAVED else ("", 0),
+        in_loop if looped else kept.ordinal if kept.table == SAVED else ("", 0),
         kept.shape,
         kept.dtype,
         kept.nbytes,
@@ -47,42 +49,106 @@ def key_of(kept: Kept, containers: frozenset[str]) -> Key:
     )
 
 
-@dataclass(frozen=True)
-class Count:
-    """How many there are: `at_base` with every depth symbol at SHALLOW, and as many more per further layer."""
+class Step(NamedTuple):
+    """What a count goes with: a symbol divided by `block`, rounded, less `at_base`, its value at the base point."""
 
+    name: str
     at_base: int
-    per_layer: tuple[tuple[str, int], ...] = ()
+    block: int = 1
+    up: bool = True
+
+    @classmethod
+    def from_base(cls, name: str, value: int, block: int, *, up: bool) -> Step:
+        return cls(name, _turns(value, block, up=up), block, up)
 
     def at(self, point: Mapping[str, int]) -> int:
-        """The count with the depths of `point`."""
-        return self.at_base + sum(slope * (point[name] - SHALLOW) for name, slope in self.per_layer)
+        """How many layers, or turns, there are more than at the base."""
+        return _turns(point[self.name], self.block, up=self.up) - self.at_base
 
     @property
     def expr(self) -> sympy.Expr:
-        return sympy.expand(self.at_base + sum(slope * (symbol(name) - SHALLOW) for name, slope in self.per_layer))
+        quotient = symbol(self.name) / self.block
+        return (sympy.ceiling(quotient) if self.up else sympy.floor(quotient)) - self.at_base
 
 
-def grouped(kept: tuple[Kept, ...], containers: frozenset[str]) -> dict[Key, list[Kept]]:
-    """The storages by group, in the order in which each group's first was made."""
+def _turns(value: int, block: int, *, up: bool) -> int:
+    return -(-value // block) if up else value // block
+
+
+def layers(name: str) -> Step:
+    """The step of a symbol that counts layers."""
+    return Step(name, SHALLOW)
+
+
+# Layers, turns, or turns in every layer: what is multiplied.
+Steps = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many there are: `at_base` at the base point, and so many more with every further step."""
+
+    at_base: int
+    slopes: tuple[tuple[Steps, int], ...] = ()
+
+    @property
+    def terms(self) -> dict[Steps, int]:
+        return {(): self.at_base, **dict(self.slopes)}
+
+    def at(self, point: Mapping[str, int]) -> int:
+        """The count at `point`."""
+        return sum(n * math.prod(step.at(point) for step in steps) for steps, n in self.terms.items())
+
+    @property
+    def expr(self) -> sympy.Expr:
+        return sympy.expand(sympy.Add(*(n * sympy.Mul(*(s.expr for s in steps)) for steps, n in self.terms.items())))
+
+
+def grouped(
+    kept: tuple[Kept, ...], containers: frozenset[str], looped: frozenset[int] = frozenset()
+) -> dict[Key, list[Kept]]:
+    """The storages by group, in the order in which each group's first was made. `looped`: those made in a loop."""
     groups: dict[Key, list[Kept]] = defaultdict(list)
     for one in kept:
-        groups[key_of(one, containers)].append(one)
+        groups[key_of(one, containers, looped=one.storage in looped)].append(one)
     return dict(groups)
 
 
-def counts(base: Mapping[K, list[T]], deeper: Mapping[str, Mapping[K, list[T]]]) -> dict[K, Count] | None:
+def numbers(groups: Mapping[K, Sequence[object]]) -> dict[K, int]:
+    """How many there are in each."""
+    return {key: len(members) for key, members in groups.items()}
+
+
+def counts(base: Mapping[K, int], deeper: Mapping[str, Mapping[K, int]]) -> dict[K, Count] | None:
     """How often each key occurs, from the base and one trace per depth symbol with one layer more.
 
     None where the deeper traces hold something that the base does not: then the layers are not alike.
     """
     for more in deeper.values():
-        if any(key not in base for key in more) or any(len(more.get(key, ())) < len(base[key]) for key in base):
+        if more.keys() != base.keys() or any(more[key] < n for key, n in base.items()):
             return None
     return {
-        key: Count(
-            len(members),
-            tuple((name, grown) for name, more in deeper.items() if (grown := len(more[key]) - len(members))),
-        )
-        for key, members in base.items()
+        key: Count(n, tuple(((layers(name),), more[key] - n) for name, more in deeper.items() if more[key] > n))
+        for key, n in base.items()
     }
+
+
+def with_turns(
+    count: Count, before: Mapping[str, int], step: Step, turns: int, after: int, deeper: Mapping[str, int]
+) -> Count | None:
+    """`count` with what further turns add: `after` are there with `turns` more of them.
+
+    before, deeper: the same with one layer more, per depth symbol, at the base's turns and at `turns` more. None where
+    a turn adds no whole number.
+    """
+    slopes = [*count.slopes, ((step,), _per_turn(after - count.at_base, turns))]
+    for name, there in deeper.items():
+        more = there - after - (before[name] - count.at_base)
+        slopes.append(((layers(name), step), _per_turn(more, turns)))
+    if any(n is None for _, n in slopes):
+        return None
+    return Count(count.at_base, tuple((steps, n) for steps, n in slopes if n))
+
+
+def _per_turn(more: int, turns: int) -> int | None:
+    return more // turns if more % turns == 0 else None

@@ -1,9 +1,9 @@
-"""Which points to trace: one per symbol with that alone moved, and one with all moved that nothing is derived from."""
+"""Which points to trace: one per symbol with that alone moved, and some with all moved that nothing is derived from."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 Point = dict[str, int]
 _TRIES = 8
@@ -25,19 +25,33 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
-def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterator[Point]:
-    """Points that differ from `base` in every symbol of `moved`, none of which was probed.
+def held_out(
+    base: Point, moved: Point, model_symbols: frozenset[str], *, loops: Collection[str] = ()
+) -> Iterator[Point]:
+    """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
 
-    First every symbol goes its own way; where a constructor refuses that, the model's sizes grow together.
+    Drawn at random, then bettered in what else they break: which sizes divide which, which is the larger, and on which
+    side of the base the probe was accepted. A model may care about any of these, or about none.
+
+    loops: symbols that say how often a loop turns: these become longer, since few turns may have no middle, but not as
+    long as to leave the bucket of the largest rounding up.
     """
     chance = random.Random(0)
-    for attempt in range(_TRIES):
-        point = dict(base)
-        for name in moved:
-            shapes_model = name in model_symbols
-            choices = [v for v in _far(base[name], shapes_model) if v not in (moved[name], base[name])]
-            point[name] = chance.choice(choices) if shapes_model else choices[attempt % len(choices)]
-        yield point
+    choices = {n: _choices(base[n], moved[n], n in model_symbols, bool(loops), n in loops) for n in moved}
+    sizes = [n for n in moved if n in model_symbols and n not in loops]
+    relations = _relations(base, sizes)
+
+    def broken(point: Point) -> int:
+        return _broken(point, base, moved, sizes, relations)
+
+    drawn: list[Point] = []
+    for _ in range(2 * _TRIES):
+        point = {**base, **{n: chance.choice(choices[n]) for n in moved}}
+        for name in chance.sample(sizes, len(sizes)) * 2:
+            point = min(({**point, name: v} for v in chance.sample(choices[name], len(choices[name]))), key=broken)
+        if point not in drawn:
+            drawn.append(point)
+    yield from sorted(drawn, key=broken)[:_TRIES]
     for factor in (3, 2, 5):
         for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
             yield {
@@ -50,9 +64,37 @@ def held_out(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterat
             }
 
 
-def _far(value: int, shapes_model: bool) -> list[int]:
+Relation = tuple[str, str]
+
+
+def _relations(base: Mapping[str, int], sizes: list[str]) -> tuple[list[Relation], list[Relation]]:
+    """Pairs of which the first divides the second, and pairs of which the first is the smaller."""
+    pairs = [(x, y) for x in sizes for y in sizes if x != y]
+    return [(x, y) for x, y in pairs if base[y] % base[x] == 0], [(x, y) for x, y in pairs if base[x] < base[y]]
+
+
+def _broken(
+    point: Point, base: Point, moved: Point, sizes: list[str], relations: tuple[list[Relation], list[Relation]]
+) -> int:
+    divides, below = relations
+    other_side = sum((point[n] > base[n]) != (moved[n] > base[n]) for n in sizes)
+    # 1 is the one size that broadcasts, and needs no copy: a relation more that the base may not have.
+    ones = sum(point[n] == 1 for n in sizes)
+    return (
+        sum(point[y] % point[x] != 0 for x, y in divides)
+        + sum(point[x] >= point[y] for x, y in below)
+        + 2 * (other_side + ones)
+    )
+
+
+def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: bool) -> list[int]:
+    found = _others(value, shapes_model=shapes_model and not longer, near=near)
+    return [v for v in found if v not in (value, moved) and (v > value or not longer)]
+
+
+def _others(value: int, *, shapes_model: bool, near: bool) -> list[int]:
     if shapes_model:
-        quarter, half_more = value // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)
-        return [v for v in (quarter, half_more, 3 * value, 2 * value) if v]
+        quarters = [value // 4 * (value % 4 == 0), value * 3 // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)]
+        return [v for v in (*quarters, 3 * value, 2 * value, 4 * value) if v]
     long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
-    return [*long, value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]
+    return [*(() if near else long), value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]

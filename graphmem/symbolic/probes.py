@@ -1,4 +1,4 @@
-"""Traces at other points that correspond to a base trace operator by operator, and what is compared between them."""
+"""Traces at other points that correspond to a base trace, and what is compared between them."""
 
 from __future__ import annotations
 
@@ -6,68 +6,133 @@ import math
 from collections.abc import Callable, Iterator
 
 from graphmem.errors import GraphmemError
-from graphmem.saved import Kept, sort_storages
+from graphmem.saved import Kept
+from graphmem.symbolic.align import Aligned, Base
+from graphmem.symbolic.group import Step
+from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
-from graphmem.trace.record import Ref, Trace
+from graphmem.trace.record import Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
+# Two longer inputs show whether a count goes with them.
+ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
+_TOGETHER = 3  # tries per pair: half, twice, three times
 
 
 class Probes:
-    """Finds traces around `trace`. `values` collects where each symbol was moved to."""
+    """Finds traces around that of `base`.
 
-    def __init__(self, tracer: Tracer, trace: Trace, kept: tuple[Kept, ...], model_symbols: frozenset[str]) -> None:
-        self._tracer, self._signature, self._born = tracer, trace.signature(), _born(trace, kept)
-        self.trace, self.kept, self.base, self.model_symbols = trace, kept, dict(trace.point), model_symbols
+    values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
+    in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that
+    run other operators at some other value.
+    """
+
+    def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str]) -> None:
+        self._tracer, self._base = tracer, base
+        self.trace, self.kept, self.base = base.trace, base.kept, dict(base.trace.point)
+        self.model_symbols = model_symbols
         self.values: Point = {}
+        self.follows: dict[str, list[str]] = {}
+        self.steps: dict[str, tuple[Step, Trace]] = {}
+        self.doubtful: list[str] = []
 
-    def moved(self, name: str) -> Trace | None:
-        """A trace with `name` alone moved, to the first value that runs the same operators."""
+    def moved(self, name: str) -> Aligned | None:
+        """A trace with `name` alone moved, to the first value that runs the same operators, or more turns of a loop."""
+        more: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
+            trace = self.at({**self.base, name: value})
+            found = self._base.align(trace) if trace else None
+            if found is not None:
+                self.values[name] = value
+                return found
+            if trace is not None:
+                self.doubtful.append(name)
+                more += [trace] if value > self.base[name] else []  # with fewer, a loop may have no middle
+            if len(more) == ENOUGH_TURNS:
+                turned = self._turned(name, more)
+                if turned is not None:
+                    return turned
+        return None
+
+    def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
+        """The first of `more`, if a loop runs more turns there; by further traces what makes a turn."""
+        turning = Turning.seen(name, self._base, more)
+        for _ in range(MOST_QUESTIONS):
+            value = turning.telling() if turning else None
+            trace = self.at({**self.base, name: value}) if value else None
+            if trace is None:
+                break
+            turning = Turning.seen(name, self._base, [*more, trace])
+            more = [*more, trace]
+        if turning is None or not turning.steps:
+            return None
+        self.steps[name], self.values[name] = (turning.steps[0], more[0]), more[0].point[name]
+        return self._base.align(more[0], loops=True)
+
+    def moved_together(self, name: str, other: str) -> Aligned | None:
+        """The same with `other` moved by the same factor; from then on it follows `name`."""
+        leaders = self.follows.setdefault(other, [])
+        leaders.append(name)
+        for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
             found = self._aligned({**self.base, name: value})
             if found is not None:
                 self.values[name] = value
                 return found
+        leaders.remove(name)
+        if not leaders:
+            del self.follows[other]
         return None
 
-    def apart(self, moved: Point) -> Iterator[Trace]:
+    def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
-        for point in held_out(self.base, moved, self.model_symbols):
+        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps):
             found = self._aligned(point)
             if found is not None:
                 yield found
 
     def at(self, point: Point) -> Trace | None:
         """The trace at `point`; None where the model refuses it."""
+        complete = following(point, self.base, self.follows)
+        if complete is None:
+            return None
         try:
-            return self._tracer(point)
+            return self._tracer(complete)
         except GraphmemError:
             return None
 
-    def dims(self, trace: Trace, kept: Kept) -> list[int]:
-        """What is fitted, in `trace`: the dimensions of the tensor that made the storage; or the storage's bytes where
-        the two do not agree (a padded or an overlapping layout)."""
-        born = self.trace.storages[kept.storage].born
-        fact = trace.ops[born.op].outputs[born.output]
+    def dims(self, aligned: Aligned, kept: Kept) -> list[int]:
+        """What is fitted: the dimensions of the tensor that made the storage; or the storage's bytes where the two do
+        not agree (a padded or an overlapping layout)."""
+        op = aligned.op(kept.op.index)
+        assert op is not None, "what is kept corresponds"
+        fact = op.outputs[self.trace.storages[kept.storage].born.output]
         assert fact is not None
-        return list(fact.shape) if is_dense(kept) else [trace.storages[fact.storage].nbytes]
+        return list(fact.shape) if is_dense(kept) else [aligned.trace.storages[fact.storage].nbytes]
 
-    def moves_something(self, trace: Trace) -> bool:
-        """Whether any size in `trace` differs from the base's."""
-        return any(self.dims(trace, k) != self.dims(self.trace, k) for k in self.kept)
+    def moves_something(self, aligned: Aligned) -> bool:
+        """Whether any size in it differs from the base's."""
+        at_base = Aligned(self.trace, None)
+        return any(self.dims(aligned, k) != self.dims(at_base, k) for k in self.kept)
 
-    def _aligned(self, point: Point) -> Trace | None:
+    def _aligned(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        if trace is None or trace.signature() != self._signature:
+        return None if trace is None else self._base.align(trace, loops=bool(self.steps))
+
+
+def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:
+    """`point` with the symbols that follow others in proportion; None where that is no whole number."""
+    complete = dict(point)
+    for name, leaders in follows.items():
+        value, of = base[name], 1
+        for leader in leaders:
+            value, of = value * point[leader], of * base[leader]
+        if value % of:
             return None
-        return trace if _born(trace, sort_storages(trace)) == self._born else None
+        complete[name] = value // of
+    return complete
 
 
 def is_dense(kept: Kept) -> bool:
     """Whether the storage is exactly as large as the tensor that made it."""
     return math.prod(kept.shape) * kept.itemsize == kept.nbytes
-
-
-def _born(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
-    return {(k.table, trace.storages[k.storage].born) for k in kept}

@@ -46,6 +46,7 @@ def trace(
     loss: Loss | None = None,
     reload: Callable[[], Any] | None = None,
     assumptions: Assumptions | None = None,
+    most_operators: int | None = None,
 ) -> Trace:
     """Run forward (and loss) once and write down what happened.
 
@@ -59,10 +60,12 @@ def trace(
         loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
         assumptions: what is taken for granted where forward asks for values that weights or activations decide.
+        most_operators: give up where there are more.
 
     Raises:
         ModelError: forward raised, for whatever reason that graphmem has no name for.
         DataDependentError, MissingKernelError: forward cannot run on tensors without values.
+        TooLongError: there are more than `most_operators`.
     """
     scripted = next((name for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
     if scripted is not None:
@@ -75,7 +78,7 @@ def trace(
     record = Trace(point=dict(point or {}), device=target.device)
     values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
     record.values = values
-    recorder = Recorder(record, module, CPU_OUTPUTS, values)
+    recorder = Recorder(record, module, CPU_OUTPUTS, values, most_operators)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)

@@ -145,7 +145,7 @@ class SdpaCall:
 class Trace:
     """One forward.
 
-    containers: paths of the module lists whose children are of one class: layers, experts.
+    containers: paths of the module lists whose children are of one class, or of few: layers, experts.
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.

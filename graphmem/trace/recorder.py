@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from graphmem.errors import TooLongError
 from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import checkpoint_under_way, user_frames
@@ -75,8 +76,10 @@ class Recorder(TorchDispatchMode):
         module: torch.nn.Module,
         cpu_outputs: dict[Any, tuple[int, ...]],
         values: Values,
+        most_operators: int | None = None,
     ) -> None:
         super().__init__()
+        self._most = most_operators
         self.trace = trace
         self._values = values
         self._cpu_outputs = cpu_outputs
@@ -106,6 +109,8 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a question about a tensor, such as its device: nothing is computed
             return func(*args, **kwargs)
+        if self._most is not None and len(self.trace.ops) >= self._most:
+            raise TooLongError(f"forward runs more than {self._most} operators")
         sequence = torch._C._autograd._get_sequence_nr()
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
@@ -309,7 +314,9 @@ def _keep(packed: _Packed, nodes: dict[int, str], ops: dict[int, int]) -> Keep:
 
 
 def _repeats(module: torch.nn.Module) -> bool:
+    """Whether the children are layers: of one class, or in a list of a few that come again, as in hybrids."""
     children = list(module.children())
-    if len({type(child) for child in children}) != 1:
-        return False
-    return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
+    classes = len({type(child) for child in children})
+    if isinstance(module, torch.nn.ModuleList):
+        return classes == 1 or 1 < classes < len(children)
+    return isinstance(module, torch.nn.Sequential) and classes == 1 and len(children) > 1

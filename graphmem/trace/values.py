@@ -18,6 +18,9 @@ from graphmem.trace.record import Op, Place, Ref, TensorFact, Trace, references_
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
 LIMIT = 2**26
+# The largest float32 below 1, and what draws from 0 up to there.
+_ALMOST_ONE = 1 - 2**-24
+_UNIFORM = (torch.ops.aten.rand.default, torch.ops.aten.rand_like.default)
 # Above the ids that padding, begin, end and separator usually have.
 ORDINARY_ID = 5
 
@@ -45,6 +48,8 @@ class Values:
         self._inputs: dict[str, torch.Tensor] | None = None
         self._writers: dict[int, list[int]] = {}
         self._taken: dict[int, tuple[Any, str]] = {}
+        self._drawn: list[Op] = []
+        self._draw_as: float | None = None
         self._looked_at = 0
         self.known: dict[int, torch.Tensor] = {}
 
@@ -59,13 +64,21 @@ class Values:
         Raises:
             UnknownValueError: some value behind it cannot be known.
         """
+        self._drawn = []
+        taken: dict[int, tuple[Any, str]] = {}
         try:
-            return self._run(func, args, kwargs, {})
+            result = self._run(func, args, kwargs, taken)
         except UnknownValueError:
             taken = self._taken_for_granted()
             if not taken:
                 raise
-            return self._run(func, args, kwargs, taken)
+            result = self._run(func, args, kwargs, taken)
+        if self._drawn and not self._whatever_is_drawn(result, lambda: self._run(func, args, kwargs, taken)):
+            self._trace.drew = True
+            place = self._drawn[0].place
+            where = f" at {place.file}:{place.line}" if place else ""
+            self._note(f"forward decides by a random number{where}: one draw was taken")
+        return result
 
     def given(self, place: Place | None) -> float | None:
         """What the user said that this line gets."""
@@ -129,11 +142,23 @@ class Values:
             return self._draw(op, args, kwargs)
         return op.target(*args, **kwargs)
 
+    def _whatever_is_drawn(self, result: Any, again: Callable[[], Any]) -> bool:
+        """Whether the lowest and the highest draw give that result too: `rand() < 0` is false at any rate."""
+        if any(op.target not in _UNIFORM for op in self._drawn):
+            return False
+        try:
+            for self._draw_as in (0.0, _ALMOST_ONE):
+                if not _same(again(), result):
+                    return False
+        finally:
+            self._draw_as = None
+        return True
+
     def _draw(self, op: Op, args: Any, kwargs: Any) -> Any:
         """A random number that forward decides by (layer drop): drawn from a generator of our own, always the same."""
-        self._trace.drew = True
-        where = f" at {op.place.file}:{op.place.line}" if op.place else ""
-        self._note(f"forward decides by a random number{where}: one draw was taken")
+        if self._draw_as is not None:
+            return torch.full_like(op.target(*args, **kwargs), self._draw_as)
+        self._drawn.append(op)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(op.index)
             return op.target(*args, **kwargs)
@@ -180,3 +205,9 @@ def _real(value: Any, results: dict[int, Any]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_real(v, results) for v in value)
     return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return bool(one == other)

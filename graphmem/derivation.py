@@ -1,0 +1,180 @@
+"""`derive_for`: which points to derive at, so that the formula holds at the working point and comes in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import sympy
+
+from graphmem.errors import GraphmemError, TooLongError
+from graphmem.render.formula import formula
+from graphmem.saved import SAVED
+from graphmem.symbolic.depth import SHALLOW
+from graphmem.symbolic.derive import Derivation, derive
+from graphmem.trace.record import Trace
+
+Point = dict[str, int]
+# About a second: a layer of a Llama has 70 operators.
+WORTH_CHECKING = 5000
+# Two layers of anything but a loop over positions have less.
+LONG = 4000
+# Enough for some turns of any loop over blocks, and no multiple of their sizes.
+_MORE_TURNS = 149
+# Lengths to derive at in place of long ones; each is checked at the next: one turn may take 128 positions.
+_LENGTHS = (24, 300, 2500)
+
+
+class PointTracer(Protocol):
+    """Traces a model at a point. `finished`: the module exists, and is only shortened."""
+
+    @property
+    def finished(self) -> bool: ...
+    def __call__(self, point: Point, /) -> Trace: ...
+    def knows(self, point: Point) -> bool: ...
+    def limited(self, most_operators: int) -> PointTracer: ...
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What does not change from try to try. depth: the symbols that count layers."""
+
+    tracer: PointTracer
+    model_symbols: frozenset[str]
+    depth: list[str]
+    full_depth: bool
+
+
+def derive_for(
+    tracer: PointTracer,
+    working: Point,
+    model_symbols: frozenset[str],
+    depth: list[str],
+    *,
+    full_depth: bool = False,
+    short: bool = True,
+) -> tuple[Derivation, list[str]]:
+    """The derivation that holds at the working point, and what to say about it.
+
+    Args:
+        depth: symbols that may count layers. full_depth: trace all layers.
+        short: where forward loops over a long input, derive at a short one.
+    """
+    search = _Search(tracer, model_symbols, depth, full_depth)
+    found = _from_short(search, working) if short and not full_depth else None
+    derived, notes = found or _derived(search, working)
+    if derived.follows:
+        tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
+        notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")
+    if derived.refused:
+        fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
+        notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
+    if not any(g.key.table == SAVED for g in derived.groups):
+        notes.append("autograd keeps nothing: nothing requires a gradient, or what does is not reached by the output")
+    return derived, [*derived.trace.notes, *notes]
+
+
+def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
+    notes = []
+    derived = _folded(search, working) if search.depth else None
+    if derived is None:
+        if search.depth:
+            notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
+        derived = derive(search.tracer, working, search.model_symbols, [])
+        assert derived is not None, "without depth there is nothing to disagree with"
+    elif not search.tracer.knows(working):
+        layers = ", ".join(f"{d}={working[d]}" for d in search.depth)
+        notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
+    if derived.refused or not derived.exact:
+        derived, said = _from_beside(search, derived, working)
+        notes += said
+    return derived, notes
+
+
+def _folded(search: _Search, working: Point) -> Derivation | None:
+    """The derivation from a few layers; None where it does not hold for all that are asked for."""
+    tracer, depth = search.tracer, search.depth
+    try:
+        derived = derive(tracer, working, search.model_symbols, depth)
+        if derived is None or derived.trace.drew:
+            return None
+        disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
+        if disproved and derived.proofs:
+            return None
+        # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
+        # always where a single one is asked for, below what was traced, and where we shortened a finished module.
+        one = any(working[d] < SHALLOW for d in depth)
+        if search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING:
+            return derived if derived.holds(tracer(working)) else None
+        return derived
+    except GraphmemError:  # not with so few layers; if not with all of them either, that is said then
+        return None
+
+
+def _operators(derived: Derivation, working: Mapping[str, int]) -> int:
+    """How many operators a trace of all layers would have."""
+    base = len(derived.trace.ops)
+    return base + sum((len(t.ops) - base) * (working[d] - SHALLOW) for d, t in derived.deeper.items())
+
+
+def _from_beside(search: _Search, derived: Derivation, working: Point) -> tuple[Derivation, list[str]]:
+    """What was refused at the working point may be derived beside it, and hold there all the same; where it does not,
+    it is at least told.
+
+    A size of 1 makes copies unnecessary that any other needs, and a loop of two turns has a first and a last one, but
+    none between.
+    """
+    ones = {n: 2 for n in derived.refused if working[n] == 1}
+    inputs = [n for n in (*derived.refused, *derived.doubtful) if n not in search.model_symbols and working[n] > 1]
+    longer = {n: 2 * working[n] + _MORE_TURNS for n in inputs}
+    said: list[str] = []
+    for moved in (ones, longer):
+        if not moved:
+            continue
+        other = derive(search.tracer, {**working, **moved}, search.model_symbols, list(derived.depth))
+        if other is None or not _proved(other, moved):
+            continue
+        if other.holds(search.tracer({**other.base, **{n: working[n] for n in moved}})):
+            return other, []
+        total = sympy.Add(*(g.size * g.count.expr for g in other.groups if g.key.table == SAVED))
+        at = ", ".join(f"{n}={v}" for n, v in moved.items())
+        said.append(f"at {at} other operators run: saved = {formula(total, working, other.depth)}, proved there")
+    return derived, said
+
+
+def _from_short(search: _Search, working: Point) -> tuple[Derivation, list[str]] | None:
+    """The derivation at a shorter input, where forward loops over it and a trace of the working point would be long."""
+    limited = search.tracer.limited(LONG)
+    shallow = {**working, **{d: min(SHALLOW, working[d]) for d in search.depth}}
+    if _fits(limited, shallow):
+        return None
+    inputs = [n for n in working if n not in search.model_symbols and working[n] > 2 * _LENGTHS[0]]
+    for name in sorted(inputs, key=lambda n: -working[n]):
+        if not _fits(limited, {**shallow, name: _LENGTHS[0]}):
+            continue  # the others are what is long
+        for length, further in zip(_LENGTHS, (*_LENGTHS[1:], 4 * _LENGTHS[-1]), strict=True):
+            if working[name] <= 2 * length:
+                break
+            derived, notes = _derived(search, {**working, name: length})
+            check = min(further, working[name])
+            if _proved(derived, [name]) and derived.holds(search.tracer({**derived.base, name: check})):
+                said = f"{name}={working[name]}: counted from {name}={derived.base[name]}, and seen to hold at {check}"
+                return derived, [*notes, said]
+    return None
+
+
+def _proved(derived: Derivation, names: Iterable[str]) -> bool:
+    """Whether the formula is proved, and `names` are in it."""
+    return derived.exact and not set(names) & set(derived.refused)
+
+
+def _fits(limited: PointTracer, point: Point) -> bool:
+    """Whether the trace there is no longer than the limit. What cannot be traced at all is said later."""
+    try:
+        limited(point)
+    except TooLongError:
+        return False
+    except GraphmemError:
+        return True
+    return True

@@ -1,0 +1,160 @@
+"""Loops: symbols that say how often a line runs, such as a scan over positions or over chunks of 64 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from graphmem.saved import Kept, sort_storages
+from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
+from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, numbers, with_turns
+from graphmem.trace.record import Trace
+
+K = TypeVar("K")
+# How many positions, or layers, a turn takes: one, or the blocks and the patterns that are usual.
+_BLOCKS = (1, 64, 128, 256, 32, 16, 512, 8, 4, 2, 1024, 3, 6, 5, 7, 12)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What `step` counts; a trace with more turns than the base; and the same with one layer more, per depth symbol."""
+
+    step: Step
+    trace: Trace
+    deeper: Mapping[str, Trace]
+
+    @cached_property
+    def turns(self) -> int:
+        """How many turns `trace` has more than the base."""
+        return self.step.at(self.trace.point)
+
+
+Growth = dict[tuple[Line, int], int]
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How many storages more than the base each line keeps at other values of symbol `name`."""
+
+    name: str
+    here: int
+    growths: Mapping[int, Growth]
+
+    @classmethod
+    def seen(cls, name: str, base: Base, others: Sequence[Trace]) -> Turning | None:
+        """None where some line of `others`, which differ from the base in `name`, has no counterpart, or none grows."""
+        growths: dict[int, Growth] = {}
+        for trace in others:
+            turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
+            if turns is None:
+                return None
+            growths[trace.point[name]] = {key: len(theirs) - len(mine) for key, (mine, theirs) in turns.items()}
+        grows = any(any(growth.values()) for growth in growths.values())
+        return cls(name, base.trace.point[name], growths) if grows else None
+
+    @property
+    def steps(self) -> list[Step]:
+        """What may make a turn: whatever lets every line grow by a whole number per turn, the same everywhere."""
+        steps = [Step.from_base(self.name, self.here, block, up=up) for block in _BLOCKS for up in (True, False)]
+        # In blocks of one there is nothing to round.
+        return [step for step in steps if (step.up or step.block > 1) and self._is_steady(step)]
+
+    def telling(self) -> int | None:
+        """A value that tells the `steps` apart; None where nothing near does."""
+        steps = self.steps
+        for value in range(self.here + 1, 3 * self.here + 2 * max(s.block for s in steps) if len(steps) > 1 else 0):
+            if value not in self.growths and len({self._foretold(step, value) for step in steps}) > 1:
+                return value
+        return None
+
+    def _turns(self, step: Step, value: int) -> int:
+        return step.at({self.name: value})
+
+    def _is_steady(self, step: Step) -> bool:
+        slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
+        for value, growth in self.growths.items():
+            turns = self._turns(step, value)
+            if not turns and any(growth.values()):
+                return False
+            for key, added in growth.items() if turns else ():
+                slopes.setdefault(key, set()).add(divmod(added, turns))
+        return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
+
+    def _foretold(self, step: Step, value: int) -> int:
+        """By how much all lines together would grow."""
+        seen = next(v for v in self.growths if self._turns(step, v))
+        return sum(self.growths[seen].values()) // self._turns(step, seen) * self._turns(step, value)
+
+
+def tally(
+    trace: Trace,
+    deeper: Mapping[str, Trace],
+    loops: Mapping[str, Loop],
+    groups: Callable[[Trace], Mapping[K, Sequence[object]]],
+) -> dict[K, Count] | None:
+    """How often each of `groups` occurs, by layers and turns. None where layers or turns are not alike."""
+    base, more = numbers(groups(trace)), {d: numbers(groups(t)) for d, t in deeper.items()}
+    found = counts(base, more)
+    if found is None:
+        return None
+    for loop in loops.values():
+        after, deep = numbers(groups(loop.trace)), {d: numbers(groups(t)) for d, t in loop.deeper.items()}
+        if any(there.keys() != base.keys() for there in (after, *deep.values())):
+            return None
+        for key, count in found.items():
+            before, further = {d: more[d][key] for d in more}, {d: deep[d][key] for d in deep}
+            turned = with_turns(count, before, loop.step, loop.turns, after[key], further)
+            if turned is None:
+                return None
+            found[key] = turned
+    return found
+
+
+@dataclass(frozen=True)
+class Looped:
+    """What of the base is made in the lines that `loops` repeat."""
+
+    base: Base
+    loops: Mapping[str, Loop]
+
+    @cached_property
+    def _turning(self) -> dict[tuple[Line, int], list[Kept]]:
+        """Storages of the base by line and shape, of the lines that run more often in one of the loops' traces."""
+        found: dict[tuple[Line, int], list[Kept]] = {}
+        for loop in self.loops.values():
+            turns = turns_of(self.base.lines, by_line(loop.trace, sort_storages(loop.trace))) or {}
+            lines = {line for (line, _), (mine, theirs) in turns.items() if len(mine) != len(theirs)}
+            found |= {(line, i): mine for line in lines for i, mine in enumerate(by_shape(self.base.lines[line]))}
+        return found
+
+    def groups(self, trace: Trace) -> dict[Key, list[Kept]]:
+        """The storages of a trace with as many turns as the base, by group."""
+        kept = sort_storages(trace)
+        lines = {line for line, _ in self._turning}
+        inside = (
+            {k.storage for line, made in by_line(trace, kept).items() if line in lines for k in made} if lines else ()
+        )
+        return grouped(kept, trace.containers, frozenset(inside))
+
+    def groups_turned(self, trace: Trace, unturned: Trace) -> dict[Key, list[Kept]]:
+        """The same of a trace with more turns than `unturned`: its shapes are other ones, so by the base's keys."""
+        lines = by_line(trace, sort_storages(trace))
+        groups = self.groups(unturned)
+        keys = {
+            place: key_of(made[0], self.base.trace.containers, looped=True) for place, made in self._turning.items()
+        }
+        groups |= {key: [] for key in keys.values()}
+        for (line, i), key in keys.items():
+            shapes = by_shape(lines.get(line, []))
+            groups[key] += shapes[i] if i < len(shapes) else []
+        return groups
+
+    def counts(self, deeper: Mapping[str, Trace]) -> dict[Key, Count] | None:
+        """How often each group occurs. None where layers or turns are not alike."""
+        by_trace = {id(t): self.groups(t) for t in (self.base.trace, *deeper.values())}
+        for loop in self.loops.values():
+            by_trace[id(loop.trace)] = self.groups_turned(loop.trace, self.base.trace)
+            by_trace |= {id(t): self.groups_turned(t, deeper[d]) for d, t in loop.deeper.items()}
+        return tally(self.base.trace, deeper, self.loops, lambda trace: by_trace[id(trace)])

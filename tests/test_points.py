@@ -1,0 +1,72 @@
+"""Points to probe: what goes with what, and what is held out."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.errors import SymbolError
+from graphmem.symbolic.points import held_out, moves
+
+
+def test_model_sizes_are_halved_first_and_inputs_made_odd():
+    assert moves(64, shapes_model=True)[0] == 32
+    assert moves(1024, shapes_model=False)[0] % 2 == 1
+
+
+def test_held_out_points_keep_what_divides_what():
+    base = {"b": 8, "s": 2048, "h": 2304, "a": 8, "k": 4, "h_a": 256}
+    moved = {"b": 49, "s": 3109, "h": 1152, "a": 16, "k": 2, "h_a": 128}
+    for point in itertools.islice(held_out(base, moved, frozenset({"h", "a", "k", "h_a"})), 4):
+        assert all(point[n] not in (base[n], moved[n]) for n in base)
+        assert point["a"] % point["k"] == 0
+        assert point["a"] > base["a"]
+        assert point["h_a"] < base["h_a"]
+
+
+def test_held_out_points_are_the_same_every_time():
+    base, moved = {"b": 8, "h": 64, "a": 4}, {"b": 49, "h": 32, "a": 2}
+    one, other = ([*held_out(base, moved, frozenset({"h", "a"}))] for _ in range(2))
+    assert one == other
+
+
+class Tied(nn.Module):
+    """Refuses sizes that do not fit together, as many constructors do."""
+
+    def __init__(self, width, heads, size):
+        super().__init__()
+        if width != heads * size:
+            raise ValueError("width must be heads times size")
+        self.f = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.f(x).tanh()
+
+
+def tied(h=64, a=4, h_a=16):
+    return Tied(h, a, h_a)
+
+
+def inputs(b=2, s=8, a=4, h_a=16):
+    return (torch.randn(b, s, a * h_a),)
+
+
+def test_sizes_that_only_move_together():
+    report = graphmem.analyze(tied, inputs)
+    assert report.verified.exact
+    assert set(report.symbols) == {"b", "s", "a", "h_a"}
+    assert any("h = a·h_a" in note for note in report.notes)
+    assert report.at(a=8, b=3).saved.bytes == graphmem.analyze(tied(h=128, a=8), inputs(a=8, b=3)).saved.bytes
+    assert report.at(a=8, h=128).saved.bytes == report.at(a=8).saved.bytes
+    with pytest.raises(SymbolError, match="h = a"):
+        report.at(h=128)
+
+
+def test_three_points_prove():
+    report = graphmem.analyze(tied, inputs)
+    assert len(report.verified.points) == 3
+    assert report.verified.share == 1
+    for point in report.verified.points:
+        assert all(point[n] != v for n, v in report.symbols.items())
