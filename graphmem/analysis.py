@@ -14,7 +14,8 @@ from graphmem.derivation import derive_for
 from graphmem.errors import UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
-from graphmem.report.build import build_report, runs_the_same_kernels
+from graphmem.report.build import build_report
+from graphmem.report.elsewhere import runs_the_same_kernels
 from graphmem.report.findings import Findings
 from graphmem.symbolic.depth import depth_symbols
 from graphmem.target import Target, resolve

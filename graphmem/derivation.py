@@ -132,11 +132,14 @@ def _from_beside(search: _Search, derived: Derivation, working: Point) -> tuple[
     for moved in (ones, longer):
         if not moved:
             continue
-        other = derive(search.tracer, {**working, **moved}, search.model_symbols, list(derived.depth))
-        if other is None or not _proved(other, moved):
+        try:
+            other = derive(search.tracer, {**working, **moved}, search.model_symbols, list(derived.depth))
+            if other is None or not _proved(other, moved):
+                continue
+            if other.holds(search.tracer({**other.base, **{n: working[n] for n in moved}})):
+                return other, []
+        except GraphmemError:  # a constant of the working point's size, such as a mask
             continue
-        if other.holds(search.tracer({**other.base, **{n: working[n] for n in moved}})):
-            return other, []
         total = sympy.Add(*(g.size * g.count.expr for g in other.groups if g.key.table == SAVED))
         at = ", ".join(f"{n}={v}" for n, v in moved.items())
         said.append(f"at {at} other operators run: saved = {formula(total, working, other.depth)}, proved there")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
@@ -13,8 +13,8 @@ import sympy
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa import SdpaFacts, choose, regime
 from graphmem.paths import shown
+from graphmem.report.elsewhere import moved_to
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
     AttentionPart,
@@ -32,7 +32,7 @@ from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, S
 from graphmem.symbolic.derive import Group
 from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count, Steps
-from graphmem.trace.record import Place, SdpaCall
+from graphmem.trace.record import Place
 from graphmem.units import allocated
 
 Point = Mapping[str, int]
@@ -63,69 +63,7 @@ def build_report(findings: Findings, point: Point) -> Report:
 
 
 def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> Report:
-    for name, value in symbols.items():
-        if name not in findings.working:
-            raise SymbolError(f"unknown symbol {name!r}", hint=f"known: {', '.join(findings.working)}")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SymbolError(f"{name} must be a positive integer, not {value!r}")
-        if value != findings.working[name] and name in findings.derived.refused:
-            raise SymbolError(
-                f"{name} is not in the formula: it was only traced at {findings.working[name]}",
-                hint=f"analyse again with {name}={value}",
-            )
-    there = {**point, **symbols}
-    for name in findings.derived.loops:
-        lowest = min(findings.derived.base[name], findings.working[name])
-        if there[name] < lowest:
-            raise SymbolError(
-                f"the formula counts the turns of a loop over {name}, and was proved from {name}={lowest} on",
-                hint=f"analyse again with {name}={there[name]}",
-            )
-    for name in findings.derived.follows:
-        there[name] = _following(findings, name, there, symbols.get(name))
-    _check_kernels(findings, there)
-    return build_report(findings, there)
-
-
-def _following(findings: Findings, name: str, point: Point, asked: int | None) -> int:
-    """The value of a symbol that goes with others; another one is refused."""
-    expression = findings.derived.following(name)
-    value = evaluate(expression, point)
-    if value is None or asked not in (None, value):
-        leaders = ", ".join(findings.derived.follows[name])
-        raise SymbolError(
-            f"the formula is for {name} = {expression} only", hint=f"give {leaders}, or analyse again at that point"
-        )
-    return value
-
-
-def _check_kernels(findings: Findings, point: Point) -> None:
-    """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
-    for call, facts in _other_kernels(findings, point):
-        backend, refused = choose(facts, findings.machine)
-        reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
-        if backend == call.backend:
-            reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
-        raise SymbolError(
-            f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
-            f"traced ({reasons})",
-            hint="analyse again at that point",
-        )
-
-
-def runs_the_same_kernels(findings: Findings, point: Point) -> bool:
-    """Whether every attention runs the kernel at `point` that it ran where it was traced."""
-    return next(_other_kernels(findings, point), None) is None
-
-
-def _other_kernels(findings: Findings, point: Point) -> Iterator[tuple[SdpaCall, SdpaFacts]]:
-    for call, shapes in dict.fromkeys(findings.derived.attentions):
-        if call.facts is None:
-            continue
-        q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
-        facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
-        if regime(facts, findings.machine) != regime(call.facts, findings.machine):
-            yield call, facts
+    return build_report(findings, moved_to(findings, point, symbols))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,13 +21,12 @@ import sympy
 from graphmem.saved import Kept, sort_storages
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.depth import SHALLOW
-from graphmem.symbolic.fit import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.dims import Dims, dims_of, fitting, shared
+from graphmem.symbolic.fit import evaluate, symbol
 from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
 from graphmem.trace.record import Ref, SdpaCall, Trace
-
-Dims = tuple[sympy.Expr, ...]
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class Derivation:
         if at_base is None or any(one is None or len(one) != len(at_base) for one in everywhere):
             return None
         known = {name: there for name, there in at_moved.items() if there is not None}
-        options = _fitting(self.base, self.values, at_base, known)
+        options = fitting(self.base, self.values, at_base, known)
         return [
             next((e for e in dim if all(evaluate(e, point) == there[i] for point, there in seen if there)), None)
             for i, dim in enumerate(options)
@@ -179,14 +178,14 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols])
     moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
-    dims, seen = _dims(probes, moving, apart)
+    dims, seen = dims_of(probes, moving, apart)
     loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}
     looped = Looped(start, loops)
     how_often = looped.counts(deeper)
     if how_often is None:
         return None
     members = looped.groups(trace)
-    groups = tuple(Group(key, tuple(m), how_often[key], _shared(dims, m)) for key, m in members.items())
+    groups = tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in members.items())
     repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
     derived = Derivation(
         base=base,
@@ -249,72 +248,3 @@ def _proved(derived: Derivation, probes: Probes, held_out: list[Point], working:
         return replace(derived, proofs=tuple(points))
     traces = [probes.at(point) for point in points]
     return replace(derived, proofs=tuple(points), exact=all(t is not None and derived.holds(t) for t in traces))
-
-
-def _shared(dims: Mapping[int, Dims | None], members: list[Kept]) -> Dims | None:
-    found = {dims[m.storage] for m in members}
-    return found.pop() if len(found) == 1 else None
-
-
-def _dims(
-    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned]
-) -> tuple[dict[int, Dims | None], list[Aligned]]:
-    """Expressions of every storage's dimensions, by storage index; and what was needed of `apart`: the check, where
-    there is something to choose, and one that was held out."""
-    found = _choices(probes, moving, ())
-    seen: list[Aligned] = []
-    if any(len(dim) != 1 for dims in found.values() for dim in dims):
-        seen += itertools.islice(apart, 1)
-    chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
-    if None in chosen.values() and seen:
-        # What rounds a sum, or a quotient, is found once that is known from another tensor.
-        known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
-        again = _choices(probes, moving, sorted(known, key=sympy.count_ops))
-        chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in probes.kept if not chosen[k.storage]}
-    if moving:
-        seen += itertools.islice(apart, 1)
-    if seen:
-        chosen = {k.storage: _choose(probes, [[d] for d in chosen[k.storage] or ()], seen[-1:], k) for k in probes.kept}
-    return chosen, seen
-
-
-def _choices(
-    probes: Probes, moving: Mapping[str, Aligned], vocabulary: Sequence[sympy.Expr]
-) -> dict[int, list[list[sympy.Expr]]]:
-    at_base = Aligned(probes.trace, None)
-    return {
-        k.storage: _fitting(
-            probes.base,
-            probes.values,
-            probes.dims(at_base, k),
-            {name: probes.dims(there, k) for name, there in moving.items()},
-            vocabulary,
-        )
-        for k in probes.kept
-    }
-
-
-def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept) -> Dims | None:
-    """For each dimension the first expression that gives its value in all of `seen`."""
-    actual = [(there.point, probes.dims(there, kept)) for there in seen]
-    if any(len(dims) != len(options) for _, dims in actual):
-        return None
-    picked = [
-        next((e for e in dim if all(evaluate(e, point) == dims[i] for point, dims in actual)), None)
-        for i, dim in enumerate(options)
-    ]
-    return None if None in picked else tuple(picked)
-
-
-def _fitting(
-    base: Point,
-    values: Point,
-    at_base: Sequence[int],
-    at_moved: Mapping[str, Sequence[int]],
-    vocabulary: Sequence[sympy.Expr] = (),
-) -> list[list[sympy.Expr]]:
-    """For each dimension the expressions that agree with it at the base and wherever a symbol was moved."""
-    return [
-        candidates(Seen(base, values, value, {name: dims[i] for name, dims in at_moved.items()}), vocabulary)
-        for i, value in enumerate(at_base)
-    ]
