@@ -210,7 +210,7 @@ _MAKERS: dict[str, Make] = {
     "pixel_values_videos": _pixels,
     "input_features": _features,
     "input_values": _waves,
-    "past_values": lambda at: at.real(at["b"], _history(at)),
+    "past_values": lambda at: at.real(at["b"], _history(at), *_series(at)),
     "past_time_features": lambda at: at.real(at["b"], _history(at), at.find("num_time_features", default=0)),
     "past_observed_mask": lambda at: at.real(at["b"], _history(at)),
     "future_values": lambda at: at.real(at["b"], at.find("prediction_length", default=1)),
@@ -218,6 +218,12 @@ _MAKERS: dict[str, Make] = {
         at["b"], at.find("prediction_length", default=1), at.find("num_time_features", default=0)
     ),
 }
+
+
+def _series(at: Sizes) -> list[int]:
+    """How many series a model with patches of time looks at."""
+    series = at.find("num_input_channels")
+    return [series] if series else []
 
 
 def _history(at: Sizes) -> int:

@@ -109,7 +109,11 @@ def _fitting(model: Any, config: Any) -> Any:
     wanted = attribute(model, "config_class")
     if wanted is None or isinstance(config, wanted):
         return config
-    return next((inner for inner in sub_configs(config).values() if isinstance(inner, wanted)), config)
+    inner = next((one for one in sub_configs(config).values() if isinstance(one, wanted)), None)
+    if inner is None:
+        return config
+    inner.dtype = inner.dtype or config.dtype
+    return inner
 
 
 def _make_room(config: Any, point: Point, working: Point) -> None:
