@@ -171,7 +171,10 @@ def _written(name, file, say):
 
 
 def _class(config, auto):
-    found = auto._model_mapping[type(config)]
+    try:
+        found = auto._model_mapping[type(config)]
+    except ValueError:  # the mapping names a class that is not public
+        return ""
     return (found if isinstance(found, type) else found[0]).__name__
 
 

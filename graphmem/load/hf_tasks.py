@@ -84,8 +84,14 @@ def _by_task(file: ConfigFile, config: Any, task: str, trust_remote_code: bool) 
     if type(config) not in auto._model_mapping:
         listed = ", ".join(tasks_of(config)) or "none"
         raise UsageError(f"{_type(config)} has no model for {name}", hint=f"it has: {listed}")
-    with quietly():
-        found = auto._model_mapping[type(config)]
+    try:
+        with quietly():
+            found = auto._model_mapping[type(config)]
+    except ValueError as error:  # the mapping names a class that is not public
+        raise TargetError(
+            f"transformers cannot give the class of {_type(config)} for {name}: {error}",
+            hint="use another task: --task",
+        ) from error
     if not isinstance(found, (list, tuple)):
         return found
     named = file.content.get("architectures") or []  # DeiT has two for one task
