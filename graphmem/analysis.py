@@ -23,6 +23,7 @@ from graphmem.symbolic.derive import Derivation, derive
 from graphmem.target import Target, resolve
 from graphmem.target.pretend import answering_as
 from graphmem.trace import Trace, trace
+from graphmem.trace.assumptions import Assumptions, read_assumptions
 
 _DTYPES = {
     "fp32": torch.float32, "float32": torch.float32, "fp16": torch.float16, "float16": torch.float16,
@@ -43,6 +44,7 @@ def analyze(
     symbols: Mapping[str, int] | None = None,
     loss: Callable[[Any], torch.Tensor] | None = None,
     full_depth: bool = False,
+    assume: Mapping[str, object] | None = None,
 ) -> Report:
     """What autograd keeps of one forward of `model`, in bytes and as a formula. Nothing runs on a GPU.
 
@@ -60,6 +62,8 @@ def analyze(
             outputs are released; without one all outputs are kept.
         full_depth: trace all layers, however many. By default that is left out where there are very many and the first
             ones are alike; the report says so.
+        assume: answers where forward asks for a value that weights or activations decide: {"experts": "worst"} if all
+            tokens choose the same experts (default: all experts equally often), {"model.py:88": 3} for a line.
 
     Raises:
         GraphmemError: see `graphmem.errors`.
@@ -75,7 +79,13 @@ def analyze(
                 raise UsageError("a function for the model needs a function for the inputs")
             name = getattr(model, "__qualname__", type(model).__name__)
             subject = from_factories(model, inputs, name=name, loss=loss, settings=symbols)
-        return analyze_subject(subject, target, autocast=as_autocast(autocast), full_depth=full_depth)
+        return analyze_subject(
+            subject,
+            target,
+            autocast=as_autocast(autocast),
+            full_depth=full_depth,
+            assumptions=read_assumptions(assume or {}),
+        )
 
 
 def analyze_subject(
@@ -85,9 +95,10 @@ def analyze_subject(
     dtype: torch.dtype | None = None,
     autocast: torch.dtype | None = None,
     full_depth: bool = False,
+    assumptions: Assumptions | None = None,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
-    tracer = Tracer(subject, target, dtype, autocast)
+    tracer = Tracer(subject, target, dtype, autocast, assumptions)
     working = dict(subject.symbols)
     depth = _depth(subject, target, working)
     derived, remarks = _derive(tracer, working, subject.model_symbols, depth, full_depth)
@@ -103,7 +114,7 @@ def analyze_subject(
             *remarks,
         ),
         machine=target,
-        make_graph=_Graph(Tracer(subject, target, dtype, autocast), working, derived.trace),
+        make_graph=_Graph(Tracer(subject, target, dtype, autocast, assumptions), working, derived.trace),
         parameters=tracer.parameter_bytes(working),
     )
     return build_report(findings, working)
@@ -195,6 +206,7 @@ class Tracer:
     target: Target
     dtype: torch.dtype | None
     autocast: torch.dtype | None
+    assumptions: Assumptions | None = None
     _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
 
     def __call__(self, point: dict[str, int]) -> Trace:
@@ -212,6 +224,7 @@ class Tracer:
                 autocast=self.autocast,
                 loss=subject.loss,
                 reload=lambda: subject.make_inputs(point, True),
+                assumptions=self.assumptions,
             )
         return self._made[key]
 

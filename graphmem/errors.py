@@ -7,7 +7,8 @@ GraphmemError              exit code 2; what happened, where, how to fix it
 |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
 |-- TargetDeviceError      an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
-`-- MissingKernelError     an operator that cannot run on fake tensors
+|-- MissingKernelError     an operator that cannot run on fake tensors
+`-- MemoryLimitError       a real run that does not fit into the device's memory
 """
 
 from __future__ import annotations
@@ -67,3 +68,7 @@ class DataDependentError(GraphmemError):
 
 class MissingKernelError(GraphmemError):
     """An operator without a fake (meta) kernel."""
+
+
+class MemoryLimitError(GraphmemError):
+    """A real run that would not fit into the device's memory, or did not."""

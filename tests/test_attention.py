@@ -162,10 +162,49 @@ def test_instead_with_a_mask():
 
         return attend
 
-    one = attention_of(masked((24, 24)), torch.bfloat16)
+    one = attention_of(masked((256, 256)), torch.bfloat16, s=256)
     assert one.instead.how == "scaled_dot_product_attention with is_causal=True, if the mask is only causal"
-    by_batch = attention_of(masked((2, 1, 24, 24)), torch.bfloat16)
+    by_batch = attention_of(masked((2, 1, 256, 256)), torch.bfloat16, s=256)
     assert by_batch.instead.how == "scaled_dot_product_attention, with the mask as attn_mask"
+
+    def fused(q, k, v):
+        mask = torch.zeros((2, 1, 256, 256), device=q.device, dtype=q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, mask)
+
+    assert by_batch.instead.bytes == kept_by(fused, torch.bfloat16, s=256)
+
+
+def test_instead_with_a_learned_bias():
+    class Biased(nn.Module):
+        def __init__(self, attend):
+            super().__init__()
+            self.bias, self.heads = nn.Parameter(torch.zeros(4, 256, 256)), Heads(self.attend)
+            self.function = attend
+
+        def attend(self, q, k, v):
+            return self.function(q, k, v, (self.bias * 2)[None])
+
+        def forward(self, x):
+            return self.heads(x)
+
+    def report(attend):
+        x = (torch.empty(2, 256, 64, dtype=torch.bfloat16, device="meta"),)
+        (row,) = graphmem.analyze(Biased(attend).bfloat16(), x).attention
+        return row
+
+    row = report(lambda q, k, v, bias: (q @ k.mT / 4 + bias).softmax(-1) @ v)
+    assert "with the bias as attn_mask" in row.instead.how
+    fused = report(F.scaled_dot_product_attention)
+    assert (row.instead.kernel, row.instead.bytes) == (fused.kernel, fused.size.bytes)
+
+
+def test_nothing_instead_where_it_would_keep_more():
+    assert attention_of(softmax_attention, torch.bfloat16, s=6).instead is None
+
+
+def test_nothing_instead_of_what_no_fused_kernel_does():
+    assert attention_of(lambda q, k, v: (q @ k.mT / 4).sigmoid() @ v, torch.bfloat16, s=256).instead is None
+    assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
 
 
 def test_instead_where_only_flex_attention_fits():

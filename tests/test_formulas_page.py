@@ -6,7 +6,8 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from graphmem.cli import _parser, _report
+from graphmem.cli import _report
+from graphmem.options import parser
 from graphmem.render.formula import formula
 
 PAGE = ROOT / "docs" / "formulas.md"
@@ -23,7 +24,7 @@ def reports():
 
 def current(what, command, reports):
     if command not in reports:
-        reports[command] = _report(_parser().parse_args(["analyze", *shlex.split(command)]))
+        reports[command] = _report(parser().parse_args(["analyze", *shlex.split(command)]))
     report = reports[command]
     if what in ("saved", "alive"):
         return formula(getattr(report, what).expr, report.symbols, report.depth)

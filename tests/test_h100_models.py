@@ -1,5 +1,6 @@
 """Whole models against what an H100 kept: 0 bytes off, analysed without a GPU."""
 
+import collections
 import contextlib
 
 import pytest
@@ -9,20 +10,50 @@ from conftest import measured
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import graphmem
+from graphmem.saved import ALIVE, SAVED, sort_storages
+from graphmem.trace import trace
+from graphmem.trace.assumptions import Assumptions
 
+ROWS = zoo.rows(measured("h100_models.json.gz"))
 NAMES = ("issue899", "llama", "gpt2", "bert", "nn.Transformer_dec")
-ROWS = [row for row in zoo.rows(measured("h100_models.json.gz")) if row["name"] in NAMES]
+# Rows whose saved_act holds storages that requested_bytes did not rise by, or the reverse (docs/accuracy.md says why).
+EXPLAINED = ("big_bird", "pegasus_x", "siglip", "ibert")
+# ibert asks whether its running range is still the initial one: after the warm-up before the measurement it is not.
+ASSUMED = {"ibert": Assumptions(values={("quant_modules.py", 178): 0})}
+
+
+def backend_of(row):
+    backend = row.get("backend")
+    return sdpa_kernel(getattr(SDPBackend, backend.split(".")[1])) if backend else contextlib.nullcontext()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=zoo.label)
-def test_saved_and_alive_are_what_was_measured(row):
+def test_storages_are_the_measured_ones(row, h100):
     with torch.device("meta"):
         module = zoo.build(row)
-    backend = row.get("backend")
-    with sdpa_kernel(getattr(SDPBackend, backend.split(".")[1])) if backend else contextlib.nullcontext():
+    with backend_of(row):
+        record = trace(
+            module,
+            zoo.inputs(row, "meta"),
+            h100,
+            reload=lambda: zoo.inputs(row, "cpu"),
+            assumptions=ASSUMED.get(row["name"]),
+        )
+    storages = sort_storages(record)
+    # What is still alive once only the loss (or the output) is held, closures of checkpointing included.
+    assert sum(k.nbytes for k in storages if k.table in ALIVE) == row["req_loss"]
+    saved = collections.Counter(k.nbytes for k in storages if k.table == SAVED)
+    assert sum(saved.elements()) == row["saved_act"] or row["name"] in EXPLAINED
+    assert saved == collections.Counter(row["sizes"]) or row["name"] in EXPLAINED
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["name"] in NAMES], ids=zoo.label)
+def test_reports_are_exact_and_proved(row):
+    with torch.device("meta"):
+        module = zoo.build(row)
+    with backend_of(row):
         report = graphmem.analyze(module, zoo.inputs(row, "meta"), torch_version="2.11", cudnn_version="9.19")
     assert report.saved.bytes == row["saved_act"]
-    # What is still alive once only the loss (or the output) is held, closures of checkpointing included.
     assert report.alive.bytes == row["req_loss"]
     assert report.verified.exact
 

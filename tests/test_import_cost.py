@@ -52,6 +52,8 @@ def test_import_without_torch(code: str) -> None:
         (["analyze"], 2),
         (["analyze", "model.py", "--format", "xml"], 2),
         (["analyze", "model.py", "--set", "s"], 2),
+        (["validate", "--help"], 0),
+        (["validate", "model.py", "--set", "s"], 2),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else None,
 )

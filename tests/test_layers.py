@@ -14,7 +14,8 @@ STAGES = [
     {"attention"},
     {"report", "render"},  # Report.to_json is render.json's
     {"analysis"},
-    {"cli"},
+    {"validate"},
+    {"cli", "options"},
 ]
 STAGE = {name: i for i, names in enumerate(STAGES) for name in names}
 

@@ -76,7 +76,7 @@ CASES = [
          "standard", "b c p h L a f dim_head image_size",
          "ViT(image_size=32, patch_size=8, num_classes=10, dim=32, depth=3, heads=4, mlp_dim=48, dim_head=16)",
          "dict(img=torch.randn(2, 3, 32, 32))"),
-    Case("swin_style", "img_size=112 embed_dim=24 num_classes=10", "standard standard standard",
+    Case("swin_style", "img_size=112 embed_dim=24 num_classes=10", "standard standard standard standard",
          "b img_size p h", "SwinTransformer(img_size=112, embed_dim=24, num_classes=10)",
          "dict(x=torch.randn(2, 3, 112, 112))"),
     Case("mixer_style", "image_size=32 patch_size=8 dim=32 depth=3 num_classes=10", "", "b image_size p h L",

@@ -10,7 +10,7 @@ from torch import Tensor
 from graphmem.attention.example import Examples, S
 from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
-from graphmem.attention.site import BLOCK_MASK, LSE, MAX_SCORES, OUTPUT, Site
+from graphmem.attention.site import LSE, MAX_SCORES, OUTPUT, Site
 
 _TABLE = {"graphmem.flex_attention": Fused("flex", {0: OUTPUT, 1: LSE, 2: MAX_SCORES}, "flex_attention")}
 
@@ -21,18 +21,13 @@ _NOT_COMPILED = (
 
 
 def find(flow: Flow) -> list[Site]:
-    """One site per call; what its autograd function saves beside the operator's tensors is the block mask's."""
-    return [_with_block_mask(site, flow) for site in find_operators(flow, _TABLE)]
+    """One site per call."""
+    return [_explained(site, flow) for site in find_operators(flow, _TABLE)]
 
 
-def _with_block_mask(site: Site, flow: Flow) -> Site:
-    known = dict(site.roles)
-    for storage in flow.trace.storages:
-        if any(keep.op in site.ops for keep in storage.keeps):
-            known.setdefault(storage.index, (BLOCK_MASK,))
-    kept = {known[s.index] for s in flow.trace.storages if any(keep.op in site.ops for keep in s.keeps)}
-    compiled = (MAX_SCORES,) not in kept
-    return replace(site, roles=known, why=_COMPILED if compiled else _NOT_COMPILED)
+def _explained(site: Site, flow: Flow) -> Site:
+    kept = [site.roles.get(s.index) for s in flow.trace.storages if any(keep.op in site.ops for keep in s.keeps)]
+    return replace(site, why=_NOT_COMPILED if (MAX_SCORES,) in kept else _COMPILED)
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------

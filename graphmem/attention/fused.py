@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphmem.attention.flow import Flow
-from graphmem.attention.site import FLASH, LENGTHS, MASK, K, Q, Roles, Site, V
+from graphmem.attention.site import BLOCK_MASK, FLASH, LENGTHS, MASK, K, Q, Roles, Site, V
 from graphmem.trace.record import Op, Ref, references_in
 
 # Names of arguments in the schemas of such operators -> what they are.
 _ARGUMENTS = {
     "query": Q, "q": Q, "key": K, "k": K, "value": V, "v": V, "qv": Q,
-    "attn_bias": MASK, "attn_mask": MASK, "bias": MASK, "block_mask": MASK,
+    "attn_bias": MASK, "attn_mask": MASK, "bias": MASK, "block_mask": BLOCK_MASK,
 }  # fmt: skip
 
 
@@ -55,9 +55,13 @@ def find_operators(flow: Flow, table: Mapping[str, Fused]) -> list[Site]:
 
 def _site(flow: Flow, op: Op, fused: Fused) -> Site:
     ops = flow.trace.ops
-    first = op.index
-    while first > 0 and ops[first - 1].kind == "call" and ops[first - 1].sequence == op.sequence:
-        first -= 1
+    first = before = op.index
+    while before > 0:  # a constant that the function makes has no sequence number
+        before -= 1
+        if ops[before].kind == "call":
+            if ops[before].sequence != op.sequence:
+                break
+            first = before
     return Site(
         module=flow.trace.calls[op.call].path if op.call >= 0 else "",
         kind=FLASH,

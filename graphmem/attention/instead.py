@@ -25,7 +25,7 @@ from graphmem.saved import INPUT, SAVED
 from graphmem.symbolic.derive import Derivation, Dims, derive
 from graphmem.symbolic.fit import evaluate
 from graphmem.target import Target
-from graphmem.trace import TensorFact, Trace, trace
+from graphmem.trace import Trace, trace
 
 _BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -40,7 +40,7 @@ class Instead:
     """The same attention by another kernel.
 
     kernel: its name. how: what to do. size: bytes that one keeps, q, k, v and output included, as an expression; a mask
-    that the caller makes is not in it.
+    that all attentions share is not in it.
     """
 
     kernel: str
@@ -55,15 +55,17 @@ def instead_of(site: Site, derived: Derivation, machine: Target) -> Instead | No
     try:
         if site.call >= 0:
             call, shapes = derived.attentions[site.call]
-            return _by_sdpa(call.facts, shapes[:3], shapes[3], derived, machine, [])
+            facts = call.facts
+            own = _Mask(_four(shapes[3]), facts.mask, facts.mask_requires_grad, own=facts.mask_requires_grad)
+            return _by_sdpa(facts, shapes[:3], own if shapes[3] else None, derived, machine, [])
         if site.operands is not None:
-            return _in_place_of_products(site.operands, derived, machine)
+            return _in_place_of_products(site, site.operands, derived, machine)
     except GraphmemError:  # another kernel is a suggestion: one that cannot be traced is none
         return None
     return None
 
 
-def _in_place_of_products(operands: Operands, derived: Derivation, machine: Target) -> Instead | None:
+def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, machine: Target) -> Instead | None:
     shapes = [derived.shape(ref) for ref in (operands.q, operands.k, operands.v)]
     outputs = [derived.trace.ops[ref.op].outputs[ref.output] for ref in (operands.q, operands.k, operands.v)]
     facts = [fact for fact in outputs if fact is not None]
@@ -73,38 +75,60 @@ def _in_place_of_products(operands: Operands, derived: Derivation, machine: Targ
     q, k, v = _four(q), _four(_as_keys(k, q)), _four(v)
     if operands.special:
         return _by_flex((q, k, v), facts[0].dtype, operands, derived, machine)
-    first, mask, mask_dims = _mask(operands, derived)
+    call, mask = _mask(site, operands, derived)
     unset = tuple(torch._C._get_sdp_priority_order())
     made = SdpaFacts(
         q=_sizes(q, derived.base),
         k=_sizes(k, derived.base),
         v=_sizes(v, derived.base),
         dtypes=(facts[0].dtype, facts[1].dtype, facts[2].dtype),
-        mask="none" if mask is None else "bool" if mask.dtype == torch.bool else "float",
-        mask_requires_grad=mask is not None and mask.requires_grad,
+        mask=mask.kind if mask else "none",
+        mask_shape=_sizes(mask.dims, derived.base) if mask else (),
+        mask_requires_grad=mask is not None and mask.learned,
         dropout=operands.dropout,
         order=order(machine, unset),
         disabled=disabled(),
     )
-    return _by_sdpa(made, (q, k, v), mask_dims, derived, machine, [first])
+    if operands.weights_used:
+        call += ", without the attention weights that are used elsewhere"
+    return _by_sdpa(made, (q, k, v), mask, derived, machine, [call])
 
 
-def _mask(operands: Operands, derived: Derivation) -> tuple[str, TensorFact | None, Dims]:
-    """How to call scaled_dot_product_attention with what is added to the scores: in words, the tensor, its shape."""
-    call, ref = "scaled_dot_product_attention", operands.mask
-    fact = derived.trace.ops[ref.op].outputs[ref.output] if ref is not None else None
-    if ref is None or fact is None:
-        return call, None, ()
-    dims = derived.shape(ref) or ()
-    if fact.requires_grad:
-        return f"{call}, with the bias as attn_mask", fact, dims
-    if all(d == 1 for d in dims[:-2]):  # one mask for all batches and heads hangs on positions alone
-        return f"{call} with is_causal=True, if the mask is only causal", None, ()
-    return f"{call}, with the mask as attn_mask", fact, dims
+@dataclass(frozen=True)
+class _Mask:
+    """What goes in as attn_mask: four dimensions, "bool" or "float". own: every attention makes one for itself, so that
+    it counts; one that all share is kept once, by whoever made it."""
+
+    dims: Dims
+    kind: str
+    learned: bool
+    own: bool
+
+
+def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Mask | None]:
+    """How to call scaled_dot_product_attention with what is done to the scores: in words, and the mask."""
+    call, trace = "scaled_dot_product_attention", derived.trace
+    found = [(ref, fact) for ref in operands.masks if (fact := trace.ops[ref.op].outputs[ref.output]) is not None]
+    if not found:
+        return call, None
+    shapes = [_four(derived.shape(ref) or tuple(map(sympy.Integer, fact.shape))) for ref, fact in found]
+    if len(found) == 1 and not operands.learned and all(d == 1 for d in shapes[0][:-2]):
+        # One mask for all batches and heads hangs on positions alone.
+        return f"{call} with is_causal=True, if the mask is only causal", None
+    dims = tuple(next((d for d in several if d != 1), sympy.S.One) for several in zip(*shapes, strict=True))
+    ops = [trace.ops[ref.op] for ref, _ in found]
+    own = any(op.call >= 0 and _is_inside(trace.calls[op.call].path, site.module) for op in ops) or len(found) > 1
+    kind = "bool" if all(fact.dtype == torch.bool for _, fact in found) else "float"
+    what = "bias" if operands.learned else "masks added up" if len(found) > 1 else "mask"
+    return f"{call}, with the {what} as attn_mask", _Mask(dims, kind, operands.learned, own)
+
+
+def _is_inside(path: str, module: str) -> bool:
+    return path == module or path.startswith(f"{module}.")
 
 
 def _by_sdpa(
-    facts: SdpaFacts, shapes: Sequence[Dims], mask: Dims, derived: Derivation, machine: Target, steps: list[str]
+    facts: SdpaFacts, shapes: Sequence[Dims], mask: _Mask | None, derived: Derivation, machine: Target, steps: list[str]
 ) -> Instead | None:
     """`shapes` as expressions; `facts` at the base point."""
     way = reachable(facts, machine)
@@ -115,9 +139,9 @@ def _by_sdpa(
         shapes, (facts.q, facts.k, facts.v), (way.facts.q, way.facts.k, way.facts.v), strict=True
     )]  # fmt: skip
     module = _Sdpa(backend, way.facts)
-    mask = () if way.facts.mask == "none" else _four(mask)
+    given = mask if way.facts.mask != "none" else None
     dtypes = (*way.facts.dtypes, torch.bool if way.facts.mask == "bool" else way.facts.dtypes[0])
-    size = _kept([*changed, *([mask] if mask else [])], dtypes, way.facts.mask_requires_grad, module, derived, machine)
+    size = _kept([*changed, *([given.dims] if given else [])], dtypes, given, module, derived, machine)
     return None if size is None else Instead(f"sdpa.{backend}", "; ".join([*steps, *way.steps]), size)
 
 
@@ -126,7 +150,7 @@ def _by_flex(
 ) -> Instead | None:
     from torch.nn.attention import flex_attention  # noqa: F401  # slow to import, and seldom needed
 
-    size = _kept(shapes, (dtype,) * 3, False, _Flex(), derived, machine)
+    size = _kept(shapes, (dtype,) * 3, None, _Flex(), derived, machine)
     how = f"torch.compile(flex_attention), with a score_mod for {', '.join(operands.special)}"
     return None if size is None else Instead("flex", how, size)
 
@@ -134,7 +158,7 @@ def _by_flex(
 def _kept(
     shapes: Sequence[Dims],
     dtypes: Sequence[torch.dtype],
-    mask_requires_grad: bool,
+    mask: _Mask | None,
     module: nn.Module,
     derived: Derivation,
     machine: Target,
@@ -148,7 +172,12 @@ def _kept(
         key = tuple(sorted(point.items()))
         if key not in known:
             inputs = tuple(
-                torch.empty(_sizes(dims, point), dtype=dtype, device="meta", requires_grad=i < 3 or mask_requires_grad)
+                torch.empty(
+                    _sizes(dims, point),
+                    dtype=dtype,
+                    device="meta",
+                    requires_grad=i < 3 or (mask is not None and mask.learned),
+                )
                 for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
             )
             known[key] = trace(module, inputs, machine, point=point)
@@ -162,7 +191,8 @@ def _kept(
             *(
                 g.size * g.count.expr
                 for g in found.groups
-                if g.key.table == SAVED or (g.key.table == INPUT and g.members[0].op.target != _MASK)
+                if g.key.table == SAVED
+                or (g.key.table == INPUT and (g.members[0].op.target != _MASK or (mask is not None and mask.own)))
             )
         )
     )

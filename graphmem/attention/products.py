@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import networkx as nx
 import torch
 
 from graphmem.attention.flow import Flow, references
@@ -22,6 +23,7 @@ from graphmem.attention.site import (
 from graphmem.trace.record import Ref, TensorFact
 
 _aten = torch.ops.aten
+_SOFTMAXES = {_aten._softmax, _aten._safe_softmax, _aten._log_softmax}
 _MASKED = {_aten.masked_fill, _aten.masked_fill_, _aten.where}
 # What stands between the products of an attention that scaled_dot_product_attention can do as well.
 _PLAIN = {
@@ -83,19 +85,41 @@ class Region:
         if left is None or right is None or len(values) != 1:
             return None
         inner = sorted(self.ops - {scores, output})
+        special = tuple(dict.fromkeys(name for i in inner if (name := self._special(i))))
+        if not self._is_softmax() or any(self._special(i) and not self._pointwise_before(i) for i in inner):
+            return None  # no fused kernel does this
+        masks = self._masks()
         dropout = [self.flow.trace.ops[i].args[1] for i in inner if self.flow.packet(i) is _aten.native_dropout]
         return Operands(
             q=self._unfolded(left),
             k=self._unfolded(right),
             v=self._unfolded(values[0]),
-            mask=self._mask(),
+            masks=tuple(masks),
+            learned=any(self._needs_gradient(ref) for ref in masks),
             dropout=dropout[0] if dropout else 0.0,
-            special=tuple(dict.fromkeys(name for i in inner if (name := self._special(i)))),
+            special=special,
+            weights_used=any(self._leaves(i) for i in inner if i not in self.before),
         )
+
+    def _is_softmax(self) -> bool:
+        """A softmax over single scores, and not another function that was found in its place."""
+        return any(self.flow.packet(i) in _SOFTMAXES for i in self.ops)
+
+    def _pointwise_before(self, index: int) -> bool:
+        return index in self.before and torch.Tag.pointwise in self.flow.trace.ops[index].target.tags
+
+    def _leaves(self, index: int) -> bool:
+        """Whether the weights go elsewhere, too: returned, or into a loss of their own."""
+        return any(user not in self.ops for user in self.flow.graph.successors(index))
+
+    def _needs_gradient(self, ref: Ref) -> bool:
+        """Below autograd no result says so itself: whether a parameter or an input that needs one is behind it."""
+        behind = (self.flow.trace.ops[i] for i in {ref.op, *nx.ancestors(self.flow.graph, ref.op)})
+        return any(op.kind in ("parameter", "input") and op.outputs[0] and op.outputs[0].requires_grad for op in behind)
 
     def _unfolded(self, ref: Ref) -> Ref:
         """The tensor of four dimensions that was folded to three for the product; or the operand as it is."""
-        seen = ref
+        seen, folded = ref, self.flow.fact(ref)
         while (fact := self.flow.fact(seen)) is not None and len(fact.shape) != 4:
             op = self.flow.trace.ops[seen.op]
             sources = references(op)
@@ -105,15 +129,17 @@ class Region:
             if not moves or len(sources) != 1:
                 return ref
             seen = sources[0]
-        return seen
+        same = fact is not None and folded is not None and sorted(fact.shape[-2:]) == sorted(folded.shape[-2:])
+        return seen if same else ref
 
-    def _mask(self) -> Ref | None:
+    def _masks(self) -> list[Ref]:
+        masks = []
         for index in sorted(self.before - set(self.scores)):
             packet, outside = self.flow.packet(index), self._from_outside(index)
             found = [ref for ref in outside if _is_mask(self.flow.fact(ref))]
             if found and (packet in _MASKED or packet in (_aten.add, _aten.add_)):
-                return found[0]
-        return None
+                masks.append(found[0])
+        return masks
 
     def _special(self, index: int) -> str:
         op, packet = self.flow.trace.ops[index], self.flow.packet(index)

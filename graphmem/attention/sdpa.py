@@ -11,7 +11,7 @@ from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, fused_roles
 from graphmem.attention.products import Region
 from graphmem.attention.site import FLASH, STANDARD, Site
-from graphmem.trace.record import Op
+from graphmem.trace.record import Op, SdpaCall
 
 _aten = torch.ops.aten
 
@@ -26,19 +26,20 @@ _SOFTMAXES = (_aten._softmax, _aten._safe_softmax)
 
 
 def find(flow: Flow) -> list[Site]:
-    """One site per call. On the CPU torch chose by itself, so the operators are looked for."""
-    if flow.trace.device != "cuda":
-        ops = [op for op in flow.trace.ops if flow.packet(op.index) in _OPS]
-        return [_site(flow, range(op.index, op.index + 1), "flash_for_cpu", "the CPU's own flash kernel") for op in ops]
+    """One site per call."""
     return [
-        _site(flow, range(call.start, call.stop), call.backend, _why(call.backend, call.refused), i)
+        _site(flow, range(call.start, call.stop), call.backend, _why(call), i)
         for i, call in enumerate(flow.trace.sdpa)
+        if call.stop > call.start
     ]
 
 
-def _why(backend: str, refused: tuple[tuple[str, str], ...]) -> str:
+def _why(call: SdpaCall) -> str:
+    backend, refused = call.backend, call.refused
+    if call.facts is None:
+        return "torch's own choice on the CPU"
     if not refused:
-        return f"{backend} comes first on this GPU"
+        return f"{backend} comes first on this GPU" if call.facts.usual_order else f"{backend} comes first in its order"
     return "; ".join(f"not {name}: {reason}" for name, reason in refused)
 
 

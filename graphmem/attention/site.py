@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphmem.saved import SAVED, Kept
 from graphmem.trace.record import Place, Ref, Trace
@@ -23,16 +24,19 @@ PARTS = (
 class Operands:
     """What goes into an attention, as references into the trace; what the same attention by another kernel would take.
 
-    mask: an additive or boolean mask or bias, None for none. dropout: its probability. causal: by a flag.
-    special: what stands between the products that scaled_dot_product_attention has no argument for, such as "tanh".
+    masks: what is added to the scores or masks them; learned: a gradient goes through one. dropout: its probability.
+    special: what is done to single scores that scaled_dot_product_attention has no argument for, such as "tanh".
+    weights_used: the weights go elsewhere, too.
     """
 
     q: Ref
     k: Ref
     v: Ref
-    mask: Ref | None = None
+    masks: tuple[Ref, ...] = ()
+    learned: bool = False
     dropout: float = 0.0
     special: tuple[str, ...] = ()
+    weights_used: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Site:
     roles: index of a storage -> the parts that it is; what is kept and has no role is "other".
     operands: for written-out attention: what a fused kernel would be given.
     call: for scaled_dot_product_attention, which of Trace.sdpa it is; else -1.
+    variant: what else tells it from others at the same line: whether there is a mask, and of how many dimensions.
     """
 
     module: str
@@ -56,6 +61,7 @@ class Site:
     roles: Mapping[int, tuple[str, ...]] = field(default_factory=dict, compare=False)
     operands: Operands | None = None
     call: int = -1
+    variant: tuple[Any, ...] = ()
 
     def kept(self, alive: tuple[Kept, ...]) -> list[Kept]:
         """Those of `alive` that the attention's own operators save."""

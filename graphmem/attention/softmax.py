@@ -26,7 +26,7 @@ _aten = torch.ops.aten
 _NORMALISERS = (
     {_aten._softmax, _aten._safe_softmax},
     {_aten.exp, _aten.exp2, _aten.exp_},
-    {_aten.sigmoid, _aten.relu, _aten.gelu, _aten.silu, _aten.softplus, _aten.acos, _aten.sigmoid_, _aten.relu_},
+    {_aten.sigmoid, _aten.relu, _aten.acos, _aten.sigmoid_, _aten.relu_},
 )
 
 
@@ -40,6 +40,7 @@ def find(flow: Flow) -> list[Site]:
                 region = _around(flow, op.index)
                 if region is not None:
                     found.append(_site(region))
+                    taken |= region.ops
     return found
 
 
@@ -51,13 +52,19 @@ def _around(flow: Flow, normaliser: int) -> Region | None:
     scores = {i for i in behind if flow.factors(i)}
     if not scores:
         return None
-    ahead = set(flow.reach(normaliser, True, lambda i: flow.elementwise(i) or _normalises(flow, i)))
+
+    def passes(index: int) -> bool:
+        return flow.elementwise(index) or _normalises(flow, index)
+
+    ahead = set(flow.reach(normaliser, True, passes))
     outputs = {i for i in ahead if flow.factors(i)}
     if flow.packet(normaliser) not in _NORMALISERS[0]:
         # Weaker evidence than a softmax: what follows must sum the weights over the keys, and not over heads.
         keys = {size for i in scores if (size := flow.columns(i))}
         outputs = {i for i in outputs if _weighs(flow, i, ahead) and flow.contracted(i) in keys}
-    inner = {i for i in behind | ahead | {normaliser} if flow.elementwise(i) or _normalises(flow, i)}
+    # Also what goes from the scores to the output beside the normaliser: the largest score that is taken off, say.
+    beside = {i for s in scores for i in flow.reach(s, True, passes)}
+    inner = {i for i in behind | ahead | beside | {normaliser} if passes(i)}
     # Only the operators on a way from the scores to the output belong to it, and no masks' history.
     ops = flow.between(inner, scores, outputs)
     if not outputs or normaliser not in ops:
@@ -80,6 +87,8 @@ def _normalises(flow: Flow, index: int) -> bool:
 def _site(region: Region) -> Site:
     flow, op = region.flow, region.flow.trace.ops[region.normaliser]
     name = str(flow.packet(region.normaliser)).removeprefix("aten.").strip("_").removeprefix("safe_")
+    operands = region.operands()
+    masks = operands.masks if operands else ()
     return Site(
         module=common_module(flow.trace, [*region.scores, region.normaliser, *region.outputs]),
         kind=STANDARD,
@@ -88,7 +97,8 @@ def _site(region: Region) -> Site:
         place=op.place,
         ops=frozenset(region.ops),
         roles=region.roles(),
-        operands=region.operands(),
+        operands=operands,
+        variant=tuple(len(fact.shape) for ref in masks if (fact := flow.fact(ref)) is not None),
     )
 
 

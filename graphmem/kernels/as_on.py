@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphmem.errors import MissingKernelError
 from graphmem.kernels.batch_norm import batch_norm_as_on
-from graphmem.kernels.sdpa.call import attention_as_on
+from graphmem.kernels.sdpa.call import attention_as_on, attention_on_cpu
 from graphmem.target import Target
 from graphmem.trace.record import Trace
 
@@ -21,6 +21,11 @@ REPLACED: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch
     F.batch_norm: batch_norm_as_on,
 }
 
+
+# On the CPU torch decides by itself, and it is only noted.
+ON_CPU: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
+    F.scaled_dot_product_attention: attention_on_cpu,
+}
 
 _OPAQUE = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 
@@ -34,7 +39,8 @@ class KernelsAsOn(TorchFunctionMode):
 
     def __init__(self, target: Target, trace: Trace) -> None:
         super().__init__()
-        makers = REPLACED if target.device == "cuda" else {}
+        self._on_cuda = target.device == "cuda"
+        makers = REPLACED if target.device == "cuda" else ON_CPU
         self._stand_ins = {original: make(target, trace) for original, make in makers.items()}
 
     def __enter__(self) -> KernelsAsOn:
@@ -49,7 +55,7 @@ class KernelsAsOn(TorchFunctionMode):
         super().__exit__(*exc)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _OPAQUE and self._stand_ins:
+        if func in _OPAQUE and self._on_cuda:
             raise MissingKernelError(
                 f"{func.__name__} runs in cuDNN on a GPU and keeps a reserve whose size only cuDNN knows",
                 hint="--device cpu shows the rest of the model; recurrent layers are not analysed for a GPU",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
@@ -24,14 +24,25 @@ _CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
 
 @torch.library.custom_op("graphmem::flex_attention", mutates_args=())
 def _kernel(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    block_mask: Sequence[torch.Tensor],
+    bias: Sequence[torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(b, heads, s, head size) -> out likewise, logsumexp and max_scores (b, heads, s)."""
+    """(b, heads, s, head size) -> out likewise, logsumexp and max_scores (b, heads, s). `bias`: what a score_mod or a
+    mask_mod captures."""
     raise AssertionError("fake mode answers before a kernel is asked")
 
 
 @_kernel.register_fake
-def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    block_mask: Sequence[torch.Tensor],
+    bias: Sequence[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     statistics = torch.float64 if query.dtype == torch.float64 else torch.float32
     shape = (*query.shape[:-1], value.shape[-1])
     lse, top = (query.new_empty(query.shape[:-1], dtype=statistics) for _ in range(2))
@@ -51,9 +62,15 @@ def _strides_like(query: torch.Tensor, shape: tuple[int, ...]) -> tuple[int, ...
 class _FlexAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, compiled: bool, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *others: torch.Tensor
+        ctx: Any,
+        compiled: bool,
+        tables: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *others: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        out, lse, max_scores = _kernel(query, key, value)
+        out, lse, max_scores = _kernel(query, key, value, others[:tables], others[tables:])
         ctx.mark_non_differentiable(max_scores)
         # Backward does not use max_scores, and torch.compile keeps only what backward uses.
         statistics = (lse,) if compiled else (lse, max_scores)
@@ -93,8 +110,9 @@ def _call(
 ) -> Any:
     captured = [*score_mod_other_buffers, *mask_mod_other_buffers]
     captured += _captured(score_mod, set()) + _captured(block_mask[-1], set())
-    others = [t for t in (*block_mask[:-1], *captured) if isinstance(t, torch.Tensor)]
-    return _FlexAttention.apply(_inside_compiled(), query, key, value, *others)
+    tables = [t for t in block_mask[:-1] if isinstance(t, torch.Tensor)]
+    bias = [t for t in captured if isinstance(t, torch.Tensor)]
+    return _FlexAttention.apply(_inside_compiled(), len(tables), query, key, value, *tables, *bias)
 
 
 def _captured(function: Any, seen: set[int]) -> list[torch.Tensor]:

@@ -55,6 +55,7 @@ def from_config_file(
         frozenset(free) - frozenset(sizes),
         loaded.build,
         loaded.make_inputs,
+        build_real=loaded.build_real,
         notes={name: note for name, field in fields.items() if (note := _note(name, field, working))},
         remarks=(f"built {model.__name__} ({why})", *_said(file, inputs, sizes, settings), *inputs.notes),
     )
@@ -72,9 +73,13 @@ class _Loaded:
     switches: Mapping[str, Any]
 
     def build(self, point: Point) -> nn.Module:
+        with Blank(), _uninitialized():
+            return self.build_real(point)
+
+    def build_real(self, point: Point) -> nn.Module:
         config = self._config(point)
         checkpointing = self.switches.get("gradient_checkpointing")
-        with user_code(self.model.__init__, f"{self.model.__name__}(config)"), quietly(), Blank(), _uninitialized():
+        with user_code(self.model.__init__, f"{self.model.__name__}(config)"), quietly():
             kinds = {k: v for k, v in self.switches.items() if k.endswith("_implementation")}
             module: nn.Module = self.model._from_config(config, **kinds)
             module.tie_weights()  # type: ignore[operator]

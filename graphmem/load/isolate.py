@@ -67,7 +67,9 @@ _SETTINGS: tuple[Setting, ...] = (
 
 
 @contextmanager
-def isolated(notes: list[str] | None = None, *, keep_stdout_clean: bool = False) -> Iterator[None]:
+def isolated(
+    notes: list[str] | None = None, *, keep_stdout_clean: bool = False, standing_in: bool = True
+) -> Iterator[None]:
     """Run the block, then put back settings, random state, sys.path, environment and warning filters.
 
     Within it attention packages that are not installed can be imported (`graphmem.stand_ins`).
@@ -75,13 +77,15 @@ def isolated(notes: list[str] | None = None, *, keep_stdout_clean: bool = False)
     Args:
         notes: gets a sentence for each setting and environment variable that the block changed.
         keep_stdout_clean: what the block prints, its C code and child processes included, goes to stderr.
+        standing_in: False for a real run, in which a stand-in has nothing to compute with.
     """
     before = [(setting, setting[1]()) for setting in _SETTINGS]
     path, environment = list(sys.path), dict(os.environ)
     random_state = _random_states()
     said: list[str] = []
     try:
-        with warnings.catch_warnings(), _stdout_to_stderr() if keep_stdout_clean else nullcontext(), stand_ins():
+        clean = _stdout_to_stderr() if keep_stdout_clean else nullcontext()
+        with warnings.catch_warnings(), clean, stand_ins() if standing_in else nullcontext():
             warnings.simplefilter("ignore")  # the model is built and run at sizes that its author never meant
             yield
     finally:

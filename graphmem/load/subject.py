@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
@@ -29,7 +30,9 @@ class Subject:
     name: for headlines.
     symbols: every integer that `build` or `make_inputs` takes, at its working point.
     model_symbols: those of them that shape the model, not only its inputs.
-    build: symbols -> module. make_inputs: symbols -> tuple or dict of tensors; `real` asks for values.
+    build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
+    values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device;
+    None where that cannot be done.
     loss: forward's output -> what backward starts from, or None for the default.
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
@@ -45,6 +48,7 @@ class Subject:
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
     remarks: tuple[str, ...] = ()
+    build_real: Callable[[Point], nn.Module] | None = None
 
 
 def from_factories(
@@ -84,8 +88,8 @@ def from_factories(
     def arguments(names: Mapping[str, object], point: Point) -> dict[str, object]:
         return {k: point.get(k, both[k]) for k in names}
 
-    def build(point: Point) -> nn.Module:
-        with user_code(model, f"{name_of(model)}()"), Blank():
+    def build_real(point: Point) -> nn.Module:
+        with user_code(model, f"{name_of(model)}()"):
             module = model(**arguments(model_defaults, point))
         if not isinstance(module, nn.Module):
             raise TargetError(
@@ -94,6 +98,10 @@ def from_factories(
                 hint="return the module itself",
             )
         return module
+
+    def build(point: Point) -> nn.Module:
+        with Blank():
+            return build_real(point)
 
     def make_inputs(point: Point, real: bool) -> Any:
         with user_code(inputs, f"{name_of(inputs)}()"), Blank(limit=None if real else Blank.LIMIT):
@@ -106,7 +114,8 @@ def from_factories(
             )
         return made
 
-    return Subject(name, symbols, frozenset(model_defaults) & frozenset(symbols), build, make_inputs, loss)
+    model_symbols = frozenset(model_defaults) & frozenset(symbols)
+    return Subject(name, symbols, model_symbols, build, make_inputs, loss, build_real=build_real)
 
 
 def from_module(
@@ -148,6 +157,8 @@ def from_module(
         loss,
         {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
+        # A copy: a run leaves gradients, and another device may be asked for.
+        build_real=lambda point: copy.deepcopy(build(point)),
     )
 
 

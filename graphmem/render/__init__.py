@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphmem.render import json, table
+from graphmem.render import code, json, markdown, table
 from graphmem.report import Report
 
-FORMATS: dict[str, Callable[[Report], str]] = {"table": table.render, "json": json.render}
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "table": table.render,
+    "json": json.render,
+    "markdown": markdown.render,
+    "html": markdown.render_html,
+    "latex": code.latex,
+    "python": code.python,
+}

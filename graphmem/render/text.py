@@ -19,7 +19,8 @@ def table(headers: list[str], rows: Sequence[Sequence[object]], columns: int, *,
         headers,
         tablefmt="simple",
         colalign=["right" if i in right else "left" for i in range(len(headers))],
-        maxcolwidths=_widths(headers, cells, columns, right),
+        # Numbers are never wrapped, and tabulate trips over the commas in them where it tries.
+        maxcolwidths=[None if i in right else w for i, w in enumerate(_widths(headers, cells, columns, right))],
         disable_numparse=True,
         preserve_whitespace=True,
     )

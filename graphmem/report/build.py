@@ -80,6 +80,8 @@ def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> 
 def _check_kernels(findings: Findings, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
     for call, shapes in dict.fromkeys(findings.derived.attentions):
+        if call.facts is None:
+            continue
         q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
         facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
         if regime(facts, findings.machine) != regime(call.facts, findings.machine):
@@ -221,6 +223,7 @@ class _At:
             keys = [(part, key_of(k, self._containers)) for part, k in kept.values()]
             groups = [by_key[k] for k in dict.fromkeys(k for _, k in keys)]
             n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
+            size = self.total(groups)
             rows.append(
                 AttentionRow(
                     module=module,
@@ -230,10 +233,10 @@ class _At:
                     kernel=sites[0].kernel,
                     why=sites[0].why,
                     where=_location(sites[0].place),
-                    size=self.total(groups),
+                    size=size,
                     each=self.one_of(count, groups),
                     parts=self._parts(Counter(keys), by_key, count),
-                    instead=self._instead(self.findings.instead[key], n),
+                    instead=self._instead(self.findings.instead[key], n, size.bytes),
                 )
             )
         return tuple(rows)
@@ -252,9 +255,12 @@ class _At:
         order = sorted(groups, key=lambda part: PARTS.index(part.split(" + ")[0]))
         return tuple(AttentionPart(p, self.total(groups[p]), self.one_of(count, groups[p])) for p in order)
 
-    def _instead(self, other: Instead | None, count: int) -> OtherKernel | None:
+    def _instead(self, other: Instead | None, count: int, kept: int) -> OtherKernel | None:
+        """None where it would keep more than what is kept now."""
         each = evaluate(other.size, self.point) if other else None
-        return OtherKernel(other.kernel, other.how, count * each, other.size) if other and each is not None else None
+        if other is None or each is None or count * each >= kept:
+            return None
+        return OtherKernel(other.kernel, other.how, count * each, other.size)
 
     def not_counted(self) -> tuple[NotCounted, ...]:
         """What else there is; kinds that are empty are left out."""

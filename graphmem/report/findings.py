@@ -53,7 +53,10 @@ class Findings:
     @cached_property
     def instead(self) -> dict[Any, Instead | None]:
         """For each of `sites` the best other kernel."""
-        return {key: instead_of(sites[0], self.derived, self.machine) for key, (sites, _) in self.sites.items()}
+        return {
+            key: None if _in_chunks(sites) else instead_of(sites[0], self.derived, self.machine)
+            for key, (sites, _) in self.sites.items()
+        }
 
     @cached_property
     def running_order(self) -> dict[str, str]:
@@ -96,8 +99,14 @@ def _sites(trace: Trace) -> dict[Any, list[Site]]:
     sites: dict[Any, list[Site]] = defaultdict(list)
     for site in find_attention(trace):
         module = folded(site.module, trace.containers)[0]
-        sites[(module, site.kind, site.kernel, site.why, site.place)].append(site)
+        sites[(module, site.kind, site.kernel, site.why, site.place, site.variant)].append(site)
     return dict(sites)
+
+
+def _in_chunks(sites: list[Site]) -> bool:
+    """Several in one call of a module: pieces of one attention, which share k and v."""
+    calls = [site.module for site in sites]
+    return len(set(calls)) < len(calls)
 
 
 def _count_all(deeper: Mapping[str, Mapping[Any, list[Any]]], base: Mapping[Any, list[Any]]) -> dict[Any, Count]:

@@ -183,6 +183,17 @@ class Report:
         """
         return self._elsewhere(symbols)
 
+    def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
+        """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
+        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced.
+
+        Raises:
+            SymbolError: nothing fits, the symbol is not in the formula, or the formula does not hold at the answer.
+        """
+        from graphmem.report.solve import solve
+
+        return solve(self, symbol, budget, others)
+
     @property
     def graph(self) -> torch.fx.Graph:
         """The forward at the working point as a `torch.fx.Graph` of ATen operators.

@@ -46,6 +46,7 @@ class StandIns:
     def __init__(self, without: frozenset[str]) -> None:
         self.without = without
         self.used: list[str] = []
+        self.refused: list[str] = []
         self._finders = (_Before(self), _Behind(self))
         self._before: set[str] = set()
         self._undo: list[Callable[[], None]] = []
@@ -158,6 +159,7 @@ class _Behind(DistributionFinder):
             return None
         spec = _spec(name, self._owner)
         if spec is None and sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":  # not merely asking
+            self._owner.refused.append(name)
             raise ModuleNotFoundError(_lacks(top, f"module {name}"), name=name)
         return spec
 

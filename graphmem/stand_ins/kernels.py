@@ -39,6 +39,20 @@ def refuse_cpu(name: str, *values: Any) -> None:
             raise NotImplementedError(f"{name} runs on CUDA tensors only, and got one on {value.device}")
 
 
+def refuse_shapes(package: str, least: tuple[int, int], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """Raise as the compiled kernels do: on a GPU below compute capability `least`, in float32, for heads above 256."""
+    have = torch.cuda.get_device_capability()
+    if have < least:
+        raise RuntimeError(
+            f"{package} needs compute capability {least[0]}.{least[1]}, this GPU has {have[0]}.{have[1]}"
+        )
+    dtypes = {str(t.dtype).removeprefix("torch.") for t in (q, k, v)}
+    if len(dtypes) > 1 or not dtypes <= {"float16", "bfloat16", "float8_e4m3fn"}:
+        raise RuntimeError(f"{package} takes q, k and v in one of fp16 and bf16, and got {', '.join(sorted(dtypes))}")
+    if q.shape[-1] > 256:
+        raise RuntimeError(f"{package} takes head sizes up to 256, not {q.shape[-1]}")
+
+
 class Saving(torch.autograd.Function):
     """A function that saves for backward what the real one saves, and has no backward."""
 

@@ -98,7 +98,7 @@ class Derivation:
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
         """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions."""
         return tuple(
-            (call, tuple(self._shape_in_call(i, name) for name in ("q", "k", "v", "mask_shape")))
+            (call, tuple(self._shape_in_call(i, name) for name in ("q", "k", "v", "mask_shape")) if call.facts else ())
             for i, call in enumerate(self.trace.sdpa)
         )
 

@@ -59,6 +59,8 @@ def resolve(
     if device not in ("cuda", "cpu"):
         raise TargetDeviceError(f"unknown device {device!r}", hint="cuda or cpu")
     release = _release(torch_version) if torch_version else _installed_torch()
+    if release < (2, 5):
+        raise TargetDeviceError(f"torch {torch_version} is older than the rules known here", hint="2.5 or later")
     cudnn = _cudnn_number(cudnn_version) if cudnn_version else _cudnn_of(release)
     chosen = find_gpu(gpu) if gpu is not None else _present_gpu() or find_gpu("h100")
     return Target(device, chosen, release, cudnn)

@@ -47,8 +47,8 @@ def _explain(error: BaseException, what: str, module_path: str, fitting: str) ->
         return DataDependentError(
             f"{what} asks for the value of a tensor, and {getattr(error, 'graphmem_reason', 'there are none here')}",
             where=where,
-            hint="decide from sizes or from a Python value instead: torch.where in place of if, a plain int or bool\n"
-            "in place of .item(); torch.compile and CUDA graphs ask for the same",
+            hint=f"say what it is: --assume {_line(where)}=VALUE; or decide from sizes or from a Python value\n"
+            "instead: torch.where in place of if, a plain int or bool in place of .item()",
         )
     if op is not None:
         return MissingKernelError(
@@ -65,11 +65,17 @@ def _explain(error: BaseException, what: str, module_path: str, fitting: str) ->
     )
 
 
+def _line(where: str | None) -> str:
+    """The `model.py:88` in a place."""
+    found = re.match(r"(\S+?:\d+)", where or "")
+    return found[1].rpartition("/")[2] if found else "model.py:88"
+
+
 def _hint(error: BaseException, fitting: str) -> str:
     if isinstance(error, SystemExit):
         return "remove sys.exit()"
     if isinstance(error, (TypeError, RuntimeError, IndexError, AssertionError)):  # what misfitting sizes raise
-        return fitting
+        return f"{fitting}, and sizes must fit inside it; --traceback shows all of it"
     return "see all of it with --traceback"
 
 

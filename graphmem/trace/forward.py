@@ -24,6 +24,7 @@ from graphmem.stand_ins.imports import NAMES
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
+from graphmem.trace.assumptions import Assumptions
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.inputs import named_tensors
@@ -44,6 +45,7 @@ def trace(
     autocast: torch.dtype | None = None,
     loss: Loss | None = None,
     reload: Callable[[], Any] | None = None,
+    assumptions: Assumptions | None = None,
 ) -> Trace:
     """Run forward (and loss) once and write down what happened.
 
@@ -56,6 +58,7 @@ def trace(
         autocast: as `torch.autocast(target.device, autocast)` around forward and loss.
         loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
+        assumptions: what is taken for granted where forward asks for values that weights or activations decide.
 
     Raises:
         ModelError: forward raised, for whatever reason that graphmem has no name for.
@@ -70,20 +73,20 @@ def trace(
     if target.device == "cuda":
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=target.device)
-    values = Values(record, (lambda: named_tensors(reload())) if reload else None)
+    values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
     recorder = Recorder(record, module, CPU_OUTPUTS, values)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     fake = Faker(mode, target.device, dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
-        args, kwargs = _call_arguments(fake.tree(inputs, recorder.placeholder, ""))
+        args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
         with torch.enable_grad(), answering_as(target), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
             with recorder.watching(), KernelsAsOn(target, record), cast:
-                kept = _run(module, args, kwargs, loss, lambda: recorder.module_path)
+                kept = run_forward(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
-        recorder.finish(kept)
+        recorder.finish(kept, list(module.buffers()))
         record.notes += _assumed(record, standing)
     return record
 
@@ -100,12 +103,16 @@ def _assumed(record: Trace, standing: StandIns) -> list[str]:
     missing = sorted({name.partition(".")[0] for name in standing.used} & set(NAMES))
     if missing:
         notes.append(f"not installed here, and analysed as if it were: {', '.join(missing)}")
+    for name in dict.fromkeys(standing.refused):
+        notes.append(
+            f"the model went on without {name}, which graphmem's stand-in lacks; with it, it may run otherwise"
+        )
     if record.compiled:
         notes.append("what torch.compile compiled was traced as it is written; compiled, it may keep less")
     return notes
 
 
-def _run(
+def run_forward(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None, place: Callable[[], str]
 ) -> list[torch.Tensor]:
     """Forward and loss; what the caller still holds afterwards."""
@@ -140,7 +147,8 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return []
 
 
-def _call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs as forward takes them: a tuple by position, a dict by name."""
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})

@@ -102,6 +102,7 @@ class Storage:
     origin: "forward", or "parameter", "buffer", "input" for what was there before.
     alive: something still holds it once only the loss (or the outputs, where there is no loss) is kept.
     held: it belongs to what the caller keeps: the loss, or the outputs where there is no loss.
+    keeps: who saved it. packed: its place in the order in which saved storages were packed; -1 if it is not saved.
     """
 
     index: int
@@ -112,6 +113,7 @@ class Storage:
     alive: bool = False
     held: bool = False
     keeps: tuple[Keep, ...] = ()
+    packed: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,9 @@
 
 from __future__ import annotations
 
-import sys
-import types
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,15 +21,12 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from graphmem.kernels.flex import COMPILED_FRAME
+from graphmem.kernels.fakes import ON_CUDA
 from graphmem.kernels.layout import ON_CPU
-from graphmem.paths import OURS
-from graphmem.trace.record import Call, Keep, Op, Place, Ref, Storage, TensorFact, Trace
+from graphmem.trace.frames import user_frames
+from graphmem.trace.record import Call, Keep, Op, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import UnknownValueError, Values
 
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
-# Beyond the frame that called forward is whoever called graphmem.
-_OUTERMOST = str(Path(__file__).with_name("forward.py"))
 _MARK = "_graphmem_ref"
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
@@ -103,7 +97,8 @@ class Recorder(TorchDispatchMode):
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
         try:
-            result = func(*args, **kwargs)
+            made_here = ON_CUDA.get(func) if self.trace.device == "cuda" else None
+            result = made_here(args, kwargs) if made_here else func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
         if self.trace.device == "cpu" and func in ON_CPU:
@@ -117,7 +112,7 @@ class Recorder(TorchDispatchMode):
             else None
             for i, value in enumerate(returned)
         )
-        stack, compiled = _user_frames()
+        stack, compiled = user_frames()
         self.trace.compiled |= compiled
         self.trace.ops.append(Op(index, func, seen_args, seen_kwargs, facts, self._call, stack, sequence))
         for i, value in enumerate(returned):
@@ -136,6 +131,9 @@ class Recorder(TorchDispatchMode):
         try:
             real = self._values.run(func, args, kwargs)
         except UnknownValueError as unknown:
+            given = self._values.given(next(iter(user_frames()[0]), None))
+            if given is not None:
+                return self._as_given(func, args, given)
             question.graphmem_reason = str(unknown)  # type: ignore[attr-defined]
             raise question from None
         if isinstance(real, torch.Tensor):
@@ -145,6 +143,16 @@ class Recorder(TorchDispatchMode):
                 torch.empty_strided(r.size(), r.stride(), dtype=r.dtype, device=self.trace.device) for r in real
             )
         return real
+
+    def _as_given(self, func: Any, args: Any, given: float) -> Any:
+        """The number itself, or so many rows of what has one for each element that is selected."""
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return given
+        fact = self.trace.ops[args[0].op].outputs[args[0].output]
+        assert fact is not None
+        shape = (int(given), len(fact.shape)) if func is torch.ops.aten.nonzero.default else (int(given),)
+        dtype = torch.int64 if func is torch.ops.aten.nonzero.default else fact.dtype
+        return torch.empty(shape, dtype=dtype, device=self.trace.device)
 
     def _note_writes(self, func: Any, args: Any, index: int) -> None:
         for argument, value in zip(func._schema.arguments, args, strict=False):
@@ -248,9 +256,10 @@ class Recorder(TorchDispatchMode):
 
     # -- afterwards ------------------------------------------------------------------------------------------------
 
-    def finish(self, kept: list[torch.Tensor]) -> None:
-        """Write down the fate of every storage; `kept` is what the caller still holds."""
-        nodes = _nodes_by_sequence(kept)
+    def finish(self, kept: list[torch.Tensor], state: list[torch.Tensor]) -> None:
+        """Write down the fate of every storage; `kept` is what the caller still holds, `state` the module's buffers: a
+        running statistic that forward made anew takes the place of the one before."""
+        nodes = nodes_by_sequence(kept)
         ops: dict[int, int] = {}
         for op in self.trace.ops:
             if op.kind == "call":
@@ -264,6 +273,8 @@ class Recorder(TorchDispatchMode):
                 known = keeps.setdefault(packed.storage, [])
                 if keep not in known:
                     known.append(keep)
+        for order, packed_storage in enumerate(keeps):
+            self.trace.storages[packed_storage].packed = order
         for storage, weak in zip(self.trace.storages, self._weak, strict=True):
             storage.alive = not weak.expired()
             storage.keeps = tuple(keeps.get(storage.index, ()))
@@ -271,6 +282,10 @@ class Recorder(TorchDispatchMode):
             index = self._storages.get(tensor.untyped_storage()._cdata)
             if index is not None:
                 self.trace.storages[index].held = True
+        for tensor in state:
+            index = self._storages.get(tensor.untyped_storage()._cdata)
+            if index is not None and self.trace.storages[index].origin == "forward":
+                self.trace.storages[index].origin = "buffer"
 
 
 def _repeats(module: torch.nn.Module) -> bool:
@@ -280,7 +295,7 @@ def _repeats(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.ModuleList) or (isinstance(module, torch.nn.Sequential) and len(children) > 1)
 
 
-def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
+def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
     """The autograd graph behind `outputs`: sequence number -> node name."""
     found: dict[int, str] = {}
     seen = set()
@@ -293,36 +308,3 @@ def _nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
         found[node._sequence_nr()] = node.name().split("::")[-1]
         todo += [following for following, _ in node.next_functions if following is not None]
     return found
-
-
-_USERS, _FOREIGN, _COMPILED, _FLEX = 0, 1, 2, 3
-_known: dict[types.CodeType, int] = {}
-
-
-def _user_frames() -> tuple[tuple[Place, ...], bool]:
-    """The user's lines under way, innermost first, and whether a wrapper of torch.compile's is among the callers: other
-    than around flex_attention, whose kernel is known."""
-    places, compiled, in_flex = [], False, False
-    frame: types.FrameType | None = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename == _OUTERMOST:
-            break
-        whose = _known.get(code)
-        if whose is None:
-            whose = _known[code] = _whose(code)
-        if whose == _USERS:
-            places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
-        in_flex |= whose == _FLEX
-        compiled |= whose == _COMPILED and not in_flex
-        frame = frame.f_back
-    return tuple(places), compiled
-
-
-def _whose(code: types.CodeType) -> int:
-    if code.co_qualname.startswith(COMPILED_FRAME):
-        return _COMPILED
-    if code.co_filename.endswith("flex_attention.py") and code.co_filename.startswith(_NOT_THE_USERS):
-        return _FLEX
-    foreign = code.co_filename.startswith(_NOT_THE_USERS) or code.co_filename[:1] == "<"
-    return _FOREIGN if foreign else _USERS

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from graphmem.trace.record import Op, Ref, Trace, references_in
+from graphmem.trace.assumptions import Assumptions, assumed
+from graphmem.trace.record import Op, Place, Ref, TensorFact, Trace, references_in
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
 LIMIT = 2**26
@@ -32,11 +33,19 @@ class Values:
     reload: gives the inputs as real tensors, by placeholder name; called at most once, and only if needed.
     """
 
-    def __init__(self, trace: Trace, reload: Callable[[], dict[str, torch.Tensor]] | None) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        reload: Callable[[], dict[str, torch.Tensor]] | None,
+        assumptions: Assumptions | None = None,
+    ) -> None:
         self._trace = trace
         self._reload = reload
+        self._assumptions = assumptions or Assumptions()
         self._inputs: dict[str, torch.Tensor] | None = None
         self._writers: dict[int, list[int]] = {}
+        self._taken: dict[int, tuple[Any, str]] = {}
+        self._looked_at = 0
         self.known: dict[int, torch.Tensor] = {}
 
     def wrote(self, storage: int, op: int) -> None:
@@ -44,18 +53,54 @@ class Values:
         self._writers.setdefault(storage, []).append(op)
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """The real result of `func` on recorded arguments, now.
+        """The real result of `func` on recorded arguments, now; where it cannot be known, as far as something is taken
+        for granted about it, which is noted.
 
         Raises:
             UnknownValueError: some value behind it cannot be known.
         """
+        try:
+            return self._run(func, args, kwargs, {})
+        except UnknownValueError:
+            taken = self._taken_for_granted()
+            if not taken:
+                raise
+            return self._run(func, args, kwargs, taken)
+
+    def given(self, place: Place | None) -> float | None:
+        """What the user said that this line gets."""
+        value = self._assumptions.at(place)
+        if value is not None and place is not None:
+            self._note(f"{place.file}:{place.line} was answered {value:g}, as given by --assume")
+        return value
+
+    def _run(self, func: Any, args: Any, kwargs: Any, taken: dict[int, tuple[Any, str]]) -> Any:
         with _disable_current_modes(), torch.no_grad():
             results: dict[int, Any] = {}
-            for index in sorted(self._behind([*references_in(args), *references_in(kwargs.values())])):
-                results[index] = self._evaluate(self._trace.ops[index], results)
+            for index in sorted(self._behind([*references_in(args), *references_in(kwargs.values())], set(taken))):
+                if index in taken:
+                    results[index], how = taken[index]
+                    place = self._trace.ops[index].place
+                    self._note(f"assumed{f' at {place.file}:{place.line}' if place else ''}: {how}")
+                else:
+                    results[index] = self._evaluate(self._trace.ops[index], results)
             return func(*_real(args, results), **{k: _real(v, results) for k, v in kwargs.items()})
 
-    def _behind(self, asked: list[Ref]) -> set[int]:
+    def _taken_for_granted(self) -> dict[int, tuple[Any, str]]:
+        """Results of operators on floating-point data about which something is taken for granted."""
+        new, self._looked_at = self._trace.ops[self._looked_at :], len(self._trace.ops)
+        for op in new:
+            facts: list[TensorFact | None] = [
+                self._trace.ops[r.op].outputs[r.output] for r in references_in([*op.args, *op.kwargs.values()])
+            ]
+            if any(f is not None and f.dtype.is_floating_point for f in facts):
+                with _disable_current_modes():
+                    answer = assumed(op, facts, self._assumptions)
+                if answer is not None:
+                    self._taken[op.index] = answer
+        return self._taken
+
+    def _behind(self, asked: list[Ref], leaves: set[int]) -> set[int]:
         """The operators that the value of `asked` depends on: its makers, theirs, and those that wrote into what they
         read before it was read. Run again in their order, on real tensors that share storages as these do, they give
         the value."""
@@ -66,7 +111,7 @@ class Values:
             if read_until.get(index, -1) >= reader:
                 continue
             op = self._trace.ops[index]
-            if index not in read_until:
+            if index not in read_until and index not in leaves:
                 todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
             read_until[index] = reader
             storages = {fact.storage for fact in op.outputs if fact is not None}

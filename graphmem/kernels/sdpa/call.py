@@ -21,6 +21,8 @@ from graphmem.target import Target
 from graphmem.trace.record import SdpaCall, Trace
 
 _aten = torch.ops.aten
+_ORIGINAL = F.scaled_dot_product_attention
+_CPU_FLASH = _aten._scaled_dot_product_flash_attention_for_cpu.default
 
 # Outputs that a real run puts on the CPU though their meta kernel says otherwise: seed and offset of the efficient
 # kernel, outside graph capture (aten/src/ATen/native/transformers/cuda/attention.cu; the H100 measurements agree).
@@ -48,6 +50,7 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
         start = len(trace.ops)
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
         with torch.autocast("cuda", enabled=False):
+            _validate(query, key, value, attn_mask)
             facts = facts_of(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, target, unset)
             backend, refused = choose(facts, target)
             if backend is None:
@@ -76,6 +79,29 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
         return out
 
     return attend
+
+
+def attention_on_cpu(_target: Target, trace: Trace) -> Callable[..., torch.Tensor]:
+    """scaled_dot_product_attention itself; every call is noted in `trace`."""
+
+    def attend(*args: Any, **kwargs: Any) -> torch.Tensor:
+        start = len(trace.ops)
+        with torch._C.DisableTorchFunction():  # or the mode that replaces the function would see it again
+            out: torch.Tensor = _ORIGINAL(*args, **kwargs)
+        fused = any(op.target is _CPU_FLASH for op in trace.ops[start:])
+        trace.sdpa.append(SdpaCall(start, len(trace.ops), "flash_for_cpu" if fused else "math", (), None))
+        return out
+
+    return attend
+
+
+def _validate(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> None:
+    """validate_sdpa_input in attention.cpp: what every backend refuses."""
+    dtypes = [str(t.dtype).removeprefix("torch.") for t in (q, k, v)]
+    if len(set(dtypes)) > 1:
+        raise RuntimeError(f"scaled_dot_product_attention takes one dtype, and got q, k, v in {', '.join(dtypes)}")
+    if mask is not None and mask.dtype not in (torch.bool, torch.float32, q.dtype):
+        raise RuntimeError(f"scaled_dot_product_attention takes a mask in bool, float or {dtypes[0]}, not {mask.dtype}")
 
 
 def _autocast(*tensors: torch.Tensor | None) -> list[Any]:

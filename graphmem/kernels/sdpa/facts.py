@@ -24,7 +24,8 @@ class SdpaFacts:
     mask_broadcasts: two or four dimensions, each of them 1 or what it must be (what cuDNN takes).
     requires_grad: q, k or v do, and gradients are on. last_stride_1: q, k and v are contiguous in the head size;
     mask_last_stride_1: the mask is in s_k. offsets_aligned: q, k and v start at multiples of 16 bytes.
-    order: the backends as torch would try them; disabled: those that sdpa_kernel or torch.backends.cuda switched off.
+    order: the backends as torch would try them; usual_order: the model has set none. disabled: those that sdpa_kernel
+    or torch.backends.cuda switched off.
     """
 
     q: Shape
@@ -43,6 +44,7 @@ class SdpaFacts:
     mask_last_stride_1: bool = True
     offsets_aligned: bool = True
     deterministic: bool = False
+    usual_order: bool = True
     order: tuple[str, ...] = ()
     disabled: frozenset[str] = frozenset()
 
@@ -87,6 +89,7 @@ def facts_of(
         offsets_aligned=all(int(t.storage_offset()) * t.element_size() % _ALIGNED_BYTES == 0 for t in qkv),
         deterministic=torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled(),
+        usual_order=tuple(torch._C._get_sdp_priority_order()) == unset,
         order=order(target, unset),
         disabled=disabled(),
     )

@@ -39,10 +39,6 @@ def _below(major: int, minor: int) -> Callable[[SdpaFacts, Target], str | None]:
     return refuses
 
 
-def _same_dtype(f: SdpaFacts, _t: Target) -> str | None:
-    return None if len(set(f.dtypes)) == 1 else "q, k and v differ in dtype"
-
-
 def _four_dims(f: SdpaFacts, _t: Target) -> str | None:
     return None if len(f.q) == len(f.k) == len(f.v) == 4 else "q, k and v are not all 4-dimensional"
 
@@ -253,9 +249,6 @@ def _deterministic(f: SdpaFacts, _t: Target) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 
-_DTYPE = Rule(
-    _same_dtype, "check_tensor_dtype", "cast q, k and v to one dtype", lambda f: replace(f, dtypes=(f.dtypes[0],) * 3)
-)
 _DIMS = Rule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
 _HALF = Rule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
 _BATCH = Rule(
@@ -284,13 +277,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(_flash_head_size, "check_head_dim_size_flash"),
         Rule(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
         Rule(_causal_square, "check_flash_causal_non_square_seqlens"),
-        _DTYPE, _HALF, _BATCH, _FLAG, _DIVIDE,
+        _HALF, _BATCH, _FLAG, _DIVIDE,
         Rule(_key_and_value_heads, "check_grouped_query_attention"),
         _LENGTHS, _strides(ignore_one=True),
     ),
     "efficient": (
         Rule(_below(5, 0), "check_mem_efficient_hardware_support"),
-        _DIMS, _DTYPE,
+        _DIMS,
         Rule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
         Rule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
@@ -304,7 +297,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         # https://github.com/pytorch/pytorch/pull/163903
         Rule(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
         Rule(_below(8, 0), "check_cudnn_hardware_support"),
-        _DIMS, _DTYPE, _HALF,
+        _DIMS, _HALF,
         Rule(_no_mask_gradient, "check_attn_mask_shape"),
         Rule(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
         # https://github.com/pytorch/pytorch/pull/174245

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel, last_dim_contiguous
+from graphmem.stand_ins.kernels import Saving, empty, kernel, last_dim_contiguous, refuse_shapes
 
 flash_attn_gpu = None  # the compiled extension, which a stand-in has not
 Window = tuple[int, int]
@@ -60,6 +60,7 @@ def _flash_attn_forward(
     return_softmax: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns out like q, lse (b, a, s_q), the probabilities for debugging, the state of the random generator."""
+    refuse_shapes("flash-attn", (8, 0), q, k, v)
     q = last_dim_contiguous(q)
     batch, s_q, heads, _ = q.shape
     debug = (batch, heads, _round_up(s_q, 128), _round_up(k.shape[1], 128)) if return_softmax else (0,)
@@ -90,6 +91,7 @@ def _flash_attn_varlen_forward(
     zero_tensors: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns as the one above; lse is (a, total_q)."""
+    refuse_shapes("flash-attn", (8, 0), q, k, v)
     q = last_dim_contiguous(q)
     total, heads, _ = q.shape
     batch = cu_seqlens_q.numel() - 1

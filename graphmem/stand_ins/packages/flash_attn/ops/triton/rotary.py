@@ -5,13 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import kernel
-
-
-@kernel("graphmem::rotary", mutates=("out",))
-def _rotate(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    pass
-
 
 def apply_rotary(
     x: Tensor,
@@ -31,9 +24,8 @@ def apply_rotary(
     seqlen = x.shape[1] if cu_seqlens is None else max_seqlen
     if sin.shape != cos.shape or rotary_dim > x.shape[-1] or x.shape[-1] > 256 or cos.shape[0] < (seqlen or 0):
         raise AssertionError(f"rotary: x {tuple(x.shape)} does not fit cos {tuple(cos.shape)}, sin {tuple(sin.shape)}")
-    cos, sin = cos.contiguous(), sin.contiguous()
+    # The kernel writes without autograd's knowledge, so a part of a split may be rotated in place.
     output = x if inplace else torch.empty_like(x)
     if rotary_dim < x.shape[-1] and not inplace:
         output[..., rotary_dim:].copy_(x[..., rotary_dim:])
-    _rotate(output, x, cos, sin)
     return output

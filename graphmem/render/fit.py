@@ -1,0 +1,46 @@
+"""What `graphmem fit` found, for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+from graphmem.render.formula import formula
+from graphmem.report.fit import Fit
+from graphmem.units import human
+
+
+def render(fit: Fit) -> str:
+    """The value, and where the memory goes."""
+    report = fit.at
+    others = " ".join(f"{n}={v}" for n, v in report.symbols.items() if n != fit.symbol)
+    lines = [f"{report.name}  ·  as on {report.target}  ·  {others}", ""]
+    if fit.value is None:
+        lines += [f"{fit.symbol}: {fit.why}", ""]
+    else:
+        lines += [f"{fit.symbol} = {fit.value:,} is the largest that fits into {human(fit.memory)}", ""]
+        kept = formula(report.alive.expr, report.symbols, report.depth)
+        lines.append(f"  alive after forward  {human(report.alive.bytes):>11}  = {kept}")
+    lines += [
+        f"  parameters           {human(fit.parameters):>11}  the weights themselves",
+        f"  reserved             {human(fit.reserve):>11}  --reserve: gradients, optimizer state, temporaries",
+    ]
+    if fit.value is not None:
+        lines.append(f"  free                 {human(fit.memory - fit.used):>11}")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(fit: Fit) -> str:
+    """`format` 1; bytes."""
+    data = {
+        "format": 1,
+        "name": fit.at.name,
+        "symbol": fit.symbol,
+        "value": fit.value,
+        "why": fit.why or None,
+        "memory": fit.memory,
+        "parameters": fit.parameters,
+        "reserve": fit.reserve,
+        "alive": fit.at.alive.bytes if fit.value is not None else None,
+        "symbols": dict(fit.at.symbols),
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,118 @@
+"""Two reports beside each other: what one keeps more than the other, where, and the formula of the difference.
+
+Both sides are the plain data of `Report.to_dict`, so a saved JSON report will do as well as a fresh one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sympy
+
+from graphmem.errors import UsageError
+from graphmem.symbolic.fit import symbol
+
+Data = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A module, attention or table entry on both sides; bytes are 0 where a side lacks it."""
+
+    what: str
+    before: int
+    after: int
+
+    @property
+    def more(self) -> int:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Diff:
+    """before, after: the two reports as plain data. saved, alive: the totals. expr: saved after less saved before, None
+    where the two name their symbols differently. modules: by path, largest change first; attention: kernels of each.
+    """
+
+    before: Data
+    after: Data
+    saved: Change
+    alive: Change
+    expr: sympy.Expr | None
+    modules: tuple[Change, ...]
+    attention: tuple[tuple[str, str, str], ...]
+
+
+def diff(before: Data, after: Data) -> Diff:
+    """Compare two reports as `Report.to_dict` gives them."""
+    return Diff(
+        before,
+        after,
+        _change("saved", before["saved"], after["saved"]),
+        _change("alive", before["alive"], after["alive"]),
+        _expression(before, after),
+        tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
+        _attention(before, after),
+    )
+
+
+def load_report(path: str) -> Data:
+    """A report that was saved with --format json.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="a file that --format json -o wrote") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}", hint="a file that --format json -o wrote") from None
+    if not isinstance(data, dict) or data.get("format") != 1 or "saved" not in data:
+        raise UsageError(f"{path} is no report of graphmem", hint="a file that --format json -o wrote")
+    return data
+
+
+def is_report(path: str) -> bool:
+    """Whether a JSON file is a report rather than a model's config."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and "graphmem" in data
+
+
+def _change(what: str, before: Data, after: Data) -> Change:
+    return Change(what, before["bytes"], after["bytes"])
+
+
+def _expression(before: Data, after: Data) -> sympy.Expr | None:
+    if set(before["symbols"]) != set(after["symbols"]):
+        return None
+    names = {name: symbol(name) for name in before["symbols"]}
+    first, second = (sympy.sympify(side["saved"]["expr"], locals=names) for side in (before, after))
+    return sympy.expand(second - first)
+
+
+def _modules(before: Data, after: Data) -> list[Change]:
+    own = [{m["module"]: m["own_bytes"] for m in side["modules"]} for side in (before, after)]
+    paths = [m["module"] for m in after["modules"]] + [p for p in own[0] if p not in own[1]]
+    changes = [Change(path, own[0].get(path, 0), own[1].get(path, 0)) for path in dict.fromkeys(paths)]
+    return [change for change in changes if change.more]
+
+
+def _attention(before: Data, after: Data) -> tuple[tuple[str, str, str], ...]:
+    """Where the kernels differ: module, kernel before, kernel after."""
+    kernels: list[dict[str, str]] = []
+    for side in (before, after):
+        found: dict[str, list[str]] = {}
+        for a in side["attention"]:
+            found.setdefault(a["module"], []).append(a["kernel"])
+        kernels.append({module: ", ".join(dict.fromkeys(names)) for module, names in found.items()})
+    modules = dict.fromkeys([*kernels[0], *kernels[1]])
+    both = ((m, kernels[0].get(m, "none"), kernels[1].get(m, "none")) for m in modules)
+    return tuple(row for row in both if row[1] != row[2])

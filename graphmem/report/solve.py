@@ -1,0 +1,99 @@
+"""The largest value of a symbol that fits into a budget, from the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from graphmem.errors import SymbolError
+from graphmem.symbolic.fit import evaluate
+from graphmem.units import human, parse_bytes
+
+if TYPE_CHECKING:
+    from graphmem.report.tables import Report
+
+# Beyond this no length and no batch goes: a formula that still fits there does not grow with the symbol.
+_TOP = 2**48
+# Below the largest value that fits, so many are asked whether the traced kernels would run there.
+_NEAR = 512
+
+
+def solve(report: Report, name: str, budget: int | str, others: Mapping[str, int], *, alive: bool = False) -> int:
+    """The largest value of symbol `name` at which the report's saved (or alive) bytes stay within `budget`.
+
+    Args:
+        budget: bytes, or text such as "80GiB".
+        others: values of other symbols in place of the working point's.
+
+    Raises:
+        SymbolError: the symbol is not in the formula or a value is none, nothing fits, or the formula does not hold
+            near the answer.
+    """
+    limit = _bytes(budget)
+    if name not in report.symbols:
+        raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(report.symbols) or 'no symbols'}")
+    there = report.at(**others) if others else report
+    size = there.alive if alive else there.saved
+    point = {n: v for n, v in there.symbols.items() if n != name}
+
+    def needs(value: int) -> int | None:
+        return evaluate(size.expr, {**point, name: value})
+
+    if all(str(x) != name for x in size.expr.free_symbols):
+        raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
+    least = _whole(needs, 1)
+    if least is None or (first := needs(least)) is None or first > limit:
+        needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
+        raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
+    value = _largest(needs, least, limit)
+    if value >= _TOP:
+        raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
+    return _that_holds(there, name, value, limit, alive=alive)
+
+
+def _largest(needs: Callable[[int], int | None], least: int, limit: int) -> int:
+    """By doubling and bisection: what is kept never shrinks as a size grows."""
+    low, high = least, least * 2
+    while high < _TOP and _fits(needs, high, limit):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _fits(needs, middle, limit) else (low, middle)
+    return low
+
+
+def _fits(needs: Callable[[int], int | None], value: int, limit: int) -> bool:
+    """Also where `value` itself is not allowed (heads that do not divide h): then the next one that is, counts."""
+    allowed = _whole(needs, value)
+    found = needs(allowed) if allowed is not None else None
+    return found is not None and found <= limit
+
+
+def _whole(needs: Callable[[int], int | None], value: int) -> int | None:
+    return next((v for v in range(value, value + _NEAR) if needs(v) is not None), None)
+
+
+def _that_holds(report: Report, name: str, value: int, limit: int, *, alive: bool) -> int:
+    """The largest value up to `value` at which the kernels run that the formula is about."""
+    reason: SymbolError | None = None
+    for candidate in range(value, max(0, value - _NEAR), -1):
+        try:
+            found = report.at(**{name: candidate})
+        except SymbolError as error:
+            reason = reason or error
+            continue
+        if (found.alive if alive else found.saved).bytes <= limit:
+            return candidate
+    raise SymbolError(
+        f"by the formula {name} = {value:,} fits into {human(limit)}, but the formula does not hold there: {reason}",
+        hint=f"analyse again with {name}={value}",
+    )
+
+
+def _bytes(budget: int | str) -> int:
+    if isinstance(budget, int):
+        return budget
+    try:
+        return parse_bytes(budget)
+    except ValueError as error:
+        raise SymbolError(str(error), hint="80GiB") from None

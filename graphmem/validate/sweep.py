@@ -1,0 +1,49 @@
+"""The points of a sweep: ``s=512,1024 b=1,4`` is every s with every b."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+
+from graphmem.errors import SymbolError, UsageError
+
+Sweep = Mapping[str, Sequence[int]]
+_EXAMPLE = "--sweep s=512,1024,2048 b=1,4"
+
+
+def read_sweep(words: Sequence[str]) -> dict[str, list[int]]:
+    """The sweep that words of a command line ask for.
+
+    Raises:
+        UsageError: one that cannot be read.
+    """
+    sweep: dict[str, list[int]] = {}
+    for word in words:
+        name, _, values = word.partition("=")
+        try:
+            numbers = [int(value.replace("_", "")) for value in values.split(",")]
+        except ValueError:
+            raise UsageError(f"--sweep {word}: not NAME=NUMBER,NUMBER,...", hint=_EXAMPLE) from None
+        if not name or min(numbers) < 1:
+            raise UsageError(f"--sweep {word}: not NAME=NUMBER,NUMBER,... of positive numbers", hint=_EXAMPLE)
+        if name in sweep:
+            raise UsageError(f"--sweep has {name} twice", hint=_EXAMPLE)
+        sweep[name] = list(dict.fromkeys(numbers))
+    return sweep
+
+
+def points_of(sweep: Sweep, symbols: Mapping[str, int]) -> list[dict[str, int]]:
+    """Every combination, the rest at its working point.
+
+    Raises:
+        SymbolError: a name that is no symbol.
+    """
+    for name in sweep:
+        if name not in symbols:
+            close = difflib.get_close_matches(name, symbols, n=1)
+            guess = f"did you mean {close[0]}? " if close else ""
+            raise SymbolError(
+                f"unknown symbol {name!r} in --sweep", hint=f"{guess}known: {', '.join(symbols) or 'none'}"
+            )
+    return [{**symbols, **dict(zip(sweep, values, strict=True))} for values in itertools.product(*sweep.values())]

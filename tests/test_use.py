@@ -1,0 +1,192 @@
+"""What formulas are used for: what fits, what differs, and taking them away."""
+
+import json
+import random
+import xml.etree.ElementTree as ET
+
+import pytest
+import torch
+from conftest import ROOT
+from torch import nn
+
+import graphmem
+from graphmem.cli import _report, main
+from graphmem.errors import SymbolError, UsageError
+from graphmem.options import parser
+from graphmem.render import FORMATS
+from graphmem.report.diff import diff, load_report
+
+
+def words(settings):
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
+def report_of(sample, settings):
+    command = ["analyze", str(ROOT / "samples" / sample), "--gpu", "h100", "--torch", "2.11", *words(settings)]
+    return _report(parser().parse_args(command))
+
+
+SMALL = {"b": 2, "s": 64, "h": 64, "a": 4, "L": 3, "v": 500}
+
+
+@pytest.fixture(scope="module")
+def reports():
+    llama = {**SMALL, "k": 2, "f": 160}
+    made = [report_of("gpt2.py", SMALL), report_of("gpt2.py", {**SMALL, "attn": "sdpa"}), report_of("llama.py", llama)]
+    made.append(report_of("megatron_layer.py", {"b": 2, "s": 64, "h": 64, "a": 4}))
+    return made
+
+
+def function_of(report):
+    """The formula as plain Python: fast, and not graphmem's."""
+    namespace = {}
+    exec(FORMATS["python"](report), namespace)
+    return namespace["saved_bytes"]
+
+
+def brute(needs, budget, top=3000):
+    """The largest value below `top`, one by one."""
+    return max((value for value in range(1, top) if needs(value) <= budget), default=None)
+
+
+def test_solve_agrees_with_brute_force(reports):
+    chance, functions = random.Random(1), [function_of(report) for report in reports]
+    for _ in range(100):
+        report, function = chance.choice(list(zip(reports, functions, strict=True)))
+        name = chance.choice([n for n in report.symbols if n in ("s", "b", "L", "v", "f")])
+        others = {"b": chance.randint(1, 8)} if name != "b" and chance.random() < 0.5 else {}
+        high = function(**{**others, name: chance.randint(2, 2000)})
+        expected = brute(lambda value: function(**others, **{name: value}), high)  # noqa: B023
+        assert report.solve(name, budget=high, **others) == expected
+        assert report.at(**others, **{name: expected}).saved.bytes <= high
+
+
+def test_solve_says_what_is_wrong(reports):
+    report = reports[0]
+    with pytest.raises(SymbolError, match="nothing fits into 10 B: s=1 needs"):
+        report.solve("s", budget=10)
+    with pytest.raises(SymbolError, match="x is not in the formula"):
+        report.solve("x", budget="1GiB")
+    with pytest.raises(SymbolError, match="no number of bytes"):
+        report.solve("s", budget="much")
+    assert report.solve("s", budget="1GiB") == report.solve("s", budget=2**30)
+
+
+class Padded(nn.Module):
+    """A mask whose rows are padded unless s is a multiple of 8: the formula holds for the padded ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(32, 96)
+
+    def forward(self, x, mask):
+        q, k, v = self.f(x).unflatten(-1, (3, 2, 16)).permute(2, 0, 3, 1, 4)
+        return nn.functional.scaled_dot_product_attention(q, k, v, mask)
+
+
+def test_solve_stays_where_the_traced_kernel_runs():
+    report = graphmem.analyze(Padded(), (torch.randn(2, 21, 32), torch.randn(2, 1, 21, 21)))
+    found = report.solve("s", budget="1MiB")
+    assert found % 8
+    larger = [v for v in range(found + 1, found + 8) if v % 8]
+    assert all(report.at(s=v).saved.bytes > 2**20 for v in larger)
+
+
+def test_fit_counts_parameters_and_what_is_reserved(capsys):
+    command = ["fit", str(ROOT / "samples" / "gpt2.py"), "--solve", "b", "--memory", "4GiB", "--set", "s=64"]
+    assert main([*command, "--format", "json"]) == 0
+    roomy = json.loads(capsys.readouterr().out)
+    assert roomy["alive"] + roomy["parameters"] <= 4 * 2**30
+    assert main([*command, "--format", "json", "--reserve", "2GiB"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] < roomy["value"]
+    assert main([*command, "--reserve", "4GiB"]) == 1
+    assert "nothing fits" in capsys.readouterr().out
+    assert main([*command, "--reserve", "lots"]) == 2
+    assert "--reserve 40GiB" in capsys.readouterr().err
+
+
+def test_diff_of_two_settings(capsys, tmp_path):
+    sizes = " ".join(words(SMALL))
+    sample = str(ROOT / "samples" / "gpt2.py")
+    assert main(["diff", sample, "--both", f"{sizes} --set p=0.0 --torch 2.11", "--b", "--set attn=sdpa"]) == 0
+    shown = capsys.readouterr().out
+    assert "b - a = 4absL - 2as²bL" in shown
+    assert "attention blocks.*.attn: eager -> sdpa" in shown
+    for name, attn in (("a", "eager"), ("b", "sdpa")):
+        saved = ["--format", "json", "-o", str(tmp_path / f"{name}.json")]
+        assert (
+            main(
+                [
+                    "analyze",
+                    sample,
+                    *sizes.split(),
+                    "--set",
+                    "p=0.0",
+                    "--torch",
+                    "2.11",
+                    "--set",
+                    f"attn={attn}",
+                    *saved,
+                ]
+            )
+            == 0
+        )
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["b"]["saved"] - data["a"]["saved"] == data["saved"] < 0
+    assert sum(m["b"] - m["a"] for m in data["modules"]) == data["saved"]
+
+
+def test_diff_of_models_with_other_symbols(reports):
+    found = diff(reports[0].to_dict(), reports[2].to_dict())
+    assert found.expr is None
+    assert found.saved.more == reports[2].saved.bytes - reports[0].saved.bytes
+
+
+def test_what_is_no_report(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(UsageError, match="is no report of graphmem"):
+        load_report(str(tmp_path / "x.json"))
+    with pytest.raises(UsageError, match="cannot read"):
+        load_report(str(tmp_path / "y.json"))
+
+
+# -- to take away -----------------------------------------------------------------------------------------------------
+
+
+def test_the_python_function_needs_no_graphmem_and_is_exact(reports):
+    for report in reports:
+        namespace = {}
+        source = FORMATS["python"](report)
+        assert "graphmem" not in source.replace(report.name, "")
+        exec(source, namespace)
+        function = namespace["saved_bytes"]
+        assert function() == report.saved.bytes
+        elsewhere = {n: v for n, v in {"b": 3, "s": 4096}.items() if n in report.symbols}
+        try:
+            expected = report.at(**elsewhere).saved.bytes
+        except SymbolError:
+            continue
+        assert function(**elsewhere) == expected
+
+
+def test_latex(reports):
+    text = FORMATS["latex"](reports[0])
+    assert text.startswith("\\[ \\text{saved for backward} = ")
+    assert "s^{2}" in text
+
+
+def test_markdown_and_html(reports):
+    markdown = FORMATS["markdown"](reports[0])
+    assert "| blocks.0-2.attn" in markdown
+    assert f"{reports[0].saved.bytes:,}" in markdown
+    page = FORMATS["html"](reports[0])
+    assert "<table>" in page
+    ET.fromstring(page.split("\n", 1)[1].replace('<meta charset="utf-8">', ""))
+
+
+def test_plain_ascii(capsys):
+    assert main(["analyze", str(ROOT / "samples" / "gpt2.py"), *words(SMALL), "--ascii"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.isascii()
+    assert "5as^2b" in shown
