@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -134,16 +134,24 @@ def _derive(
     elif not tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in depth)
         notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
-    ones = [n for n in derived.refused if working[n] == 1]
+    ones = [n for n in derived.refused if working[n] == 1 and not derived.skipped]
     if ones:
         derived, said = _from_two(derived, tracer, working, model_symbols, ones)
         notes += said
-    if derived.refused:
-        fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
-        notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
+    notes += _fixed(derived)
     if not any(g.key.table == SAVED for g in derived.groups):
         notes.append("autograd keeps nothing: nothing requires a gradient, or what does is not reached by the output")
     return derived, [*derived.trace.notes, *notes]
+
+
+def _fixed(derived: Derivation) -> Iterator[str]:
+    """What to say about the sizes that the formula does not have."""
+    refused = [f"{n}={derived.base[n]}" for n in derived.refused if n not in derived.skipped]
+    if refused:
+        yield f"the formula is for {', '.join(refused)} only: no other value was found that runs the same operators"
+    if derived.skipped:
+        skipped = ", ".join(f"{n}={derived.base[n]}" for n in derived.skipped)
+        yield f"the formula is for {skipped} only: forward has {len(derived.trace.ops)} operators, too many to move all"
 
 
 def _folded(

@@ -74,6 +74,7 @@ class Derivation:
 
     base: the traced point; depth: its symbols that count layers; symbols: those that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
+    skipped: those of them that were not tried, since tracing forward often enough would take too long.
     proof: the held-out point, None where none could be traced; exact: every size there came out to the byte.
     moved: a trace for every symbol in `symbols` but depth, with that alone moved to `values`; apart: traces with all of
     them moved. model_symbols: those that shape the model, and not only its inputs.
@@ -87,6 +88,7 @@ class Derivation:
     depth: tuple[str, ...]
     symbols: tuple[str, ...]
     refused: tuple[str, ...]
+    skipped: tuple[str, ...]
     proof: Point | None
     exact: bool
     moved: Mapping[str, Trace]
@@ -160,6 +162,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
         depth=tuple(depth),
         symbols=tuple(n for n in working if n in moving or n in repeating),
         refused=tuple(n for n in names if n not in moved),
+        skipped=tuple(probes.skipped),
         proof=held_out.point if held_out else None if moving else dict(base),
         exact=False,
         moved=moving,

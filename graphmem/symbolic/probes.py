@@ -12,19 +12,30 @@ from graphmem.trace.record import Ref, Trace
 
 Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
+# Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
+# seconds, which only a forward with thousands of operators a layer needs (a loop over the positions, say).
+EXPLORED, PROVING = 60_000, 30_000
 
 
 class Probes:
-    """Finds traces around `trace`. `values` collects where each symbol was moved to."""
+    """Finds traces around `trace`.
+
+    values: where each symbol was moved to. skipped: symbols for which there was not enough left of what may be traced.
+    """
 
     def __init__(self, tracer: Tracer, trace: Trace, kept: tuple[Kept, ...], model_symbols: frozenset[str]) -> None:
         self._tracer, self._signature, self._born = tracer, trace.signature(), _born(trace, kept)
         self.trace, self.kept, self.base, self.model_symbols = trace, kept, dict(trace.point), model_symbols
         self.values: Point = {}
+        self.skipped: list[str] = []
+        self._spent, self._limit = 0, EXPLORED
 
     def moved(self, name: str) -> Trace | None:
         """A trace with `name` alone moved, to the first value that runs the same operators."""
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
+            if not self._affordable():
+                self.skipped.append(name)
+                return None
             found = self._aligned({**self.base, name: value})
             if found is not None:
                 self.values[name] = value
@@ -33,17 +44,24 @@ class Probes:
 
     def apart(self, moved: Point) -> Iterator[Trace]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
+        self._limit = EXPLORED + PROVING
         for point in held_out(self.base, moved, self.model_symbols):
-            found = self._aligned(point)
+            found = self._aligned(point) if self._affordable() else None
             if found is not None:
                 yield found
 
     def at(self, point: Point) -> Trace | None:
         """The trace at `point`; None where the model refuses it."""
         try:
-            return self._tracer(point)
+            trace = self._tracer(point)
         except GraphmemError:
+            self._spent += len(self.trace.ops)
             return None
+        self._spent += len(trace.ops)
+        return trace
+
+    def _affordable(self) -> bool:
+        return self._spent + len(self.trace.ops) <= self._limit
 
     def dims(self, trace: Trace, kept: Kept) -> list[int]:
         """What is fitted, in `trace`: the dimensions of the tensor that made the storage; or the storage's bytes where
