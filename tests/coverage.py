@@ -151,7 +151,7 @@ def _written(name, file, say):
     """Write the type's default config; the tasks to try, with the class of each."""
     from graphmem.errors import GraphmemError
     from graphmem.load.hf_file import read
-    from graphmem.load.hf_tasks import tasks_of
+    from graphmem.load.hf_tasks import class_for, tasks_of
 
     file.write_text(json.dumps({"model_type": name, "dtype": "bfloat16"}))
     try:
@@ -164,18 +164,15 @@ def _written(name, file, say):
         say({"type": name, "class": "", "outcome": "crash", "text": repr(error), "traceback": traceback.format_exc()})
         return []
     known = tasks_of(config)
-    chosen = ([t for t in (*MAIN, *SECOND) if t in known] or list(known))[:1]
+    chosen = ([t for t in (*MAIN, *SECOND) if t in known] or known)[:1]
     if not chosen:
-        say({"type": name, "class": "", "outcome": "none", "text": "no class in any auto mapping"})
-    return [(t, _class(config, known[t])) for t in chosen]
-
-
-def _class(config, auto):
+        say({"type": name, "class": "", "outcome": "none", "text": "no class of transformers takes it alone"})
     try:
-        found = auto._model_mapping[type(config)]
-    except ValueError:  # the mapping names a class that is not public
-        return ""
-    return (found if isinstance(found, type) else found[0]).__name__
+        classes = [(t, class_for(config, t)) for t in chosen]
+    except GraphmemError as error:
+        say({"type": name, "class": "", "outcome": "error", "text": _first(error)})
+        return []
+    return [(t, (found if isinstance(found, type) else found[0]).__name__) for t, found in classes]
 
 
 def _outcome(file: str, task: str) -> dict[str, object]:
