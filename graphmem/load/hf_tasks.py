@@ -133,7 +133,7 @@ def _by_task(file: ConfigFile, config: Any, task: str, trust_remote_code: bool) 
     if reference and trust_remote_code:
         return remote_code(Path(file.file), reference)
     if name not in tasks_of(config):
-        listed = ", ".join(tasks_of(config)) or "none; it may be a part of another model: analyse that one's config.json"
+        listed = ", ".join(tasks_of(config)) or "none; as a part of another model it is analysed in that one's config"
         raise UsageError(f"{_type(config)} has no model for {name}", hint=f"it has: {listed}")
     found = class_for(config, name)
     if not isinstance(found, (list, tuple)):
