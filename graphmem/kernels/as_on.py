@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphmem.errors import MissingKernelError
 from graphmem.kernels.batch_norm import batch_norm_as_on
+from graphmem.kernels.ctc import ctc_loss_as_on
 from graphmem.kernels.sdpa.call import attention_as_on, attention_on_cpu
 from graphmem.target import Target
 from graphmem.trace.record import Trace
@@ -19,12 +20,14 @@ from graphmem.trace.record import Trace
 REPLACED: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
     F.scaled_dot_product_attention: attention_as_on,
     F.batch_norm: batch_norm_as_on,
+    F.ctc_loss: ctc_loss_as_on,
 }
 
 
-# On the CPU torch decides by itself, and it is only noted.
+# On the CPU torch decides by itself which kernel of attention runs, and it is only noted.
 ON_CPU: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
     F.scaled_dot_product_attention: attention_on_cpu,
+    F.ctc_loss: ctc_loss_as_on,
 }
 
 _OPAQUE = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)

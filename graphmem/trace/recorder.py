@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from graphmem.kernels.fakes import ON_CUDA
+from graphmem.kernels.fakes import EVERYWHERE, ON_CUDA
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.frames import user_frames
 from graphmem.trace.record import Call, Keep, Op, Ref, Storage, TensorFact, Trace
@@ -97,7 +97,7 @@ class Recorder(TorchDispatchMode):
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
         try:
-            made_here = ON_CUDA.get(func) if self.trace.device == "cuda" else None
+            made_here = (ON_CUDA if self.trace.device == "cuda" else EVERYWHERE).get(func)
             result = made_here(args, kwargs) if made_here else func(*args, **kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)

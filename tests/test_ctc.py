@@ -1,0 +1,45 @@
+"""F.ctc_loss on fake tensors keeps what it keeps for real, whatever its options."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from oracle import real_saved
+from torch import nn
+
+import graphmem
+
+
+class Recogniser(nn.Module):
+    def __init__(self, reduction, zero_infinity, flat):
+        super().__init__()
+        self.head = nn.Linear(8, 11)
+        self.options = {"reduction": reduction, "zero_infinity": zero_infinity}
+        self.flat = flat
+
+    def forward(self, x, labels):
+        scores = self.head(x).log_softmax(-1).transpose(0, 1)
+        there = labels >= 0
+        targets = labels.masked_select(there) if self.flat else labels
+        lengths = torch.full((x.shape[0],), x.shape[1])
+        return F.ctc_loss(scores, targets, lengths, there.sum(-1), **self.options)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "zero_infinity", "flat"), itertools.product(("mean", "sum", "none"), (False, True), (False, True))
+)
+def test_saved_as_for_real(reduction, zero_infinity, flat):
+    model = Recogniser(reduction, zero_infinity, flat)
+    labels = torch.randint(1, 11, (3, 5))
+    if flat:
+        labels[1, 3:] = -100
+    inputs = (torch.randn(3, 20, 8), labels)
+    real = real_saved(model, inputs)
+    assert graphmem.analyze(model, inputs, device="cpu").saved.bytes == sum(n * k for n, k in real.items())
+
+
+def test_on_a_gpu_too():
+    labels = torch.randint(1, 11, (3, 5))
+    report = graphmem.analyze(Recogniser("mean", False, True), (torch.randn(3, 20, 8), labels))
+    assert any(node.op == "_ctc_loss" for node in report.nodes)
