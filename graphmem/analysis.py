@@ -11,7 +11,7 @@ import sympy
 import torch
 from torch import nn
 
-from graphmem.errors import GraphmemError, UsageError
+from graphmem.errors import GraphmemError, ModelError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.render.formula import formula
 from graphmem.report import Report
@@ -223,17 +223,21 @@ class Tracer:
             subject = self.subject
             with answering_as(self.target, building=True):
                 module = subject.build(point)
-            self._made[key] = trace(
-                module,
-                subject.make_inputs(point, False),
-                self.target,
-                point=point,
-                dtype=self.dtype,
-                autocast=self.autocast,
-                loss=subject.loss,
-                reload=lambda: subject.make_inputs(point, True),
-                assumptions=self.assumptions,
-            )
+            try:
+                self._made[key] = trace(
+                    module,
+                    subject.make_inputs(point, False),
+                    self.target,
+                    point=point,
+                    dtype=self.dtype,
+                    autocast=self.autocast,
+                    loss=subject.loss,
+                    reload=lambda: subject.make_inputs(point, True),
+                    assumptions=self.assumptions,
+                )
+            except ModelError as error:
+                error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
+                raise
         return self._made[key]
 
     def knows(self, point: dict[str, int]) -> bool:

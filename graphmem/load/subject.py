@@ -37,6 +37,7 @@ class Subject:
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
     remarks: what was found or guessed about the model and its inputs, always to be said.
+    remedy: what the user can say where forward does not run with the inputs that were made.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Subject:
     finished: bool = False
     remarks: tuple[str, ...] = ()
     build_real: Callable[[Point], nn.Module] | None = None
+    remedy: str = ""
 
 
 def from_factories(
