@@ -34,7 +34,9 @@ def _ctc_loss(
     log_probs = log_probs if batched else log_probs.unsqueeze(1)
     # Only the longest target shows in what is kept; asking for every length would be an operator for each.
     lengths = [_longest(target_lengths)] * log_probs.shape[1]
-    losses, _ = _aten._ctc_loss(log_probs, targets, [len(log_probs)] * len(lengths), lengths, blank, zero_infinity)
+    losses: torch.Tensor = _aten._ctc_loss(
+        log_probs, targets, [len(log_probs)] * len(lengths), lengths, blank, zero_infinity
+    )[0]
     if zero_infinity:
         losses = torch.where(losses == float("inf"), torch.zeros((), dtype=losses.dtype, device=losses.device), losses)
     if reduction == "mean":

@@ -29,8 +29,8 @@ def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
 class Wishes:
     """What the user said beside TARGET.
 
-    settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]", for config.json and for files that know nothing
-    of graphmem, as config is, such as "GPTConfig(n_layer=12)". task, trust_remote_code: for a config.json.
+    settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]", for a config.json and for files that know
+    nothing of graphmem, as config is, such as "GPTConfig(n_layer=12)". task, trust_remote_code: for a config.json.
     """
 
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -20,6 +20,11 @@ from graphmem.trace.record import Op, Place, Ref, TensorFact, Trace, references_
 LIMIT = 2**26
 # Up to so many elements a value is kept for the next question: a loop over experts asks hundreds about one mask.
 KEPT = 2**24
+# What they make has the shape of their argument, whose value they do not read.
+_LIKE = tuple(
+    getattr(torch.ops.aten, name)
+    for name in ("full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones")
+)
 # Above the ids that padding, begin, end and separator usually have.
 ORDINARY_ID = 5
 
@@ -127,7 +132,7 @@ class Values:
                 known.add(index)
                 continue
             op = self._trace.ops[index]
-            if index not in read_until and index not in leaves:
+            if index not in read_until and index not in leaves and not _is_like(op):
                 todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
             read_until[index] = reader
             todo += [(w, w) for s in _storages(op) for w in self._writers.get(s, ()) if index < w < reader]
@@ -154,6 +159,13 @@ class Values:
         for fact in op.outputs:
             if fact is not None and torch.Size(fact.shape).numel() > LIMIT:
                 raise UnknownValueError(f"{op.name} gives {list(fact.shape)}, too large to work out")
+        if _is_like(op):
+            fact = self._trace.ops[op.args[0].op].outputs[op.args[0].output]
+            assert fact is not None
+            results = {
+                **results,
+                op.args[0].op: (torch.zeros((), dtype=fact.dtype).expand(fact.shape),) * (1 + op.args[0].output),
+            }
         args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
         if torch.Tag.nondeterministic_seeded in op.target.tags:
             return self._draw(op, args, kwargs)
@@ -194,6 +206,10 @@ class Values:
         filler = True if fact.dtype == torch.bool else ORDINARY_ID
         self._note(f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout")
         return torch.full(fact.shape, filler, dtype=fact.dtype)
+
+
+def _is_like(op: Op) -> bool:
+    return op.kind == "call" and op.target.overloadpacket in _LIKE
 
 
 def _storages(op: Op) -> set[int]:
