@@ -14,7 +14,7 @@ Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
 # seconds, which only a forward with thousands of operators a layer needs (a loop over the positions, say).
-EXPLORED, PROVING = 60_000, 30_000
+EXPLORED, PROVING = 40_000, 20_000
 
 
 class Probes:
