@@ -232,7 +232,7 @@ class Tracer:
                     dtype=self.dtype,
                     autocast=self.autocast,
                     loss=subject.loss,
-                    reload=lambda: subject.make_inputs(point, True),
+                    reload=lambda: subject.values_at(point),
                     assumptions=self.assumptions,
                 )
             except ModelError as error:

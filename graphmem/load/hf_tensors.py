@@ -139,9 +139,11 @@ def _grid(at: Sizes) -> torch.Tensor:
 
 def _positions(at: Sizes) -> torch.Tensor:
     """Column and row of every patch."""
-    side = torch.arange(_side(at))
-    grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
-    return grid.reshape(1, -1, 2).expand(at["b"], -1, -1).contiguous()
+    positions = at.whole(at["b"], _side(at) ** 2, 2)
+    if not positions.is_meta:  # as it is where that would be large, and nobody asks for values
+        side = torch.arange(_side(at))
+        positions[:] = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).reshape(-1, 2)
+    return positions
 
 
 # --- sound ----------------------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ class Values:
                 self._inputs = self._reload()
             if op.name in self._inputs and not self._inputs[op.name].is_meta:
                 return self._inputs[op.name].clone()
-        assumed = self._assume(op)
+        assumed = self._assume(op) if _elements(op) <= LIMIT else None
         if assumed is not None:
             return assumed
         raise UnknownValueError(f"it depends on {_describe(op)}, which has no values here")
