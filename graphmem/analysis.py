@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from graphmem.derivation import derive_for
-from graphmem.errors import UsageError
+from graphmem.errors import ModelError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
 from graphmem.report import Report
 from graphmem.report.build import build_report
@@ -149,18 +149,22 @@ class Tracer:
             subject = self.subject
             with answering_as(self.target, building=True):
                 module = subject.build(point)
-            self._made[key] = trace(
-                module,
-                subject.make_inputs(point, False),
-                self.target,
-                point=point,
-                dtype=self.dtype,
-                autocast=self.autocast,
-                loss=subject.loss,
-                reload=lambda: subject.make_inputs(point, True),
-                assumptions=self.assumptions,
-                most_operators=self.most_operators,
-            )
+            try:
+                self._made[key] = trace(
+                    module,
+                    subject.make_inputs(point, False),
+                    self.target,
+                    point=point,
+                    dtype=self.dtype,
+                    autocast=self.autocast,
+                    loss=subject.loss,
+                    reload=lambda: subject.values_at(point),
+                    assumptions=self.assumptions,
+                    most_operators=self.most_operators,
+                )
+            except ModelError as error:
+                error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
+                raise
         return self._made[key]
 
     def limited(self, most_operators: int) -> Tracer:

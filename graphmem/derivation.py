@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,12 +67,20 @@ def derive_for(
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")
-    if derived.refused:
-        fixed = ", ".join(f"{n}={derived.base[n]}" for n in derived.refused)
-        notes.append(f"the formula is for {fixed} only: no other value was found that runs the same operators")
+    notes += _fixed(derived)
     if not any(g.key.table == SAVED for g in derived.groups):
         notes.append("autograd keeps nothing: nothing requires a gradient, or what does is not reached by the output")
     return derived, [*derived.trace.notes, *notes]
+
+
+def _fixed(derived: Derivation) -> Iterator[str]:
+    """What to say about the sizes that the formula does not have."""
+    refused = [f"{n}={derived.base[n]}" for n in derived.refused if n not in derived.skipped]
+    if refused:
+        yield f"the formula is for {', '.join(refused)} only: no other value was found that runs the same operators"
+    if derived.skipped:
+        skipped = ", ".join(f"{n}={derived.base[n]}" for n in derived.skipped)
+        yield f"the formula is for {skipped} only: forward has {len(derived.trace.ops)} operators, too many to move all"
 
 
 def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
@@ -86,7 +94,7 @@ def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
     elif not search.tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in search.depth)
         notes.append(f"{layers}: counted from the first layers; --full-depth (full_depth=True) traces them all")
-    if derived.refused or not derived.exact:
+    if (derived.refused or not derived.exact) and not derived.skipped:
         derived, said = _from_beside(search, derived, working)
         notes += said
     return derived, notes

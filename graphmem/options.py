@@ -73,7 +73,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
         metavar="NAME=SPEC",
         action="append",
         default=[],
-        help="for a file without inputs(): an argument of forward, such as idx=int64[b,s]; repeatable",
+        help="for a file without inputs(), or config.json: an argument of forward, such as idx=int64[b,s]; repeatable",
     )
     command.add_argument("--config", help="for a file without model(): how to make it, such as GPTConfig(n_layer=12)")
     command.add_argument("--task", help="for config.json: causal-lm, masked-lm, ... (default: by its architectures)")

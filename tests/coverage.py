@@ -10,7 +10,8 @@ import argparse
 import json
 import queue
 import re
-import select
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,13 +19,16 @@ import threading
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 PAGE = HERE.parent / "docs" / "coverage.md"
-LIMIT = 45
-SIZES = {"b": 2, "s": 128, "s_decoder": 128, "frames": 128}
+LIMIT = 45  # seconds of processor time for a model type
+Result = dict[str, Any]
+SIZES = {"b": 2, "s": 128, "s_decoder": 128, "frames": 128, "side": 8, "patches": 128}
 # Per model type the first of these tasks that it has; of the second row for types that have none of the first.
 MAIN = (
     "causal-lm", "masked-lm", "seq2seq-lm", "speech-seq2seq", "image-text-to-text", "multimodal-lm", "ctc",
@@ -38,7 +42,7 @@ SECOND = ("sequence-classification", "token-classification", "question-answering
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="model types; default: all, and the page is written")
-    parser.add_argument("--results", type=Path, help="a file for the raw results: with names, those in it are replaced")
+    parser.add_argument("--results", type=Path, help="a file for the raw results: of the types named they are replaced")
     parser.add_argument("-j", type=int, default=2, help="processes")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,12 +53,16 @@ def main() -> None:
 
     started = time.time()
     names = options.names or sorted(CONFIG_MAPPING)
-    results = _all(names, options.j)
-    if options.names and options.results and options.results.exists():
-        earlier = [r for r in json.loads(options.results.read_text()) if r["type"] not in names]
-        results = _sorted(earlier + results)
-    if options.results:
-        options.results.write_text(json.dumps(results, indent=0))
+    known = json.loads(options.results.read_text()) if options.results and options.results.exists() else []
+    results = [r for r in known if r["type"] not in names]
+
+    def done(_name: str, new: list[Result]) -> None:
+        results.extend(new)
+        if options.results:
+            options.results.write_text(json.dumps(_sorted(results), indent=0))
+
+    _all(names, options.j, done)
+    results = _sorted(results)
     if options.results or not options.names:
         PAGE.write_text(_page(results))
     else:
@@ -70,24 +78,23 @@ def main() -> None:
 # --- the processes ------------------------------------------------------------------------------------------------
 
 
-def _all(names: list[str], processes: int) -> list[dict[str, object]]:
+def _all(names: list[str], processes: int, done: Callable[[str, list[Result]], None]) -> None:
+    """Give `done` each model type's results as they come."""
     jobs: queue.Queue[str] = queue.Queue()
     for name in names:
         jobs.put(name)
-    results: list[dict[str, object]] = []
-    threads = [threading.Thread(target=_feed, args=(jobs, results)) for _ in range(processes)]
+    threads = [threading.Thread(target=_feed, args=(jobs, done)) for _ in range(processes)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return _sorted(results)
 
 
-def _sorted(results: list[dict[str, object]]) -> list[dict[str, object]]:
+def _sorted(results: list[Result]) -> list[Result]:
     return sorted(results, key=lambda r: (str(r["type"]), str(r["class"])))
 
 
-def _feed(jobs: queue.Queue[str], results: list[dict[str, object]]) -> None:
+def _feed(jobs: queue.Queue[str], done: Callable[[str, list[Result]], None]) -> None:
     """Give one process a model type after the other; a new process where one dies or takes too long."""
     worker = None
     while True:
@@ -100,45 +107,51 @@ def _feed(jobs: queue.Queue[str], results: list[dict[str, object]]) -> None:
             worker = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(name + "\n")
-        worker.stdin.flush()
-        current = {"type": name, "class": "", "outcome": "crash", "text": "the process died"}
-        while True:
-            ready, _, _ = select.select([worker.stdout], [], [], LIMIT)
-            line = worker.stdout.readline() if ready else ""
-            if not line:
-                if not ready:
-                    current |= {"outcome": "slow", "text": f"more than {LIMIT} s"}
-                results.append(current)
-                worker.kill()
-                worker.wait()
-                worker = None
-                break
-            message = json.loads(line)
-            if message.get("done"):
-                break
-            if "outcome" in message:
-                results.append(message)
-                print(message["type"], message["class"], message["outcome"], message["text"], file=sys.stderr)
-            else:
-                current |= message
+        results, alive = _ask(worker, name)
+        worker = worker if alive else None
+        done(name, results)
+        for result in results:
+            print(result["type"], result["class"], result["outcome"], result["text"], file=sys.stderr)
     if worker is not None:
+        assert worker.stdin is not None
         worker.stdin.close()
         worker.wait()
+
+
+def _ask(worker: subprocess.Popen[str], name: str) -> tuple[list[Result], bool]:
+    """What a worker says of a model type, and whether it still lives."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(name + "\n")
+    worker.stdin.flush()
+    current: Result = {"type": name, "class": ""}
+    results: list[Result] = []
+    while line := worker.stdout.readline():
+        message = json.loads(line)
+        if message.get("done"):
+            return results, True
+        if "outcome" in message:
+            results.append(message)
+        else:
+            current |= message
+    slow = worker.wait() == -signal.SIGXCPU
+    end = ("slow", f"more than {LIMIT} s") if slow else ("crash", "the process died")
+    return [*results, {**current, "outcome": end[0], "text": end[1]}], False
 
 
 def _work() -> None:
     out = sys.stdout
     sys.stdout = sys.stderr
 
-    def say(message: dict[str, object]) -> None:
+    def say(message: Result) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
     for line in sys.stdin:
         name = line.strip()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(used.ru_utime + used.ru_stime) + LIMIT
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "config.json"
             for task, cls in _written(name, file, say):
@@ -151,7 +164,7 @@ def _written(name, file, say):
     """Write the type's default config; the tasks to try, with the class of each."""
     from graphmem.errors import GraphmemError
     from graphmem.load.hf_file import read
-    from graphmem.load.hf_tasks import tasks_of
+    from graphmem.load.hf_tasks import class_for, tasks_of
 
     file.write_text(json.dumps({"model_type": name, "dtype": "bfloat16"}))
     try:
@@ -164,19 +177,19 @@ def _written(name, file, say):
         say({"type": name, "class": "", "outcome": "crash", "text": repr(error), "traceback": traceback.format_exc()})
         return []
     known = tasks_of(config)
-    chosen = ([t for t in (*MAIN, *SECOND) if t in known] or list(known))[:1]
+    chosen = ([t for t in (*MAIN, *SECOND) if t in known] or known)[:1]
     if not chosen:
-        say({"type": name, "class": "", "outcome": "none", "text": "no class in any auto mapping"})
-    return [(t, _class(config, known[t])) for t in chosen]
+        say({"type": name, "class": "", "outcome": "none", "text": "no class of transformers takes it alone"})
+    try:
+        classes = [(t, class_for(config, t)) for t in chosen]
+    except GraphmemError as error:
+        say({"type": name, "class": "", "outcome": "error", "text": _first(error)})
+        return []
+    return [(t, (found if isinstance(found, type) else found[0]).__name__) for t, found in classes]
 
 
-def _class(config, auto):
-    found = auto._model_mapping[type(config)]
-    return (found if isinstance(found, type) else found[0]).__name__
-
-
-def _outcome(file: str, task: str) -> dict[str, object]:
-    """The outcome with few layers; with all of them where the rest of the config does not fit few."""
+def _outcome(file: str, task: str) -> Result:
+    """The outcome with few layers in bfloat16; with all of them, or in float32, where the rest does not fit that."""
     from graphmem.errors import GraphmemError
     from graphmem.load.hf_file import read
 
@@ -191,15 +204,57 @@ def _outcome(file: str, task: str) -> dict[str, object]:
         Path(file).write_text(whole)
     except Exception as error:
         return {"outcome": "crash", "text": repr(error)[:200], "traceback": traceback.format_exc()}
-    few = _analysed(file, task)
-    if few["outcome"] != "error" or Path(file).read_text() == whole:
-        return few
-    Path(file).write_text(whole)
-    all_layers = _analysed(file, task)
-    return few if all_layers["outcome"] == "error" else all_layers
+    few = _in_either(file, task)
+    if few["outcome"] == "error" and Path(file).read_text() != whole:
+        Path(file).write_text(whole)
+        all_layers = _in_either(file, task)
+        few = all_layers if all_layers["outcome"] != "error" else few
+    if few["outcome"] == "error" and _raises_without(file, task, str(few["text"])):
+        few["without"] = True
+    return few
 
 
-def _analysed(file: str, task: str) -> dict[str, object]:
+_DTYPES = re.compile(r"scalar type|[Uu]nsupported dtype|same dtype|BF16 type|BFloat16")
+
+
+def _in_either(file: str, task: str) -> Result:
+    found = _analysed(file, task)
+    if found["outcome"] == "error" and _DTYPES.search(str(found["text"])):
+        Path(file).write_text(Path(file).read_text().replace('"bfloat16"', '"float32"'))
+        again = _analysed(file, task)
+        if again["outcome"] != "error":
+            return {**again, "dtype": "float32"}
+    return found
+
+
+def _raises_without(file: str, task: str, text: str) -> bool:
+    """Whether the class raises the same without graphmem, on the meta device, with the same inputs."""
+    import torch
+
+    from graphmem.load import isolated
+    from graphmem.load.hf_file import read
+    from graphmem.load.hf_tasks import class_for
+    from graphmem.load.huggingface import from_config_file
+
+    try:
+        with isolated(keep_stdout_clean=True):
+            config = read(file, False).config()
+            found = class_for(config, task)
+            cls = found if isinstance(found, type) else found[0]
+            with torch.device("meta"):
+                model = cls._from_config(config).train()
+            sizes = from_config_file(file, settings={}, task=task, trust_remote_code=False).symbols
+            settings = {name: min(limit, sizes[name]) for name, limit in SIZES.items() if name in sizes}
+            subject = from_config_file(file, settings=settings, task=task, trust_remote_code=False)
+            inputs = subject.make_inputs(subject.symbols, False)
+            model(**{k: v.to("meta") if isinstance(v, torch.Tensor) else v for k, v in inputs.items()})
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        return f"raised {type(error).__name__}: {lines[0]}"[:60] in text
+    return False
+
+
+def _analysed(file: str, task: str) -> Result:
     from graphmem.analysis import analyze_subject
     from graphmem.errors import GraphmemError
     from graphmem.load import isolated
@@ -245,12 +300,17 @@ CAUSES = (
 )
 
 
-def _cause(result: dict[str, object]) -> str:
+WITHOUT = "the default config or these inputs raise the same in transformers itself, without graphmem"
+
+
+def _cause(result: Result) -> str:
     text = str(result["text"])
+    if "without" in result and not re.search(CAUSES[0][0], text, re.I):
+        return WITHOUT
     return next((cause for pattern, cause in CAUSES if re.search(pattern, text, re.I)), "other")
 
 
-def _page(results: list[dict[str, object]]) -> str:
+def _page(results: list[Result]) -> str:
     import transformers
 
     tried = [r for r in results if r["outcome"] not in ("config", "none")]
@@ -294,9 +354,10 @@ def _page(results: list[dict[str, object]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(result: dict[str, object]) -> str:
+def _said(result: Result) -> str:
     if result["outcome"] == "report":
-        return f"{result['text']}, {'proved' if result['proved'] else 'not proved'}"
+        dtype = f" in {result['dtype']}" if "dtype" in result else ""
+        return f"{result['text']}{dtype}, {'proved' if result['proved'] else 'not proved'}"
     text = str(result["text"])
     short = text if len(text) < 160 else text[:157] + "..."
     return {"error": "", "config": "no config: ", "none": "", "slow": "", "crash": "CRASH: "}[

@@ -247,7 +247,7 @@ REFUSED = [
     ("unknown task", LLAMA, ["--task", "causal"], "unknown task 'causal'"),
     ("task of others", LLAMA, ["--task", "image-classification"], "it has: causal-lm"),
     ("unknown setting", LLAMA, ["--set", "hiden_size=8"], "did you mean hidden_size?"),
-    ("option of others", LLAMA, ["--config", "Config()"], "are for Python files"),
+    ("option of others", LLAMA, ["--config", "Config()"], "is for Python files"),
     ("no number", LLAMA, ["--set", "s=long"], "takes a whole number"),
     ("heads do not divide", {**LLAMA, "num_attention_heads": 7}, [], "not a multiple of the number of attention heads"),
     ("wrong type", {**LLAMA, "hidden_size": "big"}, [], "hidden_size"),

@@ -13,6 +13,7 @@ STAGES = [
     {"symbolic"},
     {"attention"},
     {"report", "render"},  # Report.to_json is render.json's
+    {"derivation"},
     {"analysis"},
     {"lint"},
     {"fits"},

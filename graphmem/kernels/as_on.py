@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphmem.errors import MissingKernelError
 from graphmem.kernels.batch_norm import batch_norm_as_on
+from graphmem.kernels.ctc import ctc_loss_as_on
 from graphmem.kernels.sdpa.call import attention_as_on, attention_on_cpu
 from graphmem.target import Target
 from graphmem.trace.record import Trace
@@ -19,14 +20,18 @@ from graphmem.trace.record import Trace
 REPLACED: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
     F.scaled_dot_product_attention: attention_as_on,
     F.batch_norm: batch_norm_as_on,
+    F.ctc_loss: ctc_loss_as_on,
 }
 
 
-# On the CPU torch decides by itself, and it is only noted.
+# On the CPU torch decides by itself which kernel of attention runs, and it is only noted.
 ON_CPU: dict[Callable[..., Any], Callable[[Target, Trace], Callable[..., torch.Tensor]]] = {
     F.scaled_dot_product_attention: attention_on_cpu,
+    F.ctc_loss: ctc_loss_as_on,
 }
 
+# torch reads tensors in a list one by one in C++, where nothing can answer for a fake one.
+_READING = (torch.tensor, torch.Tensor.__getitem__, torch.Tensor.__setitem__)
 _OPAQUE = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 
 
@@ -60,4 +65,21 @@ class KernelsAsOn(TorchFunctionMode):
                 f"{func.__name__} runs in cuDNN on a GPU and keeps a reserve whose size only cuDNN knows",
                 hint="--device cpu shows the rest of the model; recurrent layers are not analysed for a GPU",
             )
+        if func in _READING:
+            args = _with_numbers(func, args)
         return self._stand_ins.get(func, func)(*args, **(kwargs or {}))
+
+
+def _with_numbers(func: Any, args: Any) -> Any:
+    """The arguments with numbers in place of tensors that are in lists: torch.tensor([n, m]), x[rows, columns]."""
+    if func is torch.tensor:
+        return (_numbers(args[0]), *args[1:]) if args else args
+    tensor, index, *rest = args
+    parts = tuple(_numbers(part) for part in index) if isinstance(index, tuple) else _numbers(index)
+    return (tensor, parts, *rest)
+
+
+def _numbers(data: Any) -> Any:
+    if not isinstance(data, (list, tuple)) or not any(isinstance(part, (torch.Tensor, list, tuple)) for part in data):
+        return data
+    return [part.item() if isinstance(part, torch.Tensor) and part.dim() == 0 else _numbers(part) for part in data]

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from graphmem.kernels.ctc import kept_by_ctc
+
 _aten = torch.ops.aten
 
 
@@ -23,4 +25,7 @@ def _grouped_mm(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     return result
 
 
-RESULTS: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {_aten._grouped_mm.default: _grouped_mm}
+RESULTS: dict[Any, Callable[[tuple[Any, ...], dict[str, Any]], Any]] = {
+    _aten._grouped_mm.default: _grouped_mm,
+    _aten._ctc_loss.default: kept_by_ctc,
+}

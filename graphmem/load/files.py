@@ -29,8 +29,8 @@ def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
 class Wishes:
     """What the user said beside TARGET.
 
-    settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]"; config: such as "GPTConfig(n_layer=12)"; both
-    for files that know nothing of graphmem. task, trust_remote_code: for a Hugging Face config.json.
+    settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]", for a config.json and for files that know
+    nothing of graphmem, as config is, such as "GPTConfig(n_layer=12)". task, trust_remote_code: for a config.json.
     """
 
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -54,12 +54,14 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
     if target.endswith(".json"):
         from graphmem.load.huggingface import from_config_file
 
-        if wishes.inputs or wishes.config:
-            raise UsageError(
-                "--input and --config are for Python files", hint="--set NAME=VALUE sets any field of a config.json"
-            )
+        if wishes.config:
+            raise UsageError("--config is for Python files", hint="--set NAME=VALUE sets any field of a config.json")
         return from_config_file(
-            target, settings=wishes.settings, task=wishes.task, trust_remote_code=wishes.trust_remote_code
+            target,
+            settings=wishes.settings,
+            task=wishes.task,
+            trust_remote_code=wishes.trust_remote_code,
+            inputs=wishes.inputs,
         )
     place, factory = _split(target)
     module = _run_file(Path(place)) if _is_file(place) else _import(place)

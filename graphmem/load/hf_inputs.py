@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from graphmem.load.hf_tensors import MAKERS, Make, Point, Sizes, arguments, everywhere, ids, image_size
+from graphmem.load.plain.spec import Argument, Spec
 
-from graphmem.load.hf_config import sub_configs
-from graphmem.load.hf_layers import attribute
-
-Point = Mapping[str, int]
-Make = Callable[["Sizes"], Any]
-BATCH, LENGTH, FRAMES, CHOICES = 8, 2048, 512, 4
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the tensors are made of: the class, its config at a point, and the point."""
-
-    model: Any
-    config: Any
-    point: Point
-
-    def __getitem__(self, symbol: str) -> int:
-        return self.point[symbol]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.config.dtype if isinstance(self.config.dtype, torch.dtype) else torch.float32
-
-    def find(self, *names: str, default: Any = None) -> Any:
-        """The first of these attributes that the config or one inside it has."""
-        return next((v for c in _everywhere(self.config) for n in names if (v := attribute(c, n)) is not None), default)
-
-    def real(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(shape, dtype=self.dtype)
-
-    def whole(self, *shape: int, value: int = 0) -> torch.Tensor:
-        return torch.full(shape, value, dtype=torch.long)
+# What nobody says is taken to be so.
+BATCH, LENGTH = 8, 2048
+_ELSE = {"frames": 512, "choices": 4, "side": 16, "patches": 1024, "queries": 32, "regions": 36}
 
 
 @dataclass(frozen=True)
@@ -64,14 +37,16 @@ class Inputs:
         return {name: make(sizes) for name, make in self.makers.items()}
 
 
-def inputs_for(model: Any, config: Any) -> Inputs:
-    """The inputs of a class of transformers."""
-    parameters = inspect.signature(model.forward).parameters
-    names = [n for n, p in parameters.items() if n != "self" and p.kind is p.POSITIONAL_OR_KEYWORD]
-    required = [n for n in names if parameters[n].default is inspect.Parameter.empty]
-    sizes = Sizes(model, config, {})
-    chosen = _chosen(model, config, names, required)
-    makers = {n: make for n in chosen if (make := _maker(n, model, config)) is not None}
+def inputs_for(model: Any, config: Any, given: Mapping[str, Argument], point: Point) -> Inputs:
+    """The inputs of a class of transformers.
+
+    Args:
+        given: arguments that the user describes, or leaves out. point: values for the sizes in them.
+    """
+    parameters = arguments(model)
+    names = list(parameters)
+    chosen = _chosen(model, config, parameters)
+    makers = {n: make for n in chosen if (make := _maker(n, parameters[n])) is not None}
     labels = _labels(model, config) if "labels" in names else None
     if labels is not None:
         makers["labels"] = labels
@@ -79,20 +54,43 @@ def inputs_for(model: Any, config: Any) -> Inputs:
         makers |= dict.fromkeys(("start_positions", "end_positions"), lambda at: at.whole(at["b"]))
     if "return_loss" in names:
         makers["return_loss"] = lambda _: True
-    return Inputs(model, makers, _symbols(makers, sizes), tuple(_notes(names, makers)))
+    makers |= {name: _as_given(argument) for name, argument in given.items()}
+    return Inputs(model, makers, _symbols(makers, Sizes(model, config, point)), tuple(_notes(names, makers)))
 
 
-def _chosen(model: Any, config: Any, names: list[str], required: list[str]) -> list[str]:
+def _as_given(argument: Argument) -> Make:
+    if isinstance(argument, Spec):
+        return lambda at: argument.make(at.point, at.dtype)
+    return lambda _at: argument.value
+
+
+# An argument that forward can do without in general is one that it cannot do without where it has it.
+_WANTED = (
+    "input_ids", "bbox", "flattened_patches", "visual_feats", "visual_pos", "states", "actions", "rewards",
+    "returns_to_go", "timesteps", "grid_thw", "spatial_shapes", "pixel_position_ids", "aspect_ratio_ids",
+    "aspect_ratio_mask", "feature_lens", "input_features_mask", "image_embeds_position_mask",
+)  # fmt: skip
+
+
+def _chosen(model: Any, config: Any, parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     """The arguments besides labels: what is required, and the one that carries each modality."""
-    chosen = [n for n in names if n in required]
+    names = list(parameters)
+    chosen = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty]
+    chosen += [n for n in _WANTED if n in names]
     text = "input_ids" in names
-    if text:
-        chosen += [n for n in ("input_ids", "bbox") if n in names]
-    has_placeholder = any(hasattr(config, n) for n in _PLACEHOLDERS)
+    has_placeholder = any(hasattr(c, n) for c in everywhere(config) for n in _PLACEHOLDERS)
     for modality in (("pixel_values", "pixel_values_videos"), ("input_features",), ("input_values",)):
         present = next((n for n in modality if n in names), None)
         if present and not (text and has_placeholder):
             chosen.append(present)
+    if "spatial_shapes" in chosen and "pixel_attention_mask" in names:
+        chosen.append("pixel_attention_mask")
+    if "dataset_index" in names and getattr(getattr(config, "backbone_config", config), "num_experts", 1) > 1:
+        chosen.append("dataset_index")
+    if "lang_ids" in names and getattr(config, "languages", None):
+        chosen.append("lang_ids")
+    if model.__name__.endswith("ForCTC") and "input_features" in chosen and "attention_mask" in names:
+        chosen.append("attention_mask")
     if "decoder_input_ids" in names and not _makes_decoder_inputs(model, names):
         chosen.append("decoder_input_ids")
     return list(dict.fromkeys(chosen))
@@ -120,7 +118,7 @@ def _labels(model: Any, config: Any) -> Make | None:
     if re.search(r"TokenClassification|FrameClassification", name):
         return lambda at: at.whole(at["b"], at["s"])
     if re.search(r"SemanticSegmentation", name):
-        return lambda at: at.whole(at["b"], *_image_size(at))
+        return lambda at: at.whole(at["b"], *image_size(at))
     if re.search(r"Detection|UniversalSegmentation|InstanceSegmentation|ImageSegmentation|DepthEstimation|Pose", name):
         return None  # boxes and masks, whose loss is matched by their values
     if re.search(r"Classification|MultipleChoice|NextSentence", name):
@@ -130,99 +128,18 @@ def _labels(model: Any, config: Any) -> Make | None:
     if not _is_lm(name):
         return None
     decoder = _is_encoder_decoder(config) and not name.endswith("ForCausalLM")  # that is the decoder alone
-    return lambda at: _ids(at, "s_decoder" if decoder else "s")
+    return lambda at: ids(at, "s_decoder" if decoder else "s")
 
 
 def _is_encoder_decoder(config: Any) -> bool:
     return bool(getattr(config, "is_encoder_decoder", False))
 
 
-def _ids(at: Sizes, length: str) -> torch.Tensor:
-    """Token ids that mean nothing special, but for the end at the end."""
-    vocabulary = at.find("vocab_size", default=100)
-    special = {v for c in _everywhere(at.config) for n, v in vars(c).items() if n.endswith(("_id", "_index"))
-               if isinstance(v, int)}  # fmt: skip
-    plain = next((i for i in range(5, vocabulary) if i not in special), 0)
-    shape = (at["b"], at["choices"], at[length]) if "MultipleChoice" in at.model.__name__ else (at["b"], at[length])
-    ids = at.whole(*shape, value=plain)
-    end = at.find("eos_token_id")
-    if isinstance(end, int) and end < vocabulary and "SequenceClassification" in at.model.__name__:
-        ids[..., -1] = end
-    return ids
-
-
-def _image_size(at: Sizes) -> tuple[int, int]:
-    size = at.find("image_size", "img_size", "input_size", "pretrain_image_size", default=224)
-    if isinstance(size, dict):
-        size = (size.get("height", 224), size.get("width", 224))
-    return (int(size[0]), int(size[-1])) if isinstance(size, (list, tuple)) else (int(size), int(size))
-
-
-def _pixels(at: Sizes) -> torch.Tensor:
-    channels = at.find("num_channels", "in_channels", "in_chans", default=3)
-    size = _image_size(at)
-    if re.search(r"Video|VJEPA2|Timesformer|Vivit", at.model.__name__):
-        return at.real(at["b"], at.find("num_frames", "frames_per_clip", default=16), channels, *size)
-    return at.real(at["b"], channels, *size)
-
-
-def _features(at: Sizes) -> torch.Tensor:
-    """Spectrograms: Whisper's have the mel bins first and two frames for one position, others the time first."""
-    positions, bins = at.find("max_source_positions"), at.find("num_mel_bins", "feature_size", default=80)
-    if at.find("input_feat_per_channel"):
-        return at.real(at["b"], at["frames"], at.find("input_feat_per_channel") * at.find("input_channels", default=1))
-    if at.find("feature_projection_input_dim"):
-        return at.real(at["b"], at["frames"], at.find("feature_projection_input_dim"))
-    if positions and at.find("num_mel_bins"):
-        return at.real(at["b"], bins, 2 * positions)
-    if at.find("spec_size"):
-        return at.real(at["b"], 1, at.find("spec_size"), at.find("num_mel_bins", default=64))
-    return at.real(at["b"], at["frames"], bins)
-
-
-def _waves(at: Sizes) -> torch.Tensor:
-    """As many samples as the convolutions make `frames` frames of; a spectrogram where the model takes that."""
-    kernels, strides = at.find("conv_kernel"), at.find("conv_stride")
-    if isinstance(kernels, (list, tuple)) and isinstance(strides, (list, tuple)):
-        samples = at["frames"]
-        for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
-            samples = (samples - 1) * stride + kernel
-        return at.real(at["b"], samples)
-    if at.find("num_mel_bins") and at.find("max_length"):
-        return at.real(at["b"], at.find("max_length"), at.find("num_mel_bins"))
-    return at.real(at["b"], 1, at["frames"] * at.find("hop_length", default=320))
-
-
-def _maker(name: str, model: Any, config: Any) -> Make | None:
+def _maker(name: str, parameter: inspect.Parameter) -> Make | None:
     """How to make an argument; None for one that is not known here: then forward says that it is missing."""
-    if name == "decoder_input_ids":
-        return lambda at: _ids(at, "s_decoder")
-    return _MAKERS.get(name)
-
-
-_MAKERS: dict[str, Make] = {
-    "input_ids": lambda at: _ids(at, "s"),
-    "attention_mask": lambda at: at.whole(at["b"], at["s"], value=1),
-    "token_type_ids": lambda at: at.whole(at["b"], at["s"]),
-    "bbox": lambda at: at.whole(at["b"], at["s"], at.find("dim_bbox", default=4)),
-    "inputs_embeds": lambda at: at.real(at["b"], at["s"], at.find("hidden_size", "d_model")),
-    "pixel_values": _pixels,
-    "pixel_values_videos": _pixels,
-    "input_features": _features,
-    "input_values": _waves,
-    "past_values": lambda at: at.real(at["b"], _history(at)),
-    "past_time_features": lambda at: at.real(at["b"], _history(at), at.find("num_time_features", default=0)),
-    "past_observed_mask": lambda at: at.real(at["b"], _history(at)),
-    "future_values": lambda at: at.real(at["b"], at.find("prediction_length", default=1)),
-    "future_time_features": lambda at: at.real(
-        at["b"], at.find("prediction_length", default=1), at.find("num_time_features", default=0)
-    ),
-}
-
-
-def _history(at: Sizes) -> int:
-    lags: list[int] = at.find("lags_sequence", default=[0])
-    return int(at.find("context_length", "prediction_length", default=1)) + max(lags)
+    if name not in MAKERS and type(None) in typing.get_args(parameter.annotation):
+        return lambda _at: None  # it has to be given, but may be nothing
+    return MAKERS.get(name)
 
 
 def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
@@ -232,11 +149,12 @@ def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
     length = min(LENGTH, limit if isinstance(limit, int) and limit > 0 else LENGTH)
     length = length // 128 * 128 or length  # RoBERTa's 514 are 512 and two that are not for tokens
     target = min(length, sizes.find("max_target_positions", default=length))
-    defaults = {"b": BATCH, "s": length, "s_decoder": target, "frames": FRAMES, "choices": CHOICES}
-    asked = _Asked(defaults)
+    defaults = {"b": BATCH, "s": length, "s_decoder": target, **_ELSE}
+    asked = _Asked({**defaults, **sizes.point})
     for make in makers.values():
         make(Sizes(sizes.model, sizes.config, asked))
-    return {name: value for name, value in defaults.items() if name in asked.names}
+    own = {**defaults, **{n: v for n, v in sizes.point.items() if n not in defaults}}
+    return {name: value for name, value in own.items() if name in asked.names}
 
 
 class _Asked(dict[str, int]):
@@ -255,7 +173,3 @@ def _notes(names: list[str], makers: Mapping[str, Make]) -> list[str]:
     left_out = [n for n in ("pixel_values", "pixel_values_videos", "input_features", "input_values") if n in names]
     missing = [n for n in left_out if n not in makers]
     return [f"text only: forward's {', '.join(missing)} was left out"] if missing and "input_ids" in makers else []
-
-
-def _everywhere(config: Any) -> list[Any]:
-    return [config, *(one for inner in sub_configs(config).values() for one in _everywhere(inner))]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.hf_config import ConfigFile
@@ -39,9 +43,55 @@ def _task(auto_class: str) -> str:
     return _NAMES.get(words) or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", words).lower()
 
 
-def tasks_of(config: Any) -> dict[str, Any]:
-    """The tasks that transformers has a class for, with this config."""
-    return {task: auto for task, auto in tasks().items() if type(config) in auto._model_mapping}
+def tasks_of(config: Any) -> list[str]:
+    """The tasks that transformers has a class for, with this config; `base` alone for a part of another model."""
+    known = [task for task, auto in tasks().items() if type(config) in auto._model_mapping]
+    return known or ([BASE] if _own_classes(config) else [])
+
+
+def class_for(config: Any, task: str) -> Any:
+    """The class that transformers has for one of `tasks_of` this config: several, where one task has several.
+
+    Raises:
+        TargetError: its tables name a class that it does not have.
+    """
+    auto = tasks()[task]
+    if type(config) not in auto._model_mapping:
+        return _own_classes(config)[-1]
+    try:
+        with quietly():
+            return auto._model_mapping[type(config)]
+    except ValueError as error:  # the mapping names a class that is not public
+        own = _own_classes(config)
+        if task == BASE and own:
+            return own[-1]
+        raise TargetError(
+            f"transformers cannot give the class of {_type(config)} for {task}: {error}", hint="another --task"
+        ) from error
+
+
+def _own_classes(config: Any) -> list[Any]:
+    """The models without a head that take such a config, which the auto classes may not know: a text or an image part
+    of a composite model. In the order of the file: an encoder comes before the model around it."""
+    package = type(config).__module__.rpartition(".")[0]
+    found = []
+    with quietly():
+        from transformers import PreTrainedModel
+
+        for part in pkgutil.iter_modules(getattr(importlib.import_module(package), "__path__", [])):
+            if not part.name.startswith("modeling_"):
+                continue
+            module = importlib.import_module(f"{package}.{part.name}")
+            found += [
+                value
+                for value in vars(module).values()
+                if isinstance(value, type)
+                and issubclass(value, PreTrainedModel)
+                and value.__module__ == module.__name__
+                and value.config_class is type(config)
+            ]
+    runnable = [c for c in found if c.forward is not torch.nn.Module.forward]
+    return [c for c in runnable if not re.search("For[A-Z]|With[A-Z]", c.__name__)] or runnable
 
 
 def model_class(file: ConfigFile, config: Any, task: str | None, trust_remote_code: bool) -> tuple[Any, str]:
@@ -60,7 +110,8 @@ def model_class(file: ConfigFile, config: Any, task: str | None, trust_remote_co
         import transformers
 
         for name in names:
-            found = getattr(transformers, name, None)
+            own = {cls.__name__: cls for cls in _own_classes(config)}  # not all are public
+            found = getattr(transformers, name, own.get(name))
             if isinstance(found, type) and hasattr(found, "_from_config"):
                 return found, f"architectures: {name}"
     possible = tasks_of(config)
@@ -81,11 +132,10 @@ def _by_task(file: ConfigFile, config: Any, task: str, trust_remote_code: bool) 
     reference = (file.content.get("auto_map") or {}).get(auto.__name__)
     if reference and trust_remote_code:
         return remote_code(Path(file.file), reference)
-    if type(config) not in auto._model_mapping:
-        listed = ", ".join(tasks_of(config)) or "none"
+    if name not in tasks_of(config):
+        listed = ", ".join(tasks_of(config)) or "none; as a part of another model it is analysed in that one's config"
         raise UsageError(f"{_type(config)} has no model for {name}", hint=f"it has: {listed}")
-    with quietly():
-        found = auto._model_mapping[type(config)]
+    found = class_for(config, name)
     if not isinstance(found, (list, tuple)):
         return found
     named = file.content.get("architectures") or []  # DeiT has two for one task

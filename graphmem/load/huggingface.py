@@ -6,12 +6,12 @@ import contextlib
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from graphmem.errors import SymbolError
+from graphmem.errors import GraphmemError, SymbolError, UsageError
 from graphmem.load.blank import Blank
 from graphmem.load.hf_config import PATCHES, ConfigFile, Field, sub_configs
 from graphmem.load.hf_file import read
@@ -19,6 +19,9 @@ from graphmem.load.hf_inputs import Inputs, inputs_for
 from graphmem.load.hf_layers import attribute
 from graphmem.load.hf_quietly import quietly
 from graphmem.load.hf_tasks import model_class
+from graphmem.load.hf_tensors import arguments
+from graphmem.load.plain.spec import Spec
+from graphmem.load.plain.spec import read as read_argument
 from graphmem.load.subject import Point, Subject
 from graphmem.load.usercode import raised, user_code
 
@@ -28,13 +31,19 @@ _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_
 
 
 def from_config_file(
-    path: str, *, settings: Mapping[str, object], task: str | None, trust_remote_code: bool
+    path: str,
+    *,
+    settings: Mapping[str, object],
+    task: str | None,
+    trust_remote_code: bool,
+    inputs: Sequence[str] = (),
 ) -> Subject:
     """A Subject of the model that a config.json describes, in train mode and in the config's dtype.
 
     Args:
         settings: values for symbols, for fields of the config and for sizes of the inputs, as text or as they are.
         task: such as "causal-lm"; default: what `architectures` names.
+        inputs: texts such as "labels=int64[b,s]"; what they leave open is made from the config.
         trust_remote_code: run the code that `auto_map` names, from the config's folder.
 
     Raises:
@@ -42,20 +51,20 @@ def from_config_file(
     """
     file = read(path, trust_remote_code)
     model, why = model_class(file, file.config(), task, trust_remote_code)
-    inputs = _inputs(model, _fitting(model, file.config()))
-    file, sizes, switches = _set(file, inputs, settings)
+    made = _inputs(model, _fitting(model, file.config()), inputs, settings, file.symbols()[1])
+    file, sizes, switches = _set(file, made, settings)
     file = file.with_derived_left_out()
     fields, free = file.symbols()
-    free = {name: value for name, value in free.items() if inputs.reach(fields[name].path)}
+    free = {name: value for name, value in free.items() if made.reach(fields[name].path)}
     working = {**sizes, **{n: v for n, v in _ordered(free).items() if n not in sizes}}
-    loaded = _Loaded(file, model, inputs, fields, working, switches)
+    loaded = _Loaded(file, model, made, fields, working, switches)
     return Subject(
         path,
         working,
         frozenset(free) - frozenset(sizes),
         loaded.build,
         loaded.make_inputs,
-        loaded.build_real,
+        build_real=loaded.build_real,
         notes={
             **{
                 n: f"{n} = {v} is not in a config.json: taken; --set {n}=..."
@@ -64,7 +73,8 @@ def from_config_file(
             },
             **{name: note for name, field in fields.items() if (note := _note(name, field, working))},
         },
-        remarks=(f"built {model.__name__} ({why})", *_said(file, sizes), *inputs.notes),
+        remedy="--input describes an argument of forward that was made wrong: --input 'labels=int64[b,s]'",
+        remarks=(f"built {model.__name__} ({why})", *_said(file, sizes), *made.notes),
     )
 
 
@@ -108,10 +118,27 @@ class _Loaded:
         return config
 
 
-def _inputs(model: Any, config: Any) -> Inputs:
+def _inputs(
+    model: Any, config: Any, texts: Sequence[str], settings: Mapping[str, object], free: Mapping[str, int]
+) -> Inputs:
+    given = dict(read_argument(text) for text in texts)
+    values = {name: value for name, text in settings.items() if isinstance(value := _value(text), int)}
+    point = {
+        n: v
+        for n, v in {**free, **values}.items()
+        if any(isinstance(a, Spec) and n in a.names() for a in given.values())
+    }
     try:
         with quietly():
-            return inputs_for(model, config)
+            unknown = [name for name in given if name not in arguments(model)]
+            if unknown:
+                raise UsageError(
+                    f"{model.__name__}.forward has no {unknown[0]}", hint=f"it has: {', '.join(arguments(model))}"
+                )
+            made = inputs_for(model, config, given, point)
+            return dataclasses.replace(made, symbols={n: v for n, v in made.symbols.items() if n not in free})
+    except GraphmemError:
+        raise
     except Exception as error:  # a placeholder for a class whose library is not installed, or code of the user's
         raise raised(error, f"looking at {model.__name__}.forward", None) from error
 
@@ -121,7 +148,11 @@ def _fitting(model: Any, config: Any) -> Any:
     wanted = attribute(model, "config_class")
     if wanted is None or isinstance(config, wanted):
         return config
-    return next((inner for inner in sub_configs(config).values() if isinstance(inner, wanted)), config)
+    inner = next((one for one in sub_configs(config).values() if isinstance(one, wanted)), None)
+    if inner is None:
+        return config
+    inner.dtype = inner.dtype or config.dtype
+    return inner
 
 
 def _make_room(config: Any, point: Point, working: Point) -> None:

@@ -19,6 +19,7 @@ from graphmem.load.blank import Blank
 from graphmem.load.layers import layer_lists, shortened
 from graphmem.load.usercode import user_code
 from graphmem.trace.inputs import children, named_tensors
+from graphmem.trace.values import LIMIT as VALUES_LIMIT
 
 Point = dict[str, int]
 
@@ -36,6 +37,7 @@ class Subject:
     notes: where a symbol was guessed, how, to be said if it is in the formula.
     finished: the module exists, and is only shortened: its forward may not expect that.
     remarks: what was found or guessed about the model and its inputs, always to be said.
+    remedy: what the user can say where forward does not run with the inputs that were made.
     """
 
     name: str
@@ -48,6 +50,12 @@ class Subject:
     notes: Mapping[str, str] = field(default_factory=dict)
     finished: bool = False
     remarks: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def values_at(self, point: Point) -> Any:
+        """The inputs as real tensors, but for those that are too large to work anything out of them."""
+        with Blank(limit=VALUES_LIMIT):
+            return self.make_inputs(point, True)
 
 
 def from_factories(

@@ -78,6 +78,7 @@ class Derivation:
     base: the traced point; depth: its symbols that count layers; loops: those that count turns of loops; symbols: those
     that move a size, depth included.
     refused: integers whose other values run other operators, or none at all: the formula is for their base value.
+    skipped: those of them that were not tried, since tracing forward often enough would take too long.
     doubtful: symbols some values of which run other operators.
     follows: integers that have no other values of their own, and those that they go with, in proportion.
     proofs: the held-out points; none where none could be traced. exact: every size there came out to the byte.
@@ -94,6 +95,7 @@ class Derivation:
     depth: tuple[str, ...]
     symbols: tuple[str, ...]
     refused: tuple[str, ...]
+    skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
     follows: Mapping[str, tuple[str, ...]]
     proofs: tuple[Point, ...]
@@ -200,6 +202,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
         doubtful=tuple(dict.fromkeys(probes.doubtful)),
         follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
         proofs=() if moving else (dict(base),),
+        skipped=tuple(probes.skipped),
         exact=False,
         moved=moving,
         values=probes.values,

@@ -18,6 +18,9 @@ Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _TOGETHER = 3  # tries per pair: half, twice, three times
+# Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
+# seconds, which only a forward with thousands of operators a layer needs.
+EXPLORED, PROVING = 40_000, 20_000
 
 
 class Probes:
@@ -25,7 +28,7 @@ class Probes:
 
     values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
     in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that
-    run other operators at some other value.
+    run other operators at some other value. skipped: symbols for which there was not enough left of what may be traced.
     """
 
     def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str]) -> None:
@@ -36,11 +39,16 @@ class Probes:
         self.follows: dict[str, list[str]] = {}
         self.steps: dict[str, tuple[Step, Trace]] = {}
         self.doubtful: list[str] = []
+        self.skipped: list[str] = []
+        self._spent, self._limit = 0, EXPLORED
 
     def moved(self, name: str) -> Aligned | None:
         """A trace with `name` alone moved, to the first value that runs the same operators, or more turns of a loop."""
         more: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
+            if not self._affordable():
+                self.skipped.append(name)
+                return None
             trace = self.at({**self.base, name: value})
             found = self._base.align(trace) if trace else None
             if found is not None:
@@ -86,8 +94,9 @@ class Probes:
 
     def apart(self, moved: Point) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had."""
+        self._limit = EXPLORED + PROVING
         for point in held_out(self.base, moved, self.model_symbols, loops=self.steps):
-            found = self._aligned(point)
+            found = self._aligned(point) if self._affordable() else None
             if found is not None:
                 yield found
 
@@ -97,9 +106,15 @@ class Probes:
         if complete is None:
             return None
         try:
-            return self._tracer(complete)
+            trace = self._tracer(complete)
         except GraphmemError:
+            self._spent += len(self.trace.ops)
             return None
+        self._spent += len(trace.ops)
+        return trace
+
+    def _affordable(self) -> bool:
+        return self._spent + len(self.trace.ops) <= self._limit
 
     def dims(self, aligned: Aligned, kept: Kept) -> list[int]:
         """What is fitted: the dimensions of the tensor that made the storage; or the storage's bytes where the two do

@@ -80,7 +80,8 @@ def trace(
     record.values = values
     recorder = Recorder(record, module, CPU_OUTPUTS, values, most_operators)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
+    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=target.device == "cpu")
     fake = Faker(mode, target.device, dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
         args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))

@@ -21,6 +21,13 @@ LIMIT = 2**26
 # The largest float32 below 1, and what draws from 0 up to there.
 _ALMOST_ONE = 1 - 2**-24
 _UNIFORM = (torch.ops.aten.rand.default, torch.ops.aten.rand_like.default)
+# Up to so many elements a value is kept for the next question: a loop over experts asks hundreds about one mask.
+KEPT = 2**24
+# What they make has the shape of their argument, whose value they do not read.
+_LIKE = tuple(
+    getattr(torch.ops.aten, name)
+    for name in ("full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones")
+)
 # Above the ids that padding, begin, end and separator usually have.
 ORDINARY_ID = 5
 
@@ -51,6 +58,7 @@ class Values:
         self._drawn: list[Op] = []
         self._draw_as: float | None = None
         self._looked_at = 0
+        self._kept: dict[int, tuple[Any, int]] = {}  # by operator: its result, and how often that had been written to
         self.known: dict[int, torch.Tensor] = {}
 
     def wrote(self, storage: int, op: int) -> None:
@@ -89,14 +97,22 @@ class Values:
 
     def _run(self, func: Any, args: Any, kwargs: Any, taken: dict[int, tuple[Any, str]]) -> Any:
         with _disable_current_modes(), torch.no_grad():
-            results: dict[int, Any] = {}
-            for index in sorted(self._behind([*references_in(args), *references_in(kwargs.values())], set(taken))):
+            asked = [*references_in(args), *references_in(kwargs.values())]
+            needed, known = self._behind(asked, set(taken), use_kept=True)
+            if self._in_conflict(needed, known):
+                needed, known = self._behind(asked, set(taken), use_kept=False)
+            results: dict[int, Any] = {index: self._kept[index][0] for index in known}
+            for index in sorted(needed):
                 if index in taken:
                     results[index], how = taken[index]
                     place = self._trace.ops[index].place
                     self._note(f"assumed{f' at {place.file}:{place.line}' if place else ''}: {how}")
                 else:
                     results[index] = self._evaluate(self._trace.ops[index], results)
+            for index in needed:
+                op = self._trace.ops[index]
+                if _elements(op) <= KEPT and all(w in needed for s in _storages(op) for w in self._writers.get(s, ())):
+                    self._kept[index] = results[index], self._times_written(index)
             return func(*_real(args, results), **{k: _real(v, results) for k, v in kwargs.items()})
 
     def _taken_for_granted(self) -> dict[int, tuple[Any, str]]:
@@ -113,23 +129,42 @@ class Values:
                     self._taken[op.index] = answer
         return self._taken
 
-    def _behind(self, asked: list[Ref], leaves: set[int]) -> set[int]:
+    def _behind(self, asked: list[Ref], leaves: set[int], *, use_kept: bool) -> tuple[set[int], set[int]]:
         """The operators that the value of `asked` depends on: its makers, theirs, and those that wrote into what they
         read before it was read. Run again in their order, on real tensors that share storages as these do, they give
-        the value."""
+        the value. The second set are those whose results were kept and are still right; nothing behind them is needed.
+        """
         read_until: dict[int, int] = {}
+        known: set[int] = set()
         todo = [(ref.op, len(self._trace.ops)) for ref in asked]
         while todo:
             index, reader = todo.pop()
             if read_until.get(index, -1) >= reader:
                 continue
+            if use_kept and self._still_right(index, reader):
+                known.add(index)
+                continue
             op = self._trace.ops[index]
-            if index not in read_until and index not in leaves:
+            if index not in read_until and index not in leaves and not _is_like(op):
                 todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
             read_until[index] = reader
-            storages = {fact.storage for fact in op.outputs if fact is not None}
-            todo += [(w, w) for s in storages for w in self._writers.get(s, ()) if index < w < reader]
-        return set(read_until)
+            todo += [(w, w) for s in _storages(op) for w in self._writers.get(s, ()) if index < w < reader]
+        return set(read_until), known
+
+    def _still_right(self, index: int, reader: int) -> bool:
+        """Whether a result was kept that is what `reader` would read: after all writes into it, and none since."""
+        kept = self._kept.get(index)
+        if kept is None or kept[1] != self._times_written(index):
+            return False
+        return all(w < reader for s in _storages(self._trace.ops[index]) for w in self._writers.get(s, ()))
+
+    def _times_written(self, index: int) -> int:
+        return sum(len(self._writers.get(s, ())) for s in _storages(self._trace.ops[index]))
+
+    def _in_conflict(self, needed: set[int], known: set[int]) -> bool:
+        """Whether running `needed` would write into what was kept, or needs it as it was before it was written to."""
+        written = (w for i in known for s in _storages(self._trace.ops[i]) for w in self._writers.get(s, ()))
+        return not needed.isdisjoint(known) or any(w in needed for w in written)
 
     def _evaluate(self, op: Op, results: dict[int, Any]) -> Any:
         if op.kind != "call":
@@ -137,6 +172,13 @@ class Values:
         for fact in op.outputs:
             if fact is not None and torch.Size(fact.shape).numel() > LIMIT:
                 raise UnknownValueError(f"{op.name} gives {list(fact.shape)}, too large to work out")
+        if _is_like(op):
+            fact = self._trace.ops[op.args[0].op].outputs[op.args[0].output]
+            assert fact is not None
+            results = {
+                **results,
+                op.args[0].op: (torch.zeros((), dtype=fact.dtype).expand(fact.shape),) * (1 + op.args[0].output),
+            }
         args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
         if torch.Tag.nondeterministic_seeded in op.target.tags:
             return self._draw(op, args, kwargs)
@@ -176,7 +218,7 @@ class Values:
                 self._inputs = self._reload()
             if op.name in self._inputs and not self._inputs[op.name].is_meta:
                 return self._inputs[op.name].clone()
-        assumed = self._assume(op)
+        assumed = self._assume(op) if _elements(op) <= LIMIT else None
         if assumed is not None:
             return assumed
         raise UnknownValueError(f"it depends on {_describe(op)}, which has no values here")
@@ -189,6 +231,18 @@ class Values:
         filler = True if fact.dtype == torch.bool else ORDINARY_ID
         self._note(f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout")
         return torch.full(fact.shape, filler, dtype=fact.dtype)
+
+
+def _is_like(op: Op) -> bool:
+    return op.kind == "call" and op.target.overloadpacket in _LIKE
+
+
+def _storages(op: Op) -> set[int]:
+    return {fact.storage for fact in op.outputs if fact is not None}
+
+
+def _elements(op: Op) -> int:
+    return sum(torch.Size(fact.shape).numel() for fact in op.outputs if fact is not None)
 
 
 def _describe(op: Op) -> str:

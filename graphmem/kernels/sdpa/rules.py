@@ -202,7 +202,7 @@ def _cudnn_dropout_version(f: SdpaFacts, t: Target) -> str | None:
 
 
 def _cudnn_dropout_step(f: SdpaFacts, _t: Target) -> str | None:
-    return None if (f.dropout * 16).is_integer() else f"dropout {f.dropout:g} is no multiple of 1/16"
+    return None if f.dropout * 16 % 1 == 0 else f"dropout {f.dropout:g} is no multiple of 1/16"
 
 
 def _cudnn_head_limit(f: SdpaFacts, t: Target) -> str | None:
