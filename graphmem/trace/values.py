@@ -109,7 +109,7 @@ class Values:
                     self._note(f"assumed{f' at {place.file}:{place.line}' if place else ''}: {how}")
                 else:
                     results[index] = self._evaluate(self._trace.ops[index], results)
-            for index in needed:
+            for index in needed if not self._drawn else ():  # what a draw decides is asked for draw by draw
                 op = self._trace.ops[index]
                 if _elements(op) <= KEPT and all(w in needed for s in _storages(op) for w in self._writers.get(s, ())):
                     self._kept[index] = results[index], self._times_written(index)
