@@ -103,12 +103,15 @@ def analyze_subject(
     parameters = tracer.parameter_bytes(working)
     findings = None
     for short in (True, False):
-        derived, remarks = derive_for(tracer, working, subject.model_symbols, depth, full_depth=full_depth, short=short)
+        derived, bounds, remarks = derive_for(
+            tracer, working, subject.model_symbols, depth, full_depth=full_depth, short=short
+        )
         findings = Findings(
             name=subject.name,
             settings=settings,
             working=working,
             derived=derived,
+            bounds=bounds,
             notes=(
                 *subject.remarks,
                 *(note for name, note in subject.notes.items() if name in derived.symbols),

@@ -13,6 +13,7 @@ from graphmem.attention.instead import Instead, instead_of
 from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
+from graphmem.symbolic.bounds import Bounds
 from graphmem.symbolic.derive import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
@@ -26,6 +27,7 @@ K = TypeVar("K")
 class Findings:
     """What does not change from point to point.
 
+    bounds: lengths within which the formulas hold.
     make_graph: the fx graph of the working point. tracer: traces the subject at any point.
     """
 
@@ -33,6 +35,7 @@ class Findings:
     settings: dict[str, str]
     working: dict[str, int]
     derived: Derivation
+    bounds: Mapping[str, Bounds]
     notes: tuple[str, ...]
     parameters: int
     machine: Target

@@ -177,7 +177,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     probes = Probes(tracer, start, model_symbols)
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
-    moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols])
+    moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols and n not in probes.skipped])
     moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
     dims, seen = dims_of(probes, moving, apart)
@@ -201,7 +201,7 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
         refused=tuple(n for n in names if n not in moved and n not in probes.follows),
         doubtful=tuple(dict.fromkeys(probes.doubtful)),
         follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
-        proofs=() if moving else (dict(base),),
+        proofs=() if moving or probes.skipped else (dict(base),),
         skipped=tuple(probes.skipped),
         exact=False,
         moved=moving,

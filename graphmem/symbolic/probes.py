@@ -83,7 +83,7 @@ class Probes:
         leaders = self.follows.setdefault(other, [])
         leaders.append(name)
         for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
-            found = self._aligned({**self.base, name: value})
+            found = self._aligned({**self.base, name: value}) if self._affordable() else None
             if found is not None:
                 self.values[name] = value
                 return found
