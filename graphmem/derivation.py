@@ -11,7 +11,7 @@ import sympy
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.render.formula import formula
 from graphmem.saved import SAVED
-from graphmem.symbolic.bounds import Bounds, find_bounds
+from graphmem.symbolic.bounds import Bound, find_bounds
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.trace.record import Trace
@@ -55,7 +55,7 @@ def derive_for(
     *,
     full_depth: bool = False,
     short: bool = True,
-) -> tuple[Derivation, dict[str, Bounds], list[str]]:
+) -> tuple[Derivation, tuple[Bound, ...], list[str]]:
     """The derivation that holds at the working point, the lengths for which it does, and what to say about it.
 
     Args:
@@ -65,8 +65,8 @@ def derive_for(
     search = _Search(tracer, model_symbols, depth, full_depth)
     found = _from_short(search, working) if short and not full_depth else None
     derived, notes = found or _derived(search, working)
-    bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else {}
-    notes += [_said(name, bounds[name]) for name in bounds]
+    bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
+    notes += [f"the formula holds for {bound}: beyond, other sizes are kept" for bound in bounds]
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")
@@ -78,13 +78,6 @@ def derive_for(
 
 def _worth_bounding(derived: Derivation) -> bool:
     return derived.exact and bool(derived.moved) and not derived.skipped and len(derived.trace.ops) <= LONG
-
-
-def _said(name: str, bounds: Bounds) -> str:
-    low = f"{name} >= {bounds.low}" if bounds.low is not None else ""
-    high = f"{name} <= {bounds.high}" if bounds.high is not None else ""
-    why = f" ({bounds.why})" if bounds.why else ""
-    return f"the formula holds for {' and '.join(filter(None, (low, high)))}{why}: beyond, other sizes are kept"
 
 
 def _fixed(derived: Derivation) -> Iterator[str]:

@@ -77,6 +77,8 @@ def _term(term: sympy.Expr) -> str:
 
 def _function(base: sympy.Expr, coefficient: sympy.Rational) -> tuple[str, sympy.Rational]:
     """ceiling(s/32) with a coefficient of 32n as `ceil32(s)` with n; with any other as `ceil(s/32)`."""
+    if base.func is sympy.Min:
+        return f"min({', '.join(sorted(map(str, base.args)))})", coefficient
     name = {sympy.ceiling: "ceil", sympy.floor: "floor"}.get(base.func)
     if name is None:
         return f"({base})", coefficient

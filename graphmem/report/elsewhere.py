@@ -41,12 +41,10 @@ def moved_to(findings: Findings, point: Point, symbols: Mapping[str, int]) -> di
     for name in findings.derived.follows:
         there[name] = _following(findings, name, there, symbols.get(name))
     _check_kernels(findings, there)
-    for name, bounds in findings.bounds.items():
-        if not bounds.has(there[name]):
-            limit = bounds.low if bounds.low is not None and there[name] < bounds.low else bounds.high
+    for bound in findings.bounds:
+        if bound.keeps_out(there):
             raise SymbolError(
-                f"the formula holds up to {name}={limit}{f' ({bounds.why})' if bounds.why else ''} only",
-                hint=f"analyse again with {name}={there[name]}",
+                f"the formula holds for {bound} only", hint=f"analyse again with {bound.name}={there[bound.name]}"
             )
     return there
 

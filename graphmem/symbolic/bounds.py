@@ -19,31 +19,37 @@ FAR, _ODD = 8, 37
 _LENGTH = 16
 
 
-class Bounds(NamedTuple):
-    """The values of a symbol within which the formula holds; None where no bound was found. why: what is there."""
+class Bound(NamedTuple):
+    """The last value of symbol `name` at which a formula holds, downwards or `up`. by: the model's integer it is."""
 
-    low: int | None = None
-    high: int | None = None
-    why: str = ""
+    name: str
+    value: int
+    up: bool
+    by: str = ""
 
-    def has(self, value: int) -> bool:
-        """Whether `value` is within."""
-        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+    def at(self, point: Mapping[str, int]) -> int:
+        """The same at `point`: a bound that is one of the model's integers goes with it."""
+        return point.get(self.by, self.value)
+
+    def keeps_out(self, point: Mapping[str, int]) -> bool:
+        """Whether the formula does not hold at `point`."""
+        return point[self.name] > self.at(point) if self.up else point[self.name] < self.at(point)
+
+    def __str__(self) -> str:
+        return f"{self.name} {'<=' if self.up else '>='} {self.value}{f' ({self.by})' if self.by else ''}"
 
 
-def find_bounds(tracer: Callable[[Point], Trace], derived: Derivation, working: Mapping[str, int]) -> dict[str, Bounds]:
-    """Bounds of the lengths of the inputs, for a derivation that is proved. Lengths without any are left out."""
-    found = {}
+def find_bounds(tracer: Callable[[Point], Trace], derived: Derivation, working: Mapping[str, int]) -> tuple[Bound, ...]:
+    """Bounds of the lengths of the inputs, for a derivation that is proved."""
+    found = []
     for name in derived.symbols:
         if name in derived.model_symbols or name in derived.loops or derived.base[name] < _LENGTH:
             continue
         holds = _Holds(tracer, derived, name)
         known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
-        low, below = _bound(holds, known[0], max(known[0] // FAR, 1) | 1, derived)
-        high, above = _bound(holds, known[-1], FAR * known[-1] + _ODD, derived)
-        if low is not None or high is not None:
-            found[name] = Bounds(low, high, " and ".join(dict.fromkeys(filter(None, (below, above)))))
-    return found
+        found.append(_bound(holds, known[0], max(known[0] // FAR, 1) | 1))
+        found.append(_bound(holds, known[-1], FAR * known[-1] + _ODD))
+    return tuple(bound for bound in found if bound is not None)
 
 
 class _Holds(NamedTuple):
@@ -60,17 +66,15 @@ class _Holds(NamedTuple):
             return None
 
 
-def _bound(holds: _Holds, known: int, far: int, derived: Derivation) -> tuple[int | None, str]:
-    """The last value towards `far` at which the formula holds, and the model's integer that it is; (None, "") where it
-    holds there too, or nothing can be traced there."""
+def _bound(holds: _Holds, known: int, far: int) -> Bound | None:
+    """The last value towards `far` at which the formula holds; None where it holds there too, or that cannot be
+    traced."""
     if far == known or holds.at(far) is not False:
-        return None, ""
-    up = far > known
-    between = {
-        v: n for n, v in derived.base.items() if n in derived.model_symbols and min(known, far) < v < max(known, far)
-    }
+        return None
+    up, base, sizes = far > known, holds.derived.base, holds.derived.model_symbols
+    low, high = sorted((known, far))
+    between = {v: n for n, v in base.items() if n in sizes and low < v < high}
     for value in sorted(between, reverse=not up):
-        outside = value + 1 if up else value - 1
-        if holds.at(value) and holds.at(outside) is False:
-            return value, between[value]
-    return known, ""
+        if holds.at(value) and holds.at(value + 1 if up else value - 1) is False:
+            return Bound(holds.name, value, up, between[value])
+    return Bound(holds.name, known, up)

@@ -63,7 +63,7 @@ def candidates(seen: Seen, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.
         ]
         return [monomial, *rounded]
     found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd)
-    found += _rounded(seen, exponents, odd, vocabulary)
+    found += _rounded(seen, exponents, odd, vocabulary) + _shorter(seen, exponents, odd)
     return sorted(found, key=_has_fraction)  # through two points a line always goes, but few are meant to be 4/3 s
 
 
@@ -136,6 +136,18 @@ def _rounded(
                     factor = _monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
                     found.append(factor * rounded)
     return found
+
+
+def _shorter(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """A monomial of the regular symbols times the smaller of the two odd ones: b h min(s, window)."""
+    if len(odd) != 2:
+        return []
+    x, y = odd
+    base = min(seen.base[x], seen.base[y])
+    moved = {x: min(seen.moved[x], seen.base[y]), y: min(seen.base[x], seen.moved[y])}
+    if any(seen.at_moved[n] * base != seen.at_base * moved[n] for n in odd):
+        return []
+    return [_monomial(Fraction(seen.at_base, base), exponents, seen.base) * sympy.Min(symbol(x), symbol(y))]
 
 
 def _to_multiple(value: int | None, multiple: int, *, up: bool) -> int | None:

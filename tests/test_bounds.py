@@ -1,0 +1,85 @@
+"""Bounds: the lengths within which a formula holds, and what is said beyond."""
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.errors import SymbolError
+from graphmem.render.formula import formula
+
+
+class Window(nn.Module):
+    """Keeps the last `window` positions of an activation."""
+
+    def __init__(self, h, window):
+        super().__init__()
+        self.f, self.window = nn.Linear(h, h), window
+
+    def forward(self, x):
+        y = self.f(x).sigmoid()
+        return y[:, -self.window :].clone().tanh()
+
+
+def windowed(h=16, window=100):
+    return Window(h, window)
+
+
+def plain(h=16, window=100):
+    return nn.Sequential(nn.Linear(h, h), nn.Tanh())
+
+
+def inputs(b=2, s=60, h=16):
+    return (torch.randn(b, s, h),)
+
+
+def kept(h=16, window=100, **sizes):
+    return graphmem.analyze(windowed(h, window), inputs(h=h, **sizes)).saved.bytes
+
+
+def test_shorter_than_the_window():
+    report = graphmem.analyze(windowed, inputs)
+    assert report.verified.exact
+    assert "min(s, window)" in formula(report.saved.expr, report.symbols)
+    for s, window in ((1, 100), (100, 100), (101, 100), (500, 64), (64, 500)):
+        assert report.at(s=s, window=window).saved.bytes == kept(b=2, s=s, window=window)
+
+
+def test_longer_than_the_window():
+    report = graphmem.analyze(windowed, inputs, symbols={"s": 400})
+    assert report.verified.exact
+    assert {"s", "window"} <= set(report.symbols)
+    assert any("s >= 100 (window)" in note for note in report.notes)
+    assert report.at(s=3000, b=1).saved.bytes == kept(b=1, s=3000)
+    assert report.at(s=60, window=50).saved.bytes == kept(b=2, s=60, window=50)
+    for elsewhere in ({"s": 99}, {"s": 300, "window": 350}):
+        with pytest.raises(SymbolError, match=r"s >= 100 \(window\)"):
+            report.at(**elsewhere)
+
+
+class Cut(nn.Module):
+    """What is longer than 100 goes another way."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        y = self.f(x).sigmoid()
+        return y.tanh() if x.shape[1] > 2000 else y
+
+
+def test_a_bound_that_is_no_size_of_the_model():
+    report = graphmem.analyze(lambda h=16: Cut(h), inputs, symbols={"s": 500})
+    assert report.verified.exact
+    (note,) = (n for n in report.notes if "holds for s <=" in n)
+    highest = max(p["s"] for p in [report.symbols, *report.verified.points])
+    assert f"s <= {highest}:" in note
+    with pytest.raises(SymbolError, match=f"s <= {highest} only"):
+        report.solve("s", budget="1GiB")
+
+
+def test_no_window_no_bound():
+    report = graphmem.analyze(plain, inputs)
+    assert not any("holds for" in note for note in report.notes)
+    assert report.at(s=123_456).saved.bytes == 123_456 * 2 * 16 * 4
