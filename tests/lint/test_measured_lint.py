@@ -1,6 +1,6 @@
 """What rules promise, against what a GPU kept less with the fix; and both examples against it, storage by storage.
 
-tests/truth/measure_lint.py writes tests/truth/h200_lint.json on a GPU; without that file there is nothing to compare with.
+Results are written by tests/truth/measure_lint.py on a GPU; without their file there is nothing to compare with.
 """
 
 import collections
