@@ -86,6 +86,30 @@ MODELS = {
          "num_hidden_layers": 8, "vocab_size": 500, "sliding_window": 32, "dtype": "bfloat16"},
         {}, "h a k h_a f v L_sliding L_full b s",
     ),
+    "gemma": (  # every head has its own keys: k = a
+        {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], "hidden_size": 128, "num_attention_heads": 4,
+         "num_key_value_heads": 4, "head_dim": 32, "intermediate_size": 256, "num_hidden_layers": 3, "vocab_size": 500,
+         "dtype": "bfloat16"},
+        {}, "h a h_a f v L b s",
+    ),
+    "gemma2": (
+        {"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"], "hidden_size": 288, "num_attention_heads": 8,
+         "num_key_value_heads": 4, "head_dim": 32, "intermediate_size": 256, "num_hidden_layers": 6, "vocab_size": 500,
+         "sliding_window": 32, "dtype": "bfloat16"},
+        {}, "h a h_a f v L_sliding L_full b s",
+    ),
+    "bart": (
+        {"model_type": "bart", "architectures": ["BartForConditionalGeneration"], "d_model": 64, "encoder_layers": 3,
+         "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
+         "decoder_ffn_dim": 96, "vocab_size": 500, "max_position_embeddings": 256, "pad_token_id": 1, "dtype": "bfloat16"},
+        {"s_decoder": 48}, "h v L_encoder L_decoder f_encoder f_decoder b s s_decoder",
+    ),
+    "olmo_hybrid": (  # a loop over chunks of 64 positions
+        {"model_type": "olmo_hybrid", "architectures": ["OlmoHybridForCausalLM"], "hidden_size": 128,
+         "num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 256, "num_hidden_layers": 8,
+         "vocab_size": 500, "pad_token_id": 0, "dtype": "bfloat16"},
+        {}, "h f v L_linear L_full b s",
+    ),
     "modernbert": (
         {"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"], "hidden_size": 64,
          "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 7, "vocab_size": 500,
