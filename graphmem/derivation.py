@@ -11,7 +11,7 @@ import sympy
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.render.formula import formula
 from graphmem.saved import SAVED
-from graphmem.symbolic.bounds import Bound, find_bounds
+from graphmem.symbolic.bounds import Bound, Multiple, find_bounds
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derive import Derivation, derive
 from graphmem.trace.record import Trace
@@ -55,7 +55,7 @@ def derive_for(
     *,
     full_depth: bool = False,
     short: bool = True,
-) -> tuple[Derivation, tuple[Bound, ...], list[str]]:
+) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[str]]:
     """The derivation that holds at the working point, the lengths for which it does, and what to say about it.
 
     Args:
@@ -66,7 +66,7 @@ def derive_for(
     found = _from_short(search, working) if short and not full_depth else None
     derived, notes = found or _derived(search, working)
     bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
-    notes += [f"the formula holds for {bound}: beyond, other sizes are kept" for bound in bounds]
+    notes += [f"the formula holds for {bound}; elsewhere other sizes are kept" for bound in bounds]
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")

@@ -74,9 +74,32 @@ def test_a_bound_that_is_no_size_of_the_model():
     assert report.verified.exact
     (note,) = (n for n in report.notes if "holds for s <=" in n)
     highest = max(p["s"] for p in [report.symbols, *report.verified.points])
-    assert f"s <= {highest}:" in note
+    assert f"s <= {highest};" in note
     with pytest.raises(SymbolError, match=f"s <= {highest} only"):
         report.solve("s", budget="1GiB")
+
+
+class Padded(nn.Module):
+    """Lengths that are no multiple of 8 are padded, as the efficient kernel pads a mask."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        y = self.f(x).sigmoid()
+        over = -x.shape[1] % 8
+        return y.tanh() if over == 0 else nn.functional.pad(y, (0, 0, 0, over)).exp().tanh()
+
+
+def test_a_formula_for_multiples_of_eight():
+    report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
+    assert report.verified.exact
+    assert any("multiples of 8 as s" in note for note in report.notes)
+    assert not any("s >=" in note or "s <=" in note for note in report.notes)
+    assert report.at(s=64).saved.bytes == graphmem.analyze(Padded(16), inputs(s=64)).saved.bytes
+    with pytest.raises(SymbolError, match="multiples of 8"):
+        report.at(s=513)
 
 
 def test_no_window_no_bound():

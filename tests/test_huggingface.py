@@ -101,7 +101,8 @@ MODELS = {
     "bart": (
         {"model_type": "bart", "architectures": ["BartForConditionalGeneration"], "d_model": 64, "encoder_layers": 3,
          "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
-         "decoder_ffn_dim": 96, "vocab_size": 500, "max_position_embeddings": 256, "pad_token_id": 1, "dtype": "bfloat16"},
+         "decoder_ffn_dim": 96, "vocab_size": 500, "max_position_embeddings": 256, "pad_token_id": 1,
+         "dtype": "bfloat16"},
         {"s_decoder": 48}, "h v L_encoder L_decoder f_encoder f_decoder b s s_decoder",
     ),
     "olmo_hybrid": (  # a loop over chunks of 64 positions

@@ -13,7 +13,7 @@ from graphmem.attention.instead import Instead, instead_of
 from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
-from graphmem.symbolic.bounds import Bound
+from graphmem.symbolic.bounds import Bound, Multiple
 from graphmem.symbolic.derive import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
@@ -35,7 +35,7 @@ class Findings:
     settings: dict[str, str]
     working: dict[str, int]
     derived: Derivation
-    bounds: tuple[Bound, ...]
+    bounds: tuple[Bound | Multiple, ...]
     notes: tuple[str, ...]
     parameters: int
     machine: Target
