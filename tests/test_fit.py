@@ -22,6 +22,8 @@ CASES = {
     "s + 1": lambda s, **_: s + 1,
     "b (s - 1)": lambda b, s, **_: b * (s - 1),
     "2s - 1": lambda s, **_: 2 * s - 1,
+    "ceil(h/16) + 2a": lambda h, a, **_: -(-h // 16) + 2 * a,
+    "floor(s/4)": lambda s, **_: s // 4,
     "s + p": lambda s, p, **_: s + p,
     "(h / p)² + 1": lambda h, p, **_: (h // p) ** 2 + 1,
     "b ((h / p)² + 1)": lambda b, h, p, **_: b * ((h // p) ** 2 + 1),

@@ -95,7 +95,7 @@ CASES = [
     Case("rwkv_style", "h=32 L=3 v=50 s=12", "", "b s h L",
          "RWKV(__import__('types').SimpleNamespace(n_embd=32, n_layer=3, vocab_size=50, ctx_len=16))",
          "dict(idx=ids(2, 12))"),
-    Case("moe_style", "v=50 h=32 f=48 L=3 a=4 s=12", "flash", "b s v h f L a",
+    Case("moe_style", "v=50 h=32 f=48 L=3 a=4 s=12", "flash", "b s v h f L a E",
          "MoETransformer(MoEConfig(50, 32, 48, 3, 4))", "dict(input_ids=ids(2, 12), labels=ids(2, 12))", "loss"),
     Case("retnet_style", "layers=3 hidden_dim=32 ffn_size=48 heads=4 vocab_size=50 s=12", "", "b s L h f",
          "RetNet(3, 32, 48, 4, 50)", "dict(X=ids(2, 12))"),
@@ -122,7 +122,7 @@ CASES = [
          "b s t h a f num_encoder_layers num_decoder_layers", "Seq2Seq(2, 2, 32, 4, 50, 60, 48)",
          "dict(src=ids(12, 2), trg=ids(10, 2), src_mask=~ones(12, 12), tgt_mask=~ones(10, 10), "
          "src_padding_mask=~ones(2, 12), tgt_padding_mask=~ones(2, 10), memory_key_padding_mask=~ones(2, 12))"),
-    Case("lecture_style", "n_embd=32 n_head=4 n_layer=3 s=12 block_size=16", "standard", "b s h v L"),
+    Case("lecture_style", "n_embd=32 n_head=4 n_layer=3 s=12 block_size=16", "standard", "b s h a v L"),
     Case("several_models:TextModel", "dim=32 s=12", "flash", "b s h a L", "TextModel(dim=32)",
          "dict(tokens=ids(2, 12))"),
     Case("several_models:VisionModel", "dim=32 image_size=64", "flash", "b h a L p image_size",

@@ -110,12 +110,19 @@ def _value(exponents: Mapping[str, int], base: Point) -> Fraction:
 
 
 def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
-    """A monomial of the regular symbols times a sum of the odd ones: b (s + p + 1)."""
+    """A monomial of the regular symbols times a sum of the odd ones, b (s + p + 1), or of parts of them, rounded."""
     slopes = {name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd}
     rest = Fraction(seen.at_base) - sum(slopes[name] * seen.base[name] for name in odd)
     parts = [_monomial(rest, exponents, seen.base)] if rest else []
-    parts += [_monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]
-    return [sympy.Add(*parts)]
+    whole = [_monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]
+    found = [sympy.Add(*parts, *whole)]
+    # h/16 in a sum may be rounded where 16 does not divide h, which it did at both points.
+    parted = {n: s.denominator for n, s in slopes.items() if s.denominator > 1}
+    if parted and all(seen.base[n] % q == 0 == seen.moved[n] % q for n, q in parted.items()):
+        for rounding in (sympy.ceiling, sympy.floor):
+            sizes = {n: parted[n] * rounding(symbol(n) / parted[n]) if n in parted else symbol(n) for n in odd}
+            found.append(sympy.Add(*parts, *(_monomial(slopes[n], exponents, seen.base) * sizes[n] for n in odd)))
+    return found
 
 
 def _rounded(

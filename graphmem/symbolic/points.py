@@ -9,6 +9,9 @@ Point = dict[str, int]
 _TRIES = 8
 # Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
 _STEP, _LONG_STEP = 37, 259
+_ALIGNED = 8
+# What is shorter only becomes longer: tiny lengths are special.
+_SHORT = 64
 
 
 def moves(value: int, *, shapes_model: bool) -> list[int]:
@@ -80,10 +83,13 @@ def _broken(
     other_side = sum((point[n] > base[n]) != (moved[n] > base[n]) for n in sizes)
     # 1 is the one size that broadcasts, and needs no copy: a relation more that the base may not have.
     ones = sum(point[n] == 1 for n in sizes)
+    # Kernels want heads, and what they are put together from, in multiples of 8.
+    odd = sum(base[n] % _ALIGNED == 0 and point[n] % _ALIGNED != 0 for n in sizes)
     return (
         sum(point[y] % point[x] != 0 for x, y in divides)
         + sum(point[x] >= point[y] for x, y in below)
         + 2 * (other_side + ones)
+        + 8 * odd  # nothing decides more often
     )
 
 
@@ -97,4 +103,10 @@ def _others(value: int, *, shapes_model: bool, near: bool) -> list[int]:
         quarters = [value // 4 * (value % 4 == 0), value * 3 // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)]
         return [v for v in (*quarters, 3 * value, 2 * value, 4 * value) if v]
     long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
-    return [*(() if near else long), value + 72, value + value // 3 + 3, value // 3 + 2, 3 * value]
+    return [
+        *(() if near else long),
+        value + 72,
+        value + value // 3 + 3,
+        *([] if value < _SHORT else [value // 3 + 2]),
+        3 * value,
+    ]
