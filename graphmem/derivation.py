@@ -66,7 +66,8 @@ def derive_for(
     found = _from_short(search, working) if short and not full_depth else None
     derived, notes = found or _derived(search, working)
     bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
-    notes += [f"the formula holds for {bound}; elsewhere other sizes are kept" for bound in bounds]
+    if bounds:
+        notes.append(f"the formula holds for {', '.join(map(str, bounds))}; elsewhere other sizes are kept")
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")

@@ -72,10 +72,8 @@ class Cut(nn.Module):
 def test_a_bound_that_is_no_size_of_the_model():
     report = graphmem.analyze(lambda h=16: Cut(h), inputs, symbols={"s": 500})
     assert report.verified.exact
-    (note,) = (n for n in report.notes if "holds for s <=" in n)
-    highest = max(p["s"] for p in [report.symbols, *report.verified.points])
-    assert f"s <= {highest};" in note
-    with pytest.raises(SymbolError, match=f"s <= {highest} only"):
+    assert any("s <= 2000;" in note for note in report.notes)
+    with pytest.raises(SymbolError, match="s <= 2000 only"):
         report.solve("s", budget="1GiB")
 
 

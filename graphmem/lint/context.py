@@ -14,7 +14,7 @@ from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, Kept, folded
 from graphmem.symbolic.derive import Derivation, Group
 from graphmem.target import Target
-from graphmem.trace.record import Op, Ref, TensorFact, Trace, references_in
+from graphmem.trace.record import Op, Ref, SdpaCall, TensorFact, Trace, references_in
 
 
 class Context:
@@ -89,6 +89,11 @@ class Context:
     def storage(self, index: int, output: int = 0) -> int:
         """The storage of an operator's result."""
         return self.fact(Ref(index, output)).storage
+
+    @property
+    def sdpa(self) -> list[SdpaCall]:
+        """The calls of scaled_dot_product_attention whose kernel was chosen; on the CPU there is no choice."""
+        return [call for call in self.trace.sdpa if call.facts is not None]
 
     def op(self, index: int) -> Op:
         return self.trace.ops[index]

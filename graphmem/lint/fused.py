@@ -82,7 +82,7 @@ def swap(site: Site, flow: Flow, call: Call, facts: SdpaFacts, machine: Target) 
 def recorded(site: Site, flow: Flow) -> Call | None:
     """The arguments of a call that was made."""
     made = flow.trace.sdpa[site.call]
-    if len(made.operands) != 4 or None in made.operands[:3]:
+    if made.facts is None or len(made.operands) != 4 or None in made.operands[:3]:
         return None
     q, k, v, mask = made.operands
     assert q is not None

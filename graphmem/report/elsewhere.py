@@ -43,9 +43,8 @@ def moved_to(findings: Findings, point: Point, symbols: Mapping[str, int]) -> di
     _check_kernels(findings, there)
     for bound in findings.bounds:
         if bound.keeps_out(there):
-            raise SymbolError(
-                f"the formula holds for {bound} only", hint=f"analyse again with {bound.name}={there[bound.name]}"
-            )
+            asked = ", ".join(f"{n}={v}" for n, v in symbols.items()) or f"{bound.name}={there[bound.name]}"
+            raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")
     return there
 
 

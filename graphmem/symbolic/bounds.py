@@ -21,16 +21,18 @@ _LENGTH = 16
 
 
 class Bound(NamedTuple):
-    """The last value of symbol `name` at which a formula holds, downwards or `up`. by: the model's integer it is."""
+    """The last value of symbol `name` at which a formula holds, downwards or `up`. by: the model's integer that it is,
+    or is one off (`beside`)."""
 
     name: str
     value: int
     up: bool
     by: str = ""
+    beside: int = 0
 
     def at(self, point: Mapping[str, int]) -> int:
         """The same at `point`: a bound that is one of the model's integers goes with it."""
-        return point.get(self.by, self.value)
+        return point[self.by] + self.beside if self.by in point else self.value
 
     def keeps_out(self, point: Mapping[str, int]) -> bool:
         """Whether the formula does not hold at `point`."""
@@ -57,25 +59,33 @@ class Multiple(NamedTuple):
 def find_bounds(
     tracer: Callable[[Point], Trace], derived: Derivation, working: Mapping[str, int]
 ) -> tuple[Bound | Multiple, ...]:
-    """Bounds of the lengths of the inputs, for a derivation that is proved."""
+    """Bounds of the sizes of the inputs, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
     for name in derived.symbols:
-        if name in derived.model_symbols or name in derived.loops or derived.base[name] < _LENGTH:
+        if name in derived.model_symbols or name in derived.loops:
             continue
         holds = _Holds(tracer, derived, name)
         known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
-        low, high = max(known[0] // FAR, 1), FAR * known[-1]
-        if holds.at(low | 1) is not False and holds.at(high | _ODD) is not False:
-            continue
-        # Lengths that were all even, say, prove nothing for odd ones.
-        step = math.gcd(derived.values[name], *known)
-        low, high = (low, high) if step == 1 else (max(low // step, 1) * step, high // step * step)
-        found += [
-            bound for bound in (_bound(holds, known[0], low, step), _bound(holds, known[-1], high, step)) if bound
-        ]
-        if step > 1 and holds.at(derived.base[name] + 1) is False:
-            found.append(Multiple(name, step))
+        if known[0] >= _LENGTH:
+            found += _of_length(holds, known)
+        if known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found) and holds.at(1) is False:
+            found.append(Bound(name, 2, up=False))  # what there is one of needs no copies, and broadcasts
     return tuple(found)
+
+
+def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
+    low, high = max(known[0] // FAR, 2), FAR * known[-1]
+    if holds.at(low | 1) is not False and holds.at(high | _ODD) is not False:
+        return []
+    # Lengths that were all even, say, prove nothing for odd ones.
+    base = holds.derived.base[holds.name]
+    step = math.gcd(holds.derived.values.get(holds.name, base), *known)
+    low, high = (low, high) if step == 1 else (max(low // step, 1) * step, high // step * step)
+    ends = _bound(holds, known[0], low, step), _bound(holds, known[-1], high, step)
+    found: list[Bound | Multiple] = [bound for bound in ends if bound is not None]
+    if step > 1 and holds.at(base + 1) is False:
+        found.append(Multiple(holds.name, step))
+    return found
 
 
 class _Holds(NamedTuple):
@@ -85,9 +95,9 @@ class _Holds(NamedTuple):
     derived: Derivation
     name: str
 
-    def at(self, value: int) -> bool | None:
+    def at(self, value: int, **others: int) -> bool | None:
         try:
-            return self.derived.holds(self.tracer({**self.derived.base, self.name: value}))
+            return self.derived.holds(self.tracer({**self.derived.base, **others, self.name: value}))
         except GraphmemError:
             return None
 
@@ -97,10 +107,26 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
     traced."""
     if far == known or holds.at(far) is not False:
         return None
-    up, base, sizes = far > known, holds.derived.base, holds.derived.model_symbols
+    up, base = far > known, holds.derived.base
     low, high = sorted((known, far))
-    between = {v: n for n, v in base.items() if n in sizes and low < v < high and v % step == 0}
-    for value in sorted(between, reverse=not up):
-        if holds.at(value) and holds.at(value + step if up else value - step) is False:
-            return Bound(holds.name, value, up, between[value])
-    return Bound(holds.name, known, up)
+    on = step if up else -step
+    for value in sorted(
+        {v for n, v in base.items() if n in holds.derived.model_symbols and low < v < high}, reverse=not up
+    ):
+        for last in (value, value - on):
+            if last % step == 0 and holds.at(last) and holds.at(last + on) is False:
+                return Bound(holds.name, last, up, *_cause(holds, value, last, on))
+    inside, outside = known // step, far // step
+    while abs(outside - inside) > 1:
+        middle = (inside + outside) // 2
+        inside, outside = (middle, outside) if holds.at(middle * step) else (inside, middle)
+    return Bound(holds.name, inside * step, up)
+
+
+def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:
+    """The model's integer that the bound goes with: with another value of it, the formula holds beyond."""
+    for name in [n for n, v in holds.derived.base.items() if v == value and n in holds.derived.model_symbols]:
+        moved = 2 * value if on > 0 else value // 2
+        if holds.at(last + on, **{name: moved}):
+            return name, last - value
+    return "", 0

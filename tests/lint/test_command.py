@@ -322,3 +322,36 @@ def test_annotations_are_put_on_the_users_own_line(capsys, monkeypatch):
     (result,) = sarif(capsys, "samples/hf_llama.py", "--select", "GM203", *options)["runs"][0]["results"]
     uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == "samples/hf_llama.py"
+
+
+MASKED = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    def __init__(self, h):
+        super().__init__()
+        self.f = nn.Linear(h, 3 * h)
+
+    def forward(self, x):
+        b, s, h = x.shape
+        q, k, v = self.f(x).view(b, s, 3, 2, h // 2).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.ones(s, s, dtype=torch.bool).tril())
+
+
+def model(h=64):
+    return Attention(h)
+
+
+def inputs(b=2, s=64, h=64):
+    return (torch.zeros(b, s, h),)
+"""
+
+
+def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys):
+    file = tmp_path / "masked.py"
+    file.write_text(MASKED)
+    assert main(["lint", str(file), "--device", "cpu", "--format", "json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)

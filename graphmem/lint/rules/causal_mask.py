@@ -72,7 +72,7 @@ def check(context: Context) -> Iterator[Spot]:
 
 def _mask(site: Site, flow: Flow) -> Ref | None:
     call = flow.trace.sdpa[site.call] if site.call >= 0 else None
-    if call is None or len(call.operands) != 4 or call.facts.q[-2] != call.facts.k[-2]:
+    if call is None or call.facts is None or len(call.operands) != 4 or call.facts.q[-2] != call.facts.k[-2]:
         return None
     return call.operands[3]
 

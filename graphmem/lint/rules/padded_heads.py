@@ -35,7 +35,7 @@ _MULTIPLE = 8
 
 def check(context: Context) -> Iterator[Spot]:
     """Every padded copy that a call of the flash kernel keeps."""
-    for call in context.trace.sdpa:
+    for call in context.sdpa:
         size = call.facts.head
         if call.backend != "flash" or size % _MULTIPLE == 0:
             continue
