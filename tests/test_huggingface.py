@@ -189,6 +189,14 @@ def test_a_derived_field_can_be_set_and_is_a_symbol_then(field, write):
     assert "h_a" not in from_config_file(write(LLAMA), settings={}, task=None, trust_remote_code=False).symbols
 
 
+def test_what_is_derived_follows_what_is_set(write):
+    """As the formula has it: a Mamba's inner size is twice h, and so is one that its file spells out."""
+    content = {"model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
+               "state_size": 4, "vocab_size": 100, "expand": 2, "intermediate_size": 128, "dtype": "bfloat16"}  # fmt: skip
+    report, wider = (report_of(write(content), b=2, s=32, h=h) for h in (64, 96))
+    assert report.at(h=96).saved.bytes == wider.saved.bytes
+
+
 def test_what_a_saved_config_spells_out_is_derived_all_the_same(write, tmp_path):
     """save_pretrained writes head_dim and layer_types; both follow h, a and L."""
     config = transformers.AutoConfig.for_model(**{k: v for k, v in LLAMA.items() if k != "num_key_value_heads"})

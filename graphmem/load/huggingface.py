@@ -52,7 +52,8 @@ def from_config_file(
     file = read(path, trust_remote_code)
     model, why = model_class(file, file.config(), task, trust_remote_code)
     made = _inputs(model, _fitting(model, file.config()), inputs, settings, file.symbols()[1])
-    file, sizes, switches = _set(file, made, settings)
+    # Before and after: what is derived follows what is set, as it follows what a formula moves.
+    file, sizes, switches = _set(file.with_derived_left_out(), made, settings)
     file = file.with_derived_left_out()
     fields, free = file.symbols()
     free = {name: value for name, value in free.items() if made.reach(fields[name].path)}
