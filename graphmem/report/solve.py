@@ -85,7 +85,7 @@ def _that_holds(report: Report, name: str, value: int, limit: int, *, alive: boo
         if (found.alive if alive else found.saved).bytes <= limit:
             return candidate
     raise SymbolError(
-        f"by the formula {name} = {value:,} fits into {human(limit)}, but the formula does not hold there: {reason}",
+        f"by the formula {name} = {value:,} fits into {human(limit)}, but the formula does not hold there: {reason.what if reason else ""}",
         hint=f"analyse again with {name}={value}",
     )
 
