@@ -191,8 +191,10 @@ def test_a_derived_field_can_be_set_and_is_a_symbol_then(field, write):
 
 def test_what_is_derived_follows_what_is_set(write):
     """As the formula has it: a Mamba's inner size is twice h, and so is one that its file spells out."""
-    content = {"model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
-               "state_size": 4, "vocab_size": 100, "expand": 2, "intermediate_size": 128, "dtype": "bfloat16"}  # fmt: skip
+    content = {
+        "model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
+        "state_size": 4, "vocab_size": 100, "expand": 2, "intermediate_size": 128, "dtype": "bfloat16",
+    }  # fmt: skip
     report, wider = (report_of(write(content), b=2, s=32, h=h) for h in (64, 96))
     assert report.at(h=96).saved.bytes == wider.saved.bytes
 
