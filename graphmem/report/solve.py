@@ -85,8 +85,9 @@ def _that_holds(report: Report, name: str, value: int, limit: int, *, alive: boo
         if (found.alive if alive else found.saved).bytes <= limit:
             return candidate
     assert reason is not None, "none of these points was refused, so one of them fits"
+    fits = f"by the formula {name} = {value:,} fits into {human(limit)}"
     raise SymbolError(
-        f"by the formula {name} = {value:,} fits into {human(limit)}, but the formula does not hold there: {reason.what}",
+        f"{fits}, but the formula does not hold there: {reason.what}",
         hint=f"analyse again with {name}={value}",
     )
 
