@@ -329,7 +329,7 @@ def _page(results: list[Result]) -> str:
         "",
         f"All {types} model types of transformers {transformers.__version__}, each with its default config (but few "
         "layers, in bfloat16) as a config.json, and its main",
-        "class. Written by `python tests/coverage.py`.",
+        f"class. Written by `python tests/coverage.py{'' if proved else ' --bytes'}`.",
         "",
         f"- {len(tried)} classes of {len({r['type'] for r in tried})} types were tried, {counts['report']} of "
         f"{analysed} types analysed" + (f", {proved} of them with a formula that is proved" if proved else ""),

@@ -95,6 +95,8 @@ def _broken(
 
 def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: bool) -> list[int]:
     found = _others(value, shapes_model=shapes_model and not longer, near=near)
+    if not shapes_model and value % _ALIGNED == 0 == moved % _ALIGNED:  # odd lengths were refused
+        found = [v + -v % _ALIGNED for v in found]
     return [v for v in found if v not in (value, moved) and (v > value or not longer)]
 
 
