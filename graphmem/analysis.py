@@ -101,12 +101,12 @@ def analyze_subject(
     depth = _depth(subject, target, working)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     parameters = tracer.parameter_bytes(working)
-    findings = None
-    for short in (True, False):
+
+    def found(*, short: bool) -> Findings:
         derived, bounds, remarks = derive_for(
             tracer, working, subject.model_symbols, depth, full_depth=full_depth, short=short
         )
-        findings = Findings(
+        return Findings(
             name=subject.name,
             settings=settings,
             working=working,
@@ -122,9 +122,10 @@ def analyze_subject(
             tracer=again,
             parameters=parameters,
         )
-        if runs_the_same_kernels(findings, working):
-            break
-    assert findings is not None
+
+    findings = found(short=True)
+    if not runs_the_same_kernels(findings, working):
+        findings = found(short=False)
     return build_report(findings, working)
 
 

@@ -21,7 +21,7 @@ import sympy
 from graphmem.saved import Kept, sort_storages
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.depth import SHALLOW
-from graphmem.symbolic.dims import Dims, dims_of, fitting, shared
+from graphmem.symbolic.dims import Dims, agreeing, dims_of, fitting, shared
 from graphmem.symbolic.fit import evaluate, symbol
 from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
@@ -137,19 +137,16 @@ class Derivation:
         return None if fitted is None or None in fitted else tuple(fitted)
 
     def _fitted(self, sizes: Callable[[Aligned], Sequence[int] | None]) -> list[sympy.Expr | None] | None:
-        """For each size that is read off a trace the first expression that gives it in every trace."""
+        """For each size that is read off a trace the first expression that gives it in every trace; None where it has
+        not as many sizes in all of them."""
         at_base = sizes(Aligned(self.trace, None))
-        at_moved = {name: sizes(there) for name, there in self.moved.items()}
-        seen = [(there.point, sizes(there)) for there in self.apart]
-        everywhere = [*at_moved.values(), *(there for _, there in seen)]
-        if at_base is None or any(one is None or len(one) != len(at_base) for one in everywhere):
+        at_moved = {name: found for name, there in self.moved.items() if (found := sizes(there)) is not None}
+        seen = [(there.point, found) for there in self.apart if (found := sizes(there)) is not None]
+        everywhere = [*at_moved.values(), *(found for _, found in seen)]
+        whole = len(everywhere) == len(self.moved) + len(self.apart)
+        if at_base is None or not whole or any(len(found) != len(at_base) for found in everywhere):
             return None
-        known = {name: there for name, there in at_moved.items() if there is not None}
-        options = fitting(self.base, self.values, at_base, known)
-        return [
-            next((e for e in dim if all(evaluate(e, point) == there[i] for point, there in seen if there)), None)
-            for i, dim in enumerate(options)
-        ]
+        return agreeing(fitting(self.base, self.values, at_base, at_moved), seen)
 
     def following(self, name: str) -> sympy.Expr:
         """What a symbol that follows others is, as an expression in them: a, or a h_a."""
@@ -171,7 +168,9 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     trace = tracer(base)
     deeper = {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
     start = Base(trace, sort_storages(trace))
-    if Looped(start, {}).counts(deeper) is None:
+    looped = Looped(start, {})
+    how_often = looped.counts(deeper)
+    if how_often is None:
         return None
 
     probes = Probes(tracer, start, model_symbols)
@@ -182,12 +181,12 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
     dims, seen = dims_of(probes, moving, apart)
     loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}
-    looped = Looped(start, loops)
-    how_often = looped.counts(deeper)
-    if how_often is None:
-        return None
-    members = looped.groups(trace)
-    groups = tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in members.items())
+    if loops:
+        looped = Looped(start, loops)
+        how_often = looped.counts(deeper)
+        if how_often is None:
+            return None
+    groups = tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in looped.members.items())
     repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
     derived = Derivation(
         base=base,

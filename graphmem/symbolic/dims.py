@@ -60,15 +60,22 @@ def _choices(
 
 
 def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept) -> Dims | None:
-    """For each dimension the first expression that gives its value in all of `seen`."""
+    """The expressions that give the dimensions in all of `seen`; None where one is missing."""
     actual = [(there.point, probes.dims(there, kept)) for there in seen]
     if any(len(dims) != len(options) for _, dims in actual):
         return None
-    picked = [
-        next((e for e in dim if all(evaluate(e, point) == dims[i] for point, dims in actual)), None)
+    picked = agreeing(options, actual)
+    return None if None in picked else tuple(picked)
+
+
+def agreeing(
+    options: Sequence[Sequence[sympy.Expr]], seen: Sequence[tuple[Point, Sequence[int]]]
+) -> list[sympy.Expr | None]:
+    """For each dimension the first expression that gives it at all of the points."""
+    return [
+        next((e for e in dim if all(evaluate(e, point) == dims[i] for point, dims in seen)), None)
         for i, dim in enumerate(options)
     ]
-    return None if None in picked else tuple(picked)
 
 
 def fitting(

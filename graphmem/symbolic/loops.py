@@ -133,19 +133,22 @@ class Looped:
         """The storages of a trace with as many turns as the base, by group."""
         kept = sort_storages(trace)
         lines = {line for line, _ in self._turning}
-        inside = (
-            {k.storage for line, made in by_line(trace, kept).items() if line in lines for k in made} if lines else ()
-        )
-        return grouped(kept, trace.containers, frozenset(inside))
+        made = by_line(trace, kept) if lines else {}
+        inside = frozenset(k.storage for line in lines for k in made.get(line, ()))
+        return grouped(kept, trace.containers, inside)
 
-    def groups_turned(self, trace: Trace, unturned: Trace) -> dict[Key, list[Kept]]:
-        """The same of a trace with more turns than `unturned`: its shapes are other ones, so by the base's keys."""
+    @cached_property
+    def members(self) -> dict[Key, list[Kept]]:
+        """The storages of the base by group."""
+        return self.groups(self.base.trace)
+
+    def _turned(self, trace: Trace, unturned: Mapping[Key, list[Kept]]) -> dict[Key, list[Kept]]:
+        """The storages of a trace with more turns: `unturned` are those of one with the base's turns. Its shapes are
+        other ones, so by the base's keys."""
         lines = by_line(trace, sort_storages(trace))
-        groups = self.groups(unturned)
-        keys = {
-            place: key_of(made[0], self.base.trace.containers, looped=True) for place, made in self._turning.items()
-        }
-        groups |= {key: [] for key in keys.values()}
+        containers = self.base.trace.containers
+        keys = {place: key_of(made[0], containers, looped=True) for place, made in self._turning.items()}
+        groups = {**unturned, **{key: [] for key in keys.values()}}
         for (line, i), key in keys.items():
             shapes = by_shape(lines.get(line, []))
             groups[key] += shapes[i] if i < len(shapes) else []
@@ -153,8 +156,9 @@ class Looped:
 
     def counts(self, deeper: Mapping[str, Trace]) -> dict[Key, Count] | None:
         """How often each group occurs. None where layers or turns are not alike."""
-        by_trace = {id(t): self.groups(t) for t in (self.base.trace, *deeper.values())}
+        unturned = {d: self.groups(t) for d, t in deeper.items()}
+        by_trace = {id(self.base.trace): self.members, **{id(deeper[d]): groups for d, groups in unturned.items()}}
         for loop in self.loops.values():
-            by_trace[id(loop.trace)] = self.groups_turned(loop.trace, self.base.trace)
-            by_trace |= {id(t): self.groups_turned(t, deeper[d]) for d, t in loop.deeper.items()}
+            by_trace[id(loop.trace)] = self._turned(loop.trace, self.members)
+            by_trace |= {id(t): self._turned(t, unturned[d]) for d, t in loop.deeper.items()}
         return tally(self.base.trace, deeper, self.loops, lambda trace: by_trace[id(trace)])
