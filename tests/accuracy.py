@@ -6,11 +6,12 @@ What stands between <!-- made: NAME --> and <!-- end of NAME --> is made here; t
 tests/test_accuracy_page.py says when the page is stale.
 """
 
+import json
 import re
 
 import small_models
 import zoo
-from architectures import architectures, each, not_yet, on_gpu, variants
+from architectures import architectures, each, on_gpu, variants
 from conftest import ROOT, measured
 from figures import ISSUE, figures, formulas, issue_899
 from validated import (
@@ -85,11 +86,25 @@ def compared():
         (f"{_starting(entries, 'sample')} runs of the samples", h200, "the same", "test_measured_small"),
         (f"Llama, GPT-2, BERT, SDPA and eager: {_starting(entries, 'zoo', 'under autocast')} runs under bf16 autocast, "
          f"{_starting(entries, 'zoo', 'without autocast')} without", h200, "the same", "test_measured_small"),
+        _linted(),
         *_validated(),
         (f"the {len(small_models.MODELS)} small models and the samples, fp32 and bf16, `--device cpu`",
          "real autograd on the CPU, torch 2.13 and 2.11", "every storage identical", "test_cpu_oracle"),
         ("formulas, at points that were never traced", "a fresh trace there", "0 bytes off", "test_analysis"),
     ]  # fmt: skip
+
+
+def _linted():
+    content = json.loads((TRUTH / "h200_lint.json").read_text())
+    pairs = [name for name in content["entries"] if " FIXED " in name]
+    codes = {name.split()[0] for name in pairs}
+    return (
+        f"`graphmem lint`: {len(pairs)} examples of {len(codes)} rules and 3 mistakes in transformers' Llama, each "
+        "with its fix",
+        words({"device": content["gpu"], "torch": content["torch"], "cudnn": content["cudnn"]}),
+        "every storage identical, and as many bytes less as promised",
+        "lint/test_measured_lint",
+    )
 
 
 def _validated():
@@ -206,13 +221,10 @@ def allocated():
 
 def histories():
     """Recorded requests, which tests/test_allocator_rule.py goes through."""
-    file = TRUTH / "h200_allocator.json.gz"
-    if not file.exists():
-        return not_yet("allocator_history.py", file.name)
     rows = [
         [f"`samples/{run['target']}`", run["options"], f"{sum(kind == 0 for kind, _, _ in run['events']):,}",
          str(sum(kind == 2 for kind, _, _ in run["events"])), str(len(run["marks"]))]
-        for run in packed(file)["runs"]
+        for run in packed(TRUTH / "h200_allocator.json.gz")["runs"]
     ]  # fmt: skip
     return table(["recorded", "options", "requests", "segments", "readings of the counters"], rows)
 
@@ -225,7 +237,7 @@ def refused():
         f"`graphmem validate samples/gpt2.py {run['options']} --sweep b=1,64`, exit code {run['exit']}:\n\n"
         f"```\n{text}\n```"
         for run, text in zip(runs, texts, strict=True)
-    ) or not_yet("validate_models.py", "h200_validated.json.gz")
+    )
 
 
 BLOCKS = {

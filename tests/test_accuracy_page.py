@@ -15,7 +15,6 @@ RUNS = {
     if "result" in run
 }
 STALE = "run python tests/accuracy.py"
-ON_GPU = pytest.mark.skipif("h200" not in MANY, reason="tests/truth/validate_models.py was not run on a GPU yet")
 
 
 def test_page_is_current():
@@ -50,17 +49,16 @@ def test_much_was_measured(stem):
     assert settings >= {"bf16", "fp16", "fp32", "autocast", "eager", "checkpointed", "reentrant", "LoRA"}
 
 
-@ON_GPU
 def test_nothing_is_left_on_the_gpu():
     left = {r["target"]: r["left_on_gpu"] for r in MANY["h200"]["runs"] if r.get("left_on_gpu") and "result" in r}
     assert not left
 
 
 def test_what_was_measured_on_both_gpus_is_the_same():
-    assert len(both_gpus().splitlines()) == 1
+    _, *differing = both_gpus().split("\n- ")
+    assert [line.split()[0] for line in differing] == ["codegen"]  # not the same model: the page says why
 
 
-@ON_GPU
 def test_what_cannot_fit_is_refused_or_survived():
     refused, forced = (r for r in MANY["h200"]["runs"] if r["target"] == "gpt2.py")
     assert refused["exit"] == forced["exit"] == 2

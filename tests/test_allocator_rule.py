@@ -11,7 +11,7 @@ from validated import TRUTH, packed
 
 MIB = 2**20
 FILE = TRUTH / "h200_allocator.json.gz"
-HISTORY = packed(FILE) if FILE.exists() else {"runs": []}  # where it was recorded
+HISTORY = packed(FILE)
 RUNS = {f"{run['target']} {run['options']}".strip(): run for run in HISTORY["runs"]}
 
 

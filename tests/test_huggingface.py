@@ -173,6 +173,17 @@ def test_a_config_is_its_model(name, write):
     assert report.verified.exact
 
 
+def test_a_language_model_by_its_task_gets_labels_whatever_its_class_is_called(write):
+    content = {
+        "model_type": "marian", "architectures": ["MarianMTModel"], "d_model": 64, "encoder_layers": 2,
+        "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
+        "decoder_ffn_dim": 128, "vocab_size": 500, "pad_token_id": 0, "decoder_start_token_id": 0,
+        "dtype": "bfloat16", "is_encoder_decoder": True,
+    }  # fmt: skip
+    subject = from_config_file(write(content), settings={"s": "64"}, task=None, trust_remote_code=False)
+    assert set(subject.make_inputs(subject.symbols, False)) == {"input_ids", "labels"}
+
+
 def test_the_command_line(write, capsys):
     assert main(["analyze", write(LLAMA), "--set", "b=2", "--set", "hidden_size=512", "--set", "L=4"]) == 0
     out = capsys.readouterr().out

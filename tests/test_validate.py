@@ -131,6 +131,36 @@ def test_what_was_there_before_does_not_count() -> None:
     assert module.lin.weight.grad is None  # a copy was run
 
 
+class Remembering(nn.Module):
+    """Leaves a result in an attribute: the first, the last, all of them; or a table that is made once."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.lin, self.how, self.last, self.all = nn.Linear(16, 16), how, None, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = self.lin(x).tanh()
+        if self.how == "all":
+            self.all.append(made)
+        elif self.how == "table" and self.last is None:
+            self.last = torch.ones(16, device=x.device)
+        elif self.how == "last" or (self.how == "first" and self.last is None):
+            self.last = made
+        return (made + (self.last if self.how == "table" else 1)).relu()
+
+
+REMEMBERED = [("first", 0), ("last", 8 * 16 * 4), ("all", 0), ("table", 16 * 4)]  # and what of it is no rise
+
+
+@pytest.mark.parametrize(("how", "left"), REMEMBERED, ids=lambda x: str(x))
+@pytest.mark.parametrize("steps", [2, 4])
+def test_what_an_earlier_step_left_and_this_one_keeps_or_replaces_is_no_rise(how: str, left: int, steps: int) -> None:
+    (point,) = validate(Remembering(how), (torch.randn(8, 16),), device="cpu", steps=steps).points
+    assert point.exact
+    assert point.measured is not None
+    assert point.measured.earlier_bytes == left
+
+
 class Checkpointed(nn.Module):
     def __init__(self, reentrant: bool) -> None:
         super().__init__()
@@ -521,6 +551,18 @@ def test_on_the_gpu(sample: str, settings: dict[str, Any]) -> None:
         assert point.measured.rise is not None
         assert point.measured.rise.requested == point.predicted.alive
         assert point.measured.rise.allocated - point.measured.rise.unsplit == point.predicted.alive_allocated
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("how", [how for how, _ in REMEMBERED])
+@pytest.mark.parametrize("steps", [2, 4])
+def test_what_steps_leave_on_the_gpu(how: str, steps: int) -> None:
+    (point,) = validate(Remembering(how), (torch.randn(8, 16),), steps=steps).points
+    assert point.exact
+    assert point.measured is not None
+    assert point.measured.rise is not None
+    assert point.measured.rise.requested == point.rise
+    assert point.measured.rise.allocated == point.allocated_rise
 
 
 @pytest.mark.gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +108,14 @@ def _makes_decoder_inputs(model: Any, names: list[str]) -> bool:
 
 
 def _is_lm(name: str) -> bool:
-    return bool(
-        re.search(r"ForCausalLM|ForMaskedLM|ForConditionalGeneration|LMHead|ForPreTraining|Seq2Seq|WithLM", name)
-    )
+    pattern = r"ForCausalLM|ForMaskedLM|ForConditionalGeneration|LMHead|ForPreTraining|Seq2Seq|WithLM"
+    return bool(re.search(pattern, name)) or name in _text_to_text()  # MarianMTModel's name does not say it
+
+
+def _text_to_text() -> Iterable[str]:
+    from transformers.models.auto import modeling_auto
+
+    return modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()
 
 
 def _labels(model: Any, config: Any) -> Make | None:

@@ -69,7 +69,7 @@ def _measured(point: PointResult) -> dict[str, Any] | None:
     return {
         "saved": measured.saved_bytes,
         "storages": len(measured.saved),
-        "saved_earlier": measured.earlier_bytes,
+        "left_by_earlier_steps": measured.earlier_bytes,
         "saved_elsewhere": measured.elsewhere,
         "requested": rise.requested if rise else None,
         "allocated": rise.allocated if rise else None,

@@ -30,14 +30,14 @@ class PointResult:
 
     @property
     def rise(self) -> int:
-        """By how much `requested_bytes` should rise: what an earlier step made and kept is there already."""
+        """By how much `requested_bytes` should rise: what earlier steps made and left is there already."""
         return self.predicted.alive - (self.measured.earlier_bytes if self.measured else 0)
 
     @property
     def allocated_rise(self) -> int:
         """By how much `allocated_bytes` should rise where every block is split."""
         there = self.measured.earlier if self.measured else ()
-        return self.predicted.alive_allocated - sum(allocated(storage.nbytes) for storage in there)
+        return self.predicted.alive_allocated - sum(allocated(nbytes) for nbytes in there)
 
 
 @dataclass(frozen=True)

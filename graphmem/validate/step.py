@@ -18,7 +18,7 @@ from graphmem.trace.forward import call_arguments, run_forward
 from graphmem.trace.inputs import named_tensors
 from graphmem.validate.allocator import Counters, counters, peak, release, reset_peak
 from graphmem.validate.model import real_inputs, real_model
-from graphmem.validate.watch import Existing, Kept, Seen, Watch, storages_of
+from graphmem.validate.watch import Existing, Kept, Left, Seen, Watch, storages_of
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,15 @@ class Measurement:
     """One step as it was; all sizes in bytes.
 
     saved: storages that autograd kept, in the order of packing. elsewhere: saved on another device.
-    earlier: those of `saved` that an earlier step had made and kept, so that they do not add to `rise`.
+    earlier: sizes of what earlier steps had made and something held, a mask or the last probabilities in an attribute:
+    this step keeps it or puts its own in the place, so that this much is no part of `rise`.
     rise: of the allocator's counters over forward, with only the loss (or the outputs) held. left: over the whole step.
     before, peak: memory_allocated before the step, max_memory_allocated in it. None on the CPU.
     """
 
     saved: tuple[Seen, ...]
     elsewhere: int
-    earlier: tuple[Seen, ...]
+    earlier: tuple[int, ...]
     rise: Counters | None
     left: Counters | None
     before: int | None
@@ -51,7 +52,7 @@ class Measurement:
 
     @property
     def earlier_bytes(self) -> int:
-        return sum(storage.nbytes for storage in self.earlier)
+        return sum(self.earlier)
 
     @property
     def saved_bytes(self) -> int:
@@ -66,6 +67,7 @@ class RanOutError(Exception):
 def frozen() -> Iterator[Existing]:
     """While points are measured: what is there already is no step's garbage, and looking through it at every collection
     would take most of the time."""
+    gc.collect()  # frozen garbage would not be freed
     existing = Existing()
     gc.freeze()
     try:
@@ -105,12 +107,12 @@ def _measured(subject: Subject, point: dict[str, int], settings: Settings, exist
 
 def _last_of(step: _Step, settings: Settings) -> Measurement:
     """Run all steps; the last one is measured."""
-    made: Kept | None = None
+    earlier = []
     for _ in range(settings.steps - 1):
-        made, _ = step.run()
+        earlier.append(step.run()[0])
         gc.collect()  # what only reference cycles hold would otherwise be freed in the middle of the next step
+    left = step.left(earlier)
     at_start = counters(settings.device)
-    old = {weak.cdata for weak in (made.storages if made else ()) if not weak.expired()}
     reset_peak(settings.device)
     kept, at_end_of_forward = step.run()
     highest = peak(settings.device)
@@ -119,7 +121,7 @@ def _last_of(step: _Step, settings: Settings) -> Measurement:
     return Measurement(
         saved=kept.saved,
         elsewhere=kept.elsewhere,
-        earlier=tuple(s for s, weak in zip(kept.saved, kept.storages, strict=True) if weak.cdata in old),
+        earlier=left.part_of(step.left([*earlier, kept]), kept),
         rise=_difference(at_end_of_forward, at_start),
         left=_difference(at_end, at_start),
         before=at_start.allocated if at_start else None,
@@ -150,6 +152,12 @@ class _Step:
         kept = watch.kept(device, outputs, self.existing.ids | storages_of(self._own()))
         self._backward(outputs)
         return kept, now
+
+    def left(self, steps: list[Kept]) -> Left:
+        """What the steps so far left behind but for gradients."""
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        others = self.existing.ids | storages_of([*self._own(), *gradients])
+        return Left(self.settings.device, steps, others)
 
     def _own(self) -> list[torch.Tensor]:
         """Looked up after forward: a running statistic may have been replaced."""

@@ -137,6 +137,6 @@ def _notes(validation: Validation, columns: int) -> str:
     for point in validation.points:
         if point.measured is not None and point.measured.earlier:
             at = _label(point, validation) or "here"
-            there = f"{point.measured.earlier_bytes:,} of the saved bytes"
-            notes.append(f"{at}: {there} were made by an earlier step and kept, and are no rise")
+            there = f"{point.measured.earlier_bytes:,} bytes that an earlier step left"
+            notes.append(f"{at}: {there} (in an attribute, say) are kept or replaced by this one, and are no rise")
     return "\n".join(line for note in notes for line in wrapped(note, columns, "      ", "note: "))

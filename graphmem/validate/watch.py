@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +52,53 @@ class Existing:
     def __init__(self, earlier: Existing | None = None) -> None:
         self._weak: list[StorageWeakRef] = []
         self.ids: set[int] = set(earlier.ids) if earlier else set()
-        for value in gc.get_objects():
-            if issubclass(type(value), torch.Tensor):
-                with contextlib.suppress(Exception):  # subclasses without a storage of their own
-                    storage = value.untyped_storage()
-                    self._weak.append(StorageWeakRef(storage))
-                    self.ids.add(storage._cdata)
+        for storage in _known_to_python():
+            self._weak.append(StorageWeakRef(storage))
+            self.ids.add(storage._cdata)
+
+
+def _known_to_python() -> Iterator[torch.UntypedStorage]:
+    """The storage of every tensor that the collector lists."""
+    for value in gc.get_objects():
+        if issubclass(type(value), torch.Tensor):
+            with contextlib.suppress(Exception):  # subclasses without a storage of their own
+                yield value.untyped_storage()
+
+
+class Left:
+    """The storages that steps made and that something still holds: a mask or the last probabilities in an attribute.
+
+    Args:
+        device: those there.
+        steps: what autograd kept in each step so far; what of it is there still no tensor of Python may hold.
+        others: storages that are not meant.
+    """
+
+    def __init__(self, device: str, steps: Sequence[Kept], others: set[int]) -> None:
+        self._weak: list[StorageWeakRef] = []
+        self._nbytes: dict[int, int] = {}
+        self._once_saved = {weak.cdata for kept in steps for weak in kept.storages}
+        for storage in _known_to_python():
+            if storage.device.type == device and storage._cdata not in others:
+                self._weak.append(StorageWeakRef(storage))
+                self._nbytes[storage._cdata] = storage.nbytes()
+        for kept in steps:
+            for seen, weak in zip(kept.saved, kept.storages, strict=True):
+                self._weak.append(weak)
+                if not weak.expired() and weak.cdata not in others:
+                    self._nbytes[weak.cdata] = seen.nbytes
+
+    def part_of(self, now: Left, saved: Kept) -> tuple[int, ...]:
+        """Sizes of those that the next step, after which `now` is left, has no need to make or replaces.
+
+        That is what it saves without having made it, and what is gone after it. What stays and is not saved is a cache
+        that it reads, but for two cases: where more is left than before, a list that grows; and where it was saved
+        once, by the step that made it, which every later step does with one of its own.
+        """
+        again = {weak.cdata for weak in saved.storages}
+        unused = self._once_saved if sum(self._nbytes.values()) == sum(now._nbytes.values()) else self._nbytes.keys()
+        idle = (unused & now._nbytes.keys()) - again
+        return tuple(size for cdata, size in self._nbytes.items() if cdata not in idle)
 
 
 class _Holder:
