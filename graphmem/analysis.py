@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -96,6 +98,32 @@ def analyze_subject(
     assumptions: Assumptions | None = None,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
+    with _set_aside():
+        return _analyze(subject, target, dtype, autocast, full_depth, assumptions)
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """What is there already, the million objects of torch and of transformers, is not looked through by every
+    collection of garbage: one of them takes as long as three traces."""
+    if gc.get_freeze_count():  # somebody's own
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _analyze(
+    subject: Subject,
+    target: Target,
+    dtype: torch.dtype | None,
+    autocast: torch.dtype | None,
+    full_depth: bool,
+    assumptions: Assumptions | None,
+) -> Report:
     tracer, again = (Tracer(subject, target, dtype, autocast, assumptions) for _ in range(2))
     working = dict(subject.symbols)
     depth = _depth(subject, target, working)

@@ -18,6 +18,8 @@ Point = dict[str, int]
 FAR, _ODD = 8, 37
 # What is shorter is no length.
 _LENGTH = 16
+# Limits are round: 4096 has one bit, 1536 two.
+_ROUND_BITS = 2
 
 
 class Bound(NamedTuple):
@@ -74,18 +76,17 @@ def find_bounds(
 
 
 def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
-    low, high = max(known[0] // FAR, 2), FAR * known[-1]
-    if holds.at(low | 1) is not False and holds.at(high | _ODD) is not False:
-        return []
     # Lengths that were all even, say, prove nothing for odd ones.
     base = holds.derived.base[holds.name]
     step = math.gcd(holds.derived.values.get(holds.name, base), *known)
-    low, high = (low, high) if step == 1 else (max(low // step, 1) * step, high // step * step)
+    aligned = step > 1 and holds.at(base + 1) is False
+    low, high = max(known[0] // FAR, 2), FAR * known[-1]
+    if aligned:
+        low, high = max(low // step, 1) * step, high // step * step
+    else:
+        step, low, high = 1, low | 1, high | _ODD
     ends = _bound(holds, known[0], low, step), _bound(holds, known[-1], high, step)
-    found: list[Bound | Multiple] = [bound for bound in ends if bound is not None]
-    if step > 1 and holds.at(base + 1) is False:
-        found.append(Multiple(holds.name, step))
-    return found
+    return [*(bound for bound in ends if bound is not None), *([Multiple(holds.name, step)] if aligned else [])]
 
 
 class _Holds(NamedTuple):
@@ -116,11 +117,33 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
         for last in (value, value - on):
             if last % step == 0 and holds.at(last) and holds.at(last + on) is False:
                 return Bound(holds.name, last, up, *_cause(holds, value, last, on))
-    inside, outside = known // step, far // step
+    return Bound(holds.name, _last(holds, known // step, far // step, step), up)
+
+
+def _last(holds: _Holds, inside: int, outside: int, step: int) -> int:
+    """The last multiple of `step` at which the formula holds, which it does at `inside` and not at `outside`.
+
+    Halving, but by round numbers, which limits are or are one off from.
+    """
     while abs(outside - inside) > 1:
-        middle = (inside + outside) // 2
-        inside, outside = (middle, outside) if holds.at(middle * step) else (inside, middle)
-    return Bound(holds.name, inside * step, up)
+        middle = _roundest(inside, outside)
+        on = 1 if outside > inside else -1
+        held = holds.at(middle * step)
+        inside, outside = (middle, outside) if held else (inside, middle)
+        near = max(inside, outside) <= 2 * min(inside, outside)
+        if near and middle.bit_count() <= _ROUND_BITS and abs(outside - inside) > 1:
+            beside = middle + on if held else middle - on
+            inside, outside = (beside, outside) if holds.at(beside * step) else (inside, beside)
+    return inside * step
+
+
+def _roundest(one: int, other: int) -> int:
+    """The number between the two, both excluded, that the highest power of 2 divides."""
+    low, high = sorted((one, other))
+    power = 1 << (high - low).bit_length()
+    while (high - 1) // power == low // power:
+        power //= 2
+    return (high - 1) // power * power
 
 
 def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:

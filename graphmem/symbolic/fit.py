@@ -7,7 +7,8 @@ apart on a further point.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -165,5 +166,33 @@ def _to_multiple(value: int | None, multiple: int, *, up: bool) -> int | None:
 
 def evaluate(expression: sympy.Expr, point: Point) -> int | None:
     """The expression's value at `point`; None where it is no whole number or a symbol is missing."""
-    value = expression.subs({symbol(name): v for name, v in point.items()})
-    return int(value) if value.is_Integer else None
+    try:
+        value = _value_at(expression, point)
+    except KeyError:
+        return None
+    return int(value) if value.denominator == 1 else None
+
+
+def _value_at(expression: sympy.Expr, point: Point) -> int | Fraction:
+    """With Python's own numbers: `subs` takes ten times as long, and a formula is looked up thousands of times."""
+    if expression.is_Symbol:
+        return point[expression.name]
+    if expression.is_Integer:
+        return int(expression.p)
+    if expression.is_Rational:
+        return Fraction(expression.p, expression.q)
+    if expression.is_Pow:
+        base, exponent = expression.args
+        assert exponent.is_Integer, f"no size has a root: {expression}"
+        return Fraction(_value_at(base, point)) ** int(exponent)
+    values = [_value_at(part, point) for part in expression.args]
+    if expression.is_Add:
+        return sum(values)
+    if expression.is_Mul:
+        return math.prod(values)
+    return _ROUNDINGS[expression.func](*values)
+
+
+_ROUNDINGS: dict[type[sympy.Expr], Callable[..., int | Fraction]] = {
+    sympy.ceiling: math.ceil, sympy.floor: math.floor, sympy.Min: min, sympy.Max: max,
+}  # fmt: skip

@@ -24,7 +24,7 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
     else:
         odd = [value + value // 2 + _STEP, value + value // 2 + 5, value // 2 + 3]
-        tries = [*odd[:2], value + 40, *odd[2:], 2 * value, value // 2, value - 1]  # 40 more: aligned to 8 as before
+        tries = [odd[0], value + 40, *odd[1:], 2 * value, value // 2, value - 1]  # 40 more: aligned to 8 as before
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
@@ -83,8 +83,8 @@ def _broken(
     other_side = sum((point[n] > base[n]) != (moved[n] > base[n]) for n in sizes)
     # 1 is the one size that broadcasts, and needs no copy: a relation more that the base may not have.
     ones = sum(point[n] == 1 for n in sizes)
-    # Kernels want heads, and what they are put together from, in multiples of 8.
-    odd = sum(base[n] % _ALIGNED == 0 and point[n] % _ALIGNED != 0 for n in sizes)
+    # Kernels want heads, and what they are put together from, in multiples of 8; where the probe was none, they do not.
+    odd = sum(base[n] % _ALIGNED == 0 == moved[n] % _ALIGNED and point[n] % _ALIGNED != 0 for n in sizes)
     return (
         sum(point[y] % point[x] != 0 for x, y in divides)
         + sum(point[x] >= point[y] for x, y in below)
