@@ -7,6 +7,20 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.render.formula import formula
+from graphmem.symbolic.bounds import _last
+
+
+@pytest.mark.parametrize("limit", [4095, 4096, 4097, 5000, 8192, 3110, 23_900])
+def test_a_limit_is_found_and_a_round_one_soon(limit):
+    asked = []
+
+    class Holds:
+        def at(self, value):
+            asked.append(value)
+            return value <= limit
+
+    assert _last(Holds(), 3109, 23_917, 1) == limit
+    assert len(asked) <= (4 if limit in (4095, 4096, 8192) else 25)
 
 
 class Window(nn.Module):
