@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphmem.collector import set_aside
 from graphmem.derivation import derive_for
 from graphmem.errors import ModelError, UsageError
 from graphmem.load import Subject, from_factories, from_module, isolated
@@ -88,6 +87,7 @@ def analyze(
         )
 
 
+@set_aside()
 def analyze_subject(
     subject: Subject,
     target: Target,
@@ -98,32 +98,6 @@ def analyze_subject(
     assumptions: Assumptions | None = None,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
-    with _set_aside():
-        return _analyze(subject, target, dtype, autocast, full_depth, assumptions)
-
-
-@contextmanager
-def _set_aside() -> Iterator[None]:
-    """What is there already, the million objects of torch and of transformers, is not looked through by every
-    collection of garbage: one of them takes as long as three traces."""
-    if gc.get_freeze_count():  # somebody's own
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-def _analyze(
-    subject: Subject,
-    target: Target,
-    dtype: torch.dtype | None,
-    autocast: torch.dtype | None,
-    full_depth: bool,
-    assumptions: Assumptions | None,
-) -> Report:
     tracer, again = (Tracer(subject, target, dtype, autocast, assumptions) for _ in range(2))
     working = dict(subject.symbols)
     depth = _depth(subject, target, working)

@@ -101,7 +101,7 @@ def _linted():
     return (
         f"`graphmem lint`: {len(pairs)} examples of {len(codes)} rules and 3 mistakes in transformers' Llama, each "
         "with its fix",
-        words({"device": content["gpu"], "torch": content["torch"], "cudnn": content["cudnn"]}),
+        _machine(content["gpu"], content),
         "every storage identical, and as many bytes less as promised",
         "lint/test_measured_lint",
     )

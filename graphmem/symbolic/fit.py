@@ -190,9 +190,9 @@ def _value_at(expression: sympy.Expr, point: Point) -> int | Fraction:
         return sum(values)
     if expression.is_Mul:
         return math.prod(values)
-    return _ROUNDINGS[expression.func](*values)
+    return _FUNCTIONS[expression.func](*values)
 
 
-_ROUNDINGS: dict[type[sympy.Expr], Callable[..., int | Fraction]] = {
+_FUNCTIONS: dict[type[sympy.Expr], Callable[..., int | Fraction]] = {
     sympy.ceiling: math.ceil, sympy.floor: math.floor, sympy.Min: min, sympy.Max: max,
 }  # fmt: skip

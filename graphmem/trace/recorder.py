@@ -67,10 +67,6 @@ class _Packed:
         self.sequence, self.call, self.checkpoint = sequence, call, checkpoint
 
 
-# C++ asks for the device of each operand. The fake itself knows, without going through all modes again.
-_DEVICE = torch.ops.prim.device.default
-
-
 class Recorder(TorchDispatchMode):
     """Fills `self.trace`: `placeholder` for what exists before forward, `watching` around forward, `finish` after."""
 
@@ -112,7 +108,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace == "prim":  # a question about a tensor, such as its device: nothing is computed
-            return args[0].device if func is _DEVICE and isinstance(args[0], FakeTensor) else func(*args, **kwargs)
+            return func(*args, **kwargs)
         if self._most is not None and len(self.trace.ops) >= self._most:
             raise TooLongError(f"forward runs more than {self._most} operators")
         sequence = torch._C._autograd._get_sequence_nr()

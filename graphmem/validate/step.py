@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphmem.collector import set_aside
 from graphmem.errors import ModelError
 from graphmem.load import Subject
 from graphmem.trace.forward import call_arguments, run_forward
@@ -65,15 +66,11 @@ class RanOutError(Exception):
 
 @contextmanager
 def frozen() -> Iterator[Existing]:
-    """While points are measured: what is there already is no step's garbage, and looking through it at every collection
-    would take most of the time."""
-    gc.collect()  # frozen garbage would not be freed
-    existing = Existing()
-    gc.freeze()
-    try:
+    """While points are measured: what is there already is no step's garbage."""
+    gc.collect()  # what is garbage by now would not be freed
+    existing = Existing()  # the collector lists nothing that is set aside
+    with set_aside():
         yield existing
-    finally:
-        gc.unfreeze()
 
 
 def measure(subject: Subject, point: dict[str, int], settings: Settings, existing: Existing) -> Measurement:
