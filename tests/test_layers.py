@@ -5,7 +5,7 @@ import ast
 from conftest import ROOT
 
 STAGES = [
-    {"errors", "units", "paths", "callables"},
+    {"errors", "units", "paths", "callables", "collector"},
     {"target", "stand_ins"},
     {"trace", "kernels"},  # a trace runs the kernels' choice, a kernel writes its choice into the trace
     {"load"},
