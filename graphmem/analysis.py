@@ -22,6 +22,7 @@ from graphmem.symbolic.depth import depth_symbols
 from graphmem.target import Target, resolve
 from graphmem.target.pretend import answering_as
 from graphmem.trace import Trace, trace
+from graphmem.trace.answers import Answers
 from graphmem.trace.assumptions import Assumptions, read_assumptions
 
 _DTYPES = {
@@ -148,6 +149,7 @@ class Tracer:
     assumptions: Assumptions | None = None
     most_operators: int | None = None
     _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
+    _answers: Answers = field(default_factory=Answers)
 
     def __call__(self, point: dict[str, int]) -> Trace:
         key = tuple(sorted(point.items()))
@@ -167,6 +169,7 @@ class Tracer:
                     reload=lambda: subject.values_at(point),
                     assumptions=self.assumptions,
                     most_operators=self.most_operators,
+                    answers=self._answers,
                 )
             except ModelError as error:
                 error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))

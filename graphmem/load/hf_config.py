@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from graphmem.errors import ModelError
@@ -91,9 +92,14 @@ class ConfigFile:
                 hint="correct the field; the file is read as transformers' from_pretrained reads it",
             ) from error
 
+    @cached_property
+    def _unchanged(self) -> Any:
+        """To read from only."""
+        return self.config()
+
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
         """The same file with other values; what has an entry per layer, or per pair of a head's elements, follows."""
-        config, content = self.config(), copy.deepcopy(dict(self.content))
+        config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config
             for key in path:

@@ -63,10 +63,11 @@ def find_bounds(
 ) -> tuple[Bound | Multiple, ...]:
     """Bounds of the sizes of the inputs, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
+    base = _shallow(tracer, derived)
     for name in derived.symbols:
         if name in derived.model_symbols or name in derived.loops:
             continue
-        holds = _Holds(tracer, derived, name)
+        holds = _Holds(tracer, derived, base, name)
         known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
         if known[0] >= _LENGTH:
             found += _of_length(holds, known)
@@ -75,9 +76,23 @@ def find_bounds(
     return tuple(found)
 
 
+def _shallow(tracer: Callable[[Point], Trace], derived: Derivation) -> Point:
+    """The base, with one layer of each kind where that has all that more layers have: half the operators to trace."""
+    shallow = {**derived.base, **dict.fromkeys(derived.depth, 1)}
+    made = [
+        {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
+        for point in (derived.base, shallow)
+    ]
+    try:
+        alike = derived.depth and made[0] == made[1] and derived.holds(tracer(shallow))
+    except GraphmemError:
+        alike = False
+    return shallow if alike else derived.base
+
+
 def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
     # Lengths that were all even, say, prove nothing for odd ones.
-    base = holds.derived.base[holds.name]
+    base = holds.base[holds.name]
     step = math.gcd(holds.derived.values.get(holds.name, base), *known)
     aligned = step > 1 and holds.at(base + 1) is False
     low, high = max(known[0] // FAR, 2), FAR * known[-1]
@@ -90,15 +105,16 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
 
 
 class _Holds(NamedTuple):
-    """Whether the formula holds with one symbol of the base moved; None where that cannot be traced."""
+    """Whether the formula holds with one symbol of `base` moved; None where that cannot be traced."""
 
     tracer: Callable[[Point], Trace]
     derived: Derivation
+    base: Point
     name: str
 
     def at(self, value: int, **others: int) -> bool | None:
         try:
-            return self.derived.holds(self.tracer({**self.derived.base, **others, self.name: value}))
+            return self.derived.holds(self.tracer({**self.base, **others, self.name: value}))
         except GraphmemError:
             return None
 
@@ -108,16 +124,20 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
     traced."""
     if far == known or holds.at(far) is not False:
         return None
-    up, base = far > known, holds.derived.base
-    low, high = sorted((known, far))
+    up, inside, outside = far > known, known, far
     on = step if up else -step
-    for value in sorted(
-        {v for n, v in base.items() if n in holds.derived.model_symbols and low < v < high}, reverse=not up
-    ):
+    sizes = {v for n, v in holds.base.items() if n in holds.derived.model_symbols}
+    for value in sorted(sizes, reverse=not up):
         for last in (value, value - on):
-            if last % step == 0 and holds.at(last) and holds.at(last + on) is False:
+            if last % step or not min(inside, outside) < last < max(inside, outside):
+                continue
+            if not holds.at(last):
+                outside = last
+            elif holds.at(last + on) is False:
                 return Bound(holds.name, last, up, *_cause(holds, value, last, on))
-    return Bound(holds.name, _last(holds, known // step, far // step, step), up)
+            else:
+                inside = last
+    return Bound(holds.name, _last(holds, inside // step, outside // step, step), up)
 
 
 def _last(holds: _Holds, inside: int, outside: int, step: int) -> int:
@@ -148,7 +168,7 @@ def _roundest(one: int, other: int) -> int:
 
 def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:
     """The model's integer that the bound goes with: with another value of it, the formula holds beyond."""
-    for name in [n for n, v in holds.derived.base.items() if v == value and n in holds.derived.model_symbols]:
+    for name in [n for n, v in holds.base.items() if v == value and n in holds.derived.model_symbols]:
         moved = 2 * value if on > 0 else value // 2
         if holds.at(last + on, **{name: moved}):
             return name, last - value

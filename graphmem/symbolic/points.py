@@ -24,7 +24,8 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
     else:
         odd = [value + value // 2 + _STEP, value + value // 2 + 5, value // 2 + 3]
-        tries = [*odd[:2], value + 40, *odd[2:], 2 * value, value // 2, value - 1]  # 40 more: aligned to 8 as before
+        aligned = value + (value // 2 + 40) // _ALIGNED * _ALIGNED  # as much as before
+        tries = [odd[0], aligned, *odd[1:], 2 * value, value // 2, value - 1]
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 

@@ -29,12 +29,11 @@ class Faker:
         fake = self._made.get(id(tensor))
         if fake is None:
             dtype = self._dtype if self._dtype is not None and tensor.is_floating_point() else tensor.dtype
-            with self._mode, torch.no_grad():
-                fake = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=device or self._device)
+            blank = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device="meta")
+            fake = FakeTensor(self._mode, blank, torch.device(device or self._device))
+            fake.requires_grad_(tensor.requires_grad)
             if isinstance(tensor, nn.Parameter):
-                fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
-            else:
-                fake.requires_grad_(tensor.requires_grad)
+                fake._is_param = True  # what nn.Parameter does with a subclass, less a detach
             self._made[id(tensor)] = fake
             self._originals.append(tensor)
         return fake

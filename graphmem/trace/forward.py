@@ -24,6 +24,7 @@ from graphmem.stand_ins.imports import NAMES
 from graphmem.target import Target
 from graphmem.target.guard import ensure_cuda_guard
 from graphmem.target.pretend import answering_as
+from graphmem.trace.answers import Answers
 from graphmem.trace.assumptions import Assumptions
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
@@ -47,6 +48,7 @@ def trace(
     reload: Callable[[], Any] | None = None,
     assumptions: Assumptions | None = None,
     most_operators: int | None = None,
+    answers: Answers | None = None,
 ) -> Trace:
     """Run forward (and loss) once and write down what happened.
 
@@ -61,6 +63,7 @@ def trace(
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
         assumptions: what is taken for granted where forward asks for values that weights or activations decide.
         most_operators: give up where there are more.
+        answers: what fake mode answered in other traces.
 
     Raises:
         ModelError: forward raised, for whatever reason that graphmem has no name for.
@@ -78,10 +81,11 @@ def trace(
     record = Trace(point=dict(point or {}), device=target.device)
     values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
     record.values = values
-    recorder = Recorder(record, module, CPU_OUTPUTS, values, most_operators)
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
     mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=target.device == "cpu")
+    mode.cache_enabled = False  # `Answers` does that, and cheaper
+    recorder = Recorder(record, module, CPU_OUTPUTS, values, mode, answers or Answers(), most_operators)
     fake = Faker(mode, target.device, dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
         args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))

@@ -17,7 +17,9 @@ _NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
 # Beyond the frame that called forward is whoever called graphmem.
 _OUTERMOST = str(Path(__file__).with_name("forward.py"))
 _USERS, _FOREIGN, _COMPILED, _FLEX = 0, 1, 2, 3
-_known: dict[types.CodeType, int] = {}
+# By identity: code compares and hashes by all that is in it but its file. What gives a key is kept alive here.
+_known: dict[int, tuple[int, types.CodeType]] = {}
+_lines: dict[tuple[int, int], Place] = {}
 
 
 def user_frames() -> tuple[tuple[Place, ...], bool]:
@@ -29,11 +31,16 @@ def user_frames() -> tuple[tuple[Place, ...], bool]:
         code = frame.f_code
         if code.co_filename == _OUTERMOST:
             break
-        whose = _known.get(code)
-        if whose is None:
-            whose = _known[code] = _whose(code)
+        known = _known.get(id(code))
+        if known is None:
+            known = _known[id(code)] = _whose(code), code
+        whose = known[0]
         if whose == _USERS:
-            places.append(Place(code.co_filename, frame.f_lineno, code.co_name))
+            line = id(code), frame.f_lineno
+            place = _lines.get(line)
+            if place is None:
+                place = _lines[line] = Place(code.co_filename, frame.f_lineno, code.co_name)
+            places.append(place)
         in_flex |= whose == _FLEX
         compiled |= whose == _COMPILED and not in_flex
         frame = frame.f_back

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
+    FakeTensorMode,
 )
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -24,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.errors import TooLongError
 from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
+from graphmem.trace.answers import Answers
 from graphmem.trace.frames import checkpoint_under_way, user_frames
 from graphmem.trace.nodes import differentiated, nodes_by_sequence
 from graphmem.trace.record import (
@@ -76,9 +78,12 @@ class Recorder(TorchDispatchMode):
         module: torch.nn.Module,
         cpu_outputs: dict[Any, tuple[int, ...]],
         values: Values,
+        mode: FakeTensorMode,
+        answers: Answers,
         most_operators: int | None = None,
     ) -> None:
         super().__init__()
+        self._mode, self._answers = mode, answers
         self._most = most_operators
         self.trace = trace
         self._values = values
@@ -116,7 +121,7 @@ class Recorder(TorchDispatchMode):
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
         try:
             made_here = RESULTS.get(func)
-            result = made_here(args, kwargs) if made_here else func(*args, **kwargs)
+            result = made_here(args, kwargs) if made_here else self._answers.ask(self._mode, func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
         if self.trace.device == "cpu" and func in ON_CPU:
