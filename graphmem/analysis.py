@@ -99,19 +99,53 @@ def analyze_subject(
     assumptions: Assumptions | None = None,
 ) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
-    tracer, again = (Tracer(subject, target, dtype, autocast, assumptions) for _ in range(2))
     working = dict(subject.symbols)
-    depth = _depth(subject, target, working)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
-    parameters = tracer.parameter_bytes(working)
+    tracer = Tracer(subject, target, dtype, autocast, assumptions)
+    findings = _Finder(tracer, settings, _depth(subject, target, working), full_depth)(working)
+    return build_report(findings, working)
 
-    def found(*, short: bool) -> Findings:
+
+def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:
+    names = [n for n in working if n in subject.model_symbols and working[n] > 0]
+    with answering_as(target, building=True):
+        return depth_symbols(subject.build, working, names)
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Makes the findings from a working point, once for each.
+
+    tracer: for what is asked for later; what a derivation traces is forgotten with it.
+    """
+
+    tracer: Tracer
+    settings: dict[str, str]
+    depth: list[str]
+    full_depth: bool
+    _found: dict[tuple[tuple[str, int], ...], Findings] = field(default_factory=dict)
+
+    def __call__(self, working: dict[str, int]) -> Findings:
+        key = tuple(sorted(working.items()))
+        if key not in self._found:
+            tracer = self.tracer.afresh()
+            found = self._derive(tracer, working, short=True)
+            same = runs_the_same_kernels(found, working)
+            self._found[key] = found if same else self._derive(tracer, working, short=False)
+        return self._found[key]
+
+    def _anew(self, working: dict[str, int]) -> Findings:
+        with isolated(), set_aside():
+            return self(working)
+
+    def _derive(self, tracer: Tracer, working: dict[str, int], *, short: bool) -> Findings:
+        subject = tracer.subject
         derived, bounds, remarks = derive_for(
-            tracer, working, subject.model_symbols, depth, full_depth=full_depth, short=short
+            tracer, working, subject.model_symbols, self.depth, full_depth=self.full_depth, short=short
         )
         return Findings(
             name=subject.name,
-            settings=settings,
+            settings=self.settings,
             working=working,
             derived=derived,
             bounds=bounds,
@@ -120,22 +154,12 @@ def analyze_subject(
                 *(note for name, note in subject.notes.items() if name in derived.symbols),
                 *remarks,
             ),
-            machine=target,
-            make_graph=_Graph(again, working, derived.trace),
-            tracer=again,
-            parameters=parameters,
+            machine=tracer.target,
+            make_graph=_Graph(self.tracer, working, derived.trace),
+            tracer=self.tracer,
+            anew=self._anew,
+            parameters=tracer.parameter_bytes(working),
         )
-
-    findings = found(short=True)
-    if not runs_the_same_kernels(findings, working):
-        findings = found(short=False)
-    return build_report(findings, working)
-
-
-def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:
-    names = [n for n in working if n in subject.model_symbols and working[n] > 0]
-    with answering_as(target, building=True):
-        return depth_symbols(subject.build, working, names)
 
 
 @dataclass(frozen=True)
@@ -179,6 +203,10 @@ class Tracer:
     def limited(self, most_operators: int) -> Tracer:
         """The same, but giving up where there are more operators."""
         return replace(self, most_operators=most_operators)
+
+    def afresh(self) -> Tracer:
+        """The same without what it has traced."""
+        return replace(self, _made={}, _answers=Answers())
 
     @property
     def finished(self) -> bool:

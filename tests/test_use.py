@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 import torch
 from conftest import ROOT
+from oracle import real_saved
 from torch import nn
 
 import graphmem
@@ -190,3 +191,58 @@ def test_plain_ascii(capsys):
     shown = capsys.readouterr().out
     assert shown.isascii()
     assert "5as^2b" in shown
+
+
+class Shifted(nn.Module):
+    """Labels are shifted by slicing a padded copy: with a batch of 1 that is contiguous as it is, and kept whole."""
+
+    def __init__(self, h, v):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(v, h), nn.Linear(h, v)
+
+    def forward(self, ids):
+        logits = self.head(self.embed(ids).tanh())
+        labels = nn.functional.pad(ids, (0, 1))[..., 1:].contiguous()
+        return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def shifted(h=16, v=50):
+    return Shifted(h, v)
+
+
+def ids(b=4, s=20, v=50):
+    return (torch.randint(v, (b, s)),)
+
+
+def really(**sizes):
+    return sum(size * n for size, n in real_saved(shifted(), ids(**sizes)).items())
+
+
+@pytest.mark.parametrize("b", [1, 4])
+def test_a_batch_of_one_has_a_formula_of_its_own(b):
+    report = graphmem.analyze(shifted, ids, symbols={"b": b}, device="cpu")
+    for point in ({"b": 1}, {"b": 3}, {"b": 1, "s": 77}, {"b": 9, "s": 5}):
+        assert report.at(**point).saved.bytes == really(**point), point
+    assert report.at(b=3).at(b=1).at(s=30).saved.bytes == really(b=1, s=30)
+    assert report.at(b=1).at(b=3).saved.bytes == really(b=3)
+    assert report.at(b=1).saved.expr == report.at(b=6).at(b=1).saved.expr
+
+
+@pytest.mark.parametrize("working", [1, 4])
+def test_solve_with_a_batch_of_one_and_for_it(working):
+    report = graphmem.analyze(shifted, ids, symbols={"b": working}, device="cpu")
+    for b in (1, 2):
+        s = report.solve("s", budget=20_000, b=b)
+        assert really(b=b, s=s) <= 20_000 < really(b=b, s=s + 1)
+    found = report.solve("b", budget=60_000, s=20)
+    assert really(b=found) <= 60_000 < really(b=found + 1)
+    assert report.solve("b", budget=really(b=1)) == 1
+    with pytest.raises(SymbolError, match="nothing fits"):
+        report.solve("b", budget=really(b=1) - 1)
+
+
+def test_what_is_asked_twice_is_analysed_once(monkeypatch):
+    report = graphmem.analyze(shifted, ids, device="cpu")
+    first = report.at(b=1)
+    monkeypatch.setattr("graphmem.analysis.trace", None)
+    assert report.at(b=1, s=30).saved.bytes == first.at(s=30).saved.bytes == really(b=1, s=30)

@@ -14,7 +14,7 @@ from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import SymbolError
 from graphmem.paths import shown
-from graphmem.report.elsewhere import moved_to
+from graphmem.report.elsewhere import findings_for, moved_to
 from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
     AttentionPart,
@@ -63,7 +63,8 @@ def build_report(findings: Findings, point: Point) -> Report:
 
 
 def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> Report:
-    return build_report(findings, moved_to(findings, point, symbols))
+    there = findings_for(findings, symbols)
+    return build_report(there, moved_to(there, point, symbols))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,25 @@ from dataclasses import replace
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import SdpaFacts, choose, regime
 from graphmem.report.findings import Findings
+from graphmem.symbolic.bounds import Bound
 from graphmem.symbolic.fit import evaluate
 from graphmem.trace.record import SdpaCall
 
 Point = Mapping[str, int]
+
+
+def findings_for(findings: Findings, symbols: Mapping[str, int]) -> Findings:
+    """The findings whose formula is for such a point: others where an input size is 1, or is not 1 any more.
+
+    What there is one of is broadcast and needs no copies, so a formula is often for a batch of 1 alone, or for any
+    other. The model is analysed on the other side of that, when somebody first asks for it.
+    """
+    derived = findings.derived
+    inputs = {n: v for n, v in symbols.items() if n in findings.working and n not in derived.model_symbols}
+    to_one = {b.name for b in findings.bounds if isinstance(b, Bound) and b.from_two and inputs.get(b.name) == 1}
+    from_one = {n for n, v in inputs.items() if n in derived.refused and findings.working[n] == 1 and v != 1}
+    crossed = to_one | from_one
+    return findings.anew({**findings.working, **{n: inputs[n] for n in crossed}}) if crossed else findings
 
 
 def moved_to(findings: Findings, point: Point, symbols: Mapping[str, int]) -> dict[str, int]:

@@ -28,7 +28,8 @@ class Findings:
     """What does not change from point to point.
 
     bounds: lengths within which the formulas hold.
-    make_graph: the fx graph of the working point. tracer: traces the subject at any point.
+    make_graph: the fx graph of the working point. tracer: traces the subject at any point. anew: the findings from
+    another working point.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Findings:
     machine: Target
     make_graph: Callable[[], Any] = field(repr=False)
     tracer: Callable[[dict[str, int]], Trace] = field(repr=False)
+    anew: Callable[[dict[str, int]], Findings] = field(repr=False)
 
     @cached_property
     def saved(self) -> tuple[Group, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from graphmem.errors import SymbolError
+from graphmem.errors import GraphmemError, SymbolError
 from graphmem.symbolic.fit import evaluate
 from graphmem.units import human, parse_bytes
 
@@ -30,9 +30,11 @@ def solve(report: Report, name: str, budget: int | str, others: Mapping[str, int
             near the answer.
     """
     limit = _bytes(budget)
-    if name not in report.symbols:
-        raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(report.symbols) or 'no symbols'}")
     there = report.at(**others) if others else report
+    if there.findings.working.get(name) == 1 and name in there.findings.derived.refused:
+        there = there.at(**{name: 2})  # the formula is for 1 alone: from 2 on there is another
+    if name not in there.symbols:
+        raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(there.symbols) or 'no symbols'}")
     size = there.alive if alive else there.saved
     point = {n: v for n, v in there.symbols.items() if n != name}
 
@@ -42,13 +44,26 @@ def solve(report: Report, name: str, budget: int | str, others: Mapping[str, int
     if all(str(x) != name for x in size.expr.free_symbols):
         raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
     least = _whole(needs, 1)
-    if least is None or (first := needs(least)) is None or first > limit:
+    first = needs(least) if least else None
+    value = _largest(needs, least, limit) if least and first is not None and first <= limit else 0
+    if least == 1 and value <= 1:  # the formula may be for larger ones
+        first = _exactly(there, name, 1, alive=alive) or first
+        value = 1 if first is not None and first <= limit else 0
+    if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
         raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
-    value = _largest(needs, least, limit)
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
     return _that_holds(there, name, value, limit, alive=alive)
+
+
+def _exactly(report: Report, name: str, value: int, *, alive: bool) -> int | None:
+    """The bytes at `value`; None where the formula does not hold there."""
+    try:
+        found = report.at(**{name: value})
+    except GraphmemError:
+        return None
+    return (found.alive if alive else found.saved).bytes
 
 
 def _largest(needs: Callable[[int], int | None], least: int, limit: int) -> int:

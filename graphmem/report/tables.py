@@ -187,14 +187,19 @@ class Report:
     def at(self, **symbols: int) -> Report:
         """The same report at other values of the symbols, from the formulas: nothing is traced.
 
+        Only where an input size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
+        that side, once: what there is one of needs no copies.
+
         Raises:
-            SymbolError: an unknown symbol, or a size whose formula was not proved.
+            SymbolError: an unknown symbol, a size whose formula was not proved, or a point at which it does not hold.
+            GraphmemError: the model cannot be analysed with a size of 1.
         """
         return self._elsewhere(symbols)
 
     def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
         """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
-        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced.
+        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, but for a
+        size of 1, as for `at`.
 
         Raises:
             SymbolError: nothing fits, the symbol is not in the formula, or the formula does not hold at the answer.

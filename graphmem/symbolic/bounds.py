@@ -32,6 +32,11 @@ class Bound(NamedTuple):
     by: str = ""
     beside: int = 0
 
+    @property
+    def from_two(self) -> bool:
+        """Whether it keeps out 1, and nothing else."""
+        return not self.up and self.value == 2
+
     def at(self, point: Mapping[str, int]) -> int:
         """The same at `point`: a bound that is one of the model's integers goes with it."""
         return point[self.by] + self.beside if self.by in point else self.value
