@@ -18,6 +18,7 @@ from functools import cached_property
 
 import sympy
 
+from graphmem.errors import GraphmemError
 from graphmem.saved import Kept, sort_storages
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.depth import SHALLOW
@@ -26,6 +27,7 @@ from graphmem.symbolic.fit import evaluate, symbol
 from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Point, Probes, Tracer, is_dense
+from graphmem.symbolic.single import MoreLayersNeededError, Single
 from graphmem.trace.record import Ref, SdpaCall, Trace
 
 
@@ -168,12 +170,44 @@ def derive(tracer: Tracer, working: Point, model_symbols: frozenset[str], depth:
     trace = tracer(base)
     deeper = {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
     start = Base(trace, sort_storages(trace))
+    try:
+        single = _single(tracer, start, depth)
+        derived = _derive(tracer, working, model_symbols, start, deeper, single) if single else None
+        if derived and single and derived.holds(single.base.trace) and _tells(tracer, derived):
+            return derived
+    except (MoreLayersNeededError, GraphmemError):
+        pass
+    return _derive(tracer, working, model_symbols, start, deeper)
+
+
+def _single(tracer: Tracer, start: Base, depth: list[str]) -> Single | None:
+    if not depth or len(start.trace.ops) > MOST_TWICE:
+        return None
+    return Single.of(start, tracer({**start.trace.point, **dict.fromkeys(depth, 1)}))
+
+
+def _tells(tracer: Tracer, derived: Derivation) -> bool:
+    """Whether more layers would tell no more: the formula is proved, or wrong for many layers where it is right for
+    two."""
+    if derived.exact or not derived.proofs or any(g.dims is None for g in derived.groups):
+        return derived.exact
+    return derived.holds(tracer({**derived.proofs[0], **dict.fromkeys(derived.depth, SHALLOW)}))
+
+
+def _derive(
+    tracer: Tracer,
+    working: Point,
+    model_symbols: frozenset[str],
+    start: Base,
+    deeper: Mapping[str, Trace],
+    single: Single | None = None,
+) -> Derivation | None:
+    trace, base, depth = start.trace, start.trace.point, list(deeper)
     looped = Looped(start, {})
     how_often = looped.counts(deeper)
     if how_often is None:
         return None
-
-    probes = Probes(tracer, start, model_symbols)
+    probes = Probes(tracer, start, model_symbols, single)
     names = [n for n, v in base.items() if n not in depth and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols and n not in probes.skipped])
@@ -216,6 +250,8 @@ def _loop(tracer: Tracer, step: Step, turned: Trace, depth: list[str]) -> Loop:
     return Loop(step, turned, {d: tracer({**turned.point, d: SHALLOW + 1}) for d in depth})
 
 
+# A forward with more operators is not tried with one layer first: where that proves nothing, it takes time.
+MOST_TWICE = 2000
 # So many layers has the first held-out point, if the model has them: patterns of up to six show.
 DEEP = 7
 # So many held-out points besides.

@@ -11,6 +11,7 @@ from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.group import Step
 from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
+from graphmem.symbolic.single import MoreLayersNeededError, Single
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]
@@ -24,16 +25,17 @@ EXPLORED, PROVING = 40_000, 20_000
 
 
 class Probes:
-    """Finds traces around that of `base`.
+    """Finds traces around that of `base`, or around one with a `single` layer of each kind.
 
     values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
     in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that
     run other operators at some other value. skipped: symbols for which there was not enough left of what may be traced.
     """
 
-    def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str]) -> None:
-        self._tracer, self._base = tracer, base
-        self.trace, self.kept, self.base = base.trace, base.kept, dict(base.trace.point)
+    def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str], single: Single | None = None) -> None:
+        self._tracer, self._single, self._beside = tracer, single, single.base if single else base
+        self._align = single.align if single else base.align
+        self.trace, self.kept, self.base = base.trace, base.kept, dict(self._beside.trace.point)
         self.model_symbols = model_symbols
         self.values: Point = {}
         self.follows: dict[str, list[str]] = {}
@@ -50,7 +52,7 @@ class Probes:
                 self.skipped.append(name)
                 return None
             trace = self.at({**self.base, name: value})
-            found = self._base.align(trace) if trace else None
+            found = self._align(trace) if trace else None
             if found is not None:
                 self.values[name] = value
                 return found
@@ -65,18 +67,20 @@ class Probes:
 
     def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
         """The first of `more`, if a loop runs more turns there; by further traces what makes a turn."""
-        turning = Turning.seen(name, self._base, more)
+        turning = Turning.seen(name, self._beside, more)
+        if turning is not None and self._single is not None:
+            raise MoreLayersNeededError
         for _ in range(MOST_QUESTIONS):
             value = turning.telling() if turning else None
             trace = self.at({**self.base, name: value}) if value else None
             if trace is None:
                 break
-            turning = Turning.seen(name, self._base, [*more, trace])
+            turning = Turning.seen(name, self._beside, [*more, trace])
             more = [*more, trace]
         if turning is None or not turning.steps:
             return None
         self.steps[name], self.values[name] = (turning.steps[0], more[0]), more[0].point[name]
-        return self._base.align(more[0], loops=True)
+        return self._align(more[0], loops=True)
 
     def moved_together(self, name: str, other: str) -> Aligned | None:
         """The same with `other` moved by the same factor; from then on it follows `name`."""
@@ -132,7 +136,7 @@ class Probes:
 
     def _aligned(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        return None if trace is None else self._base.align(trace, loops=bool(self.steps))
+        return None if trace is None else self._align(trace, loops=bool(self.steps))
 
 
 def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:

@@ -1,0 +1,67 @@
+"""One layer of each kind in place of all: what is moved need not be traced with more, since layers are alike.
+
+Every operator of the base has its like there, by module, line and order, and with the same sizes. What comes of it is
+taken only if it is proved, with more layers too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from graphmem.saved import folded, sort_storages
+from graphmem.symbolic.align import Aligned, Base, Line
+from graphmem.trace.record import Op, Trace
+
+
+class MoreLayersNeededError(Exception):
+    """With one layer it cannot be told."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """A trace with one layer of each kind, for another trace with more.
+
+    pairs: index of an operator of that other -> index of its like.
+    """
+
+    base: Base
+    pairs: Mapping[int, int]
+
+    @classmethod
+    def of(cls, whole: Base, trace: Trace) -> Single | None:
+        """None where something that is kept has no like."""
+        like = _by_line(trace)
+        pairs: dict[int, int] = {}
+        for line, ops in _by_line(whole.trace).items():
+            there = like.get(line, [])
+            for i, op in enumerate(ops if there else ()):
+                twin = there[i % len(there)]
+                if _sizes(op, whole.trace) == _sizes(twin, trace):
+                    pairs[op.index] = twin.index
+        if any(k.op.index not in pairs for k in whole.kept):
+            return None
+        return cls(Base(trace, sort_storages(trace)), pairs)
+
+    def align(self, trace: Trace, *, loops: bool = False) -> Aligned | None:
+        """`trace`, which has one layer of each kind, aligned with the one that has more; None where it keeps something
+        else."""
+        found = self.base.align(trace, loops=loops)
+        if found is None or found.pairs is None:
+            return found and Aligned(trace, self.pairs)
+        return Aligned(trace, {i: found.pairs[j] for i, j in self.pairs.items() if j in found.pairs})
+
+
+def _by_line(trace: Trace) -> dict[Line, list[Op]]:
+    """Operators in their order, by module, layer numbers taken out, and line."""
+    found: dict[Line, list[Op]] = defaultdict(list)
+    for op in trace.ops:
+        path = trace.calls[op.call].path if op.call >= 0 else ""
+        name = op.name if op.kind == "call" else folded(op.name, trace.containers)[0]
+        found[folded(path, trace.containers)[0], name, op.place].append(op)
+    return dict(found)
+
+
+def _sizes(op: Op, trace: Trace) -> list[tuple[tuple[int, ...], int] | None]:
+    return [(fact.shape, trace.storages[fact.storage].nbytes) if fact else None for fact in op.outputs]
