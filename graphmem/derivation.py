@@ -13,7 +13,8 @@ from graphmem.render.formula import formula
 from graphmem.saved import SAVED
 from graphmem.symbolic.bounds import Bound, Multiple, find_bounds
 from graphmem.symbolic.depth import SHALLOW
-from graphmem.symbolic.derive import Derivation, derive
+from graphmem.symbolic.derive import derive
+from graphmem.symbolic.derived import Derivation
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]
@@ -97,7 +98,7 @@ def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
     if derived is None:
         if search.depth:
             notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
-        derived = derive(search.tracer, working, search.model_symbols, [])
+        derived = derive(search.tracer, working, search.model_symbols, [], search.depth)
         assert derived is not None, "without depth there is nothing to disagree with"
     elif not search.tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in search.depth)

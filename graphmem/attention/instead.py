@@ -22,7 +22,8 @@ from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.saved import INPUT, SAVED
-from graphmem.symbolic.derive import Derivation, derive
+from graphmem.symbolic.derive import derive
+from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.fit import evaluate
 from graphmem.target import Target

@@ -12,7 +12,7 @@ from graphmem.attention.flow import Flow
 from graphmem.report import AttentionRow, Report
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, Kept, folded
-from graphmem.symbolic.derive import Derivation, Group
+from graphmem.symbolic.derived import Derivation, Group
 from graphmem.target import Target
 from graphmem.trace.record import Op, Ref, SdpaCall, TensorFact, Trace, references_in
 

@@ -12,7 +12,8 @@ from graphmem.lint.spot import Change
 from graphmem.load import isolated
 from graphmem.report.findings import Findings
 from graphmem.saved import SAVED, sort_storages
-from graphmem.symbolic.derive import Derivation, derive
+from graphmem.symbolic.derive import derive
+from graphmem.symbolic.derived import Derivation
 from graphmem.trace.record import Trace
 from graphmem.trace.replay import Swap, replay
 

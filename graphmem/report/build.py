@@ -29,7 +29,7 @@ from graphmem.report.tables import (
     Verified,
 )
 from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
-from graphmem.symbolic.derive import Group
+from graphmem.symbolic.derived import Group
 from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count, Steps
 from graphmem.trace.record import Place

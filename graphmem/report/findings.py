@@ -14,7 +14,7 @@ from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.saved import SAVED, folded
 from graphmem.symbolic.bounds import Bound, Multiple
-from graphmem.symbolic.derive import Derivation, Group
+from graphmem.symbolic.derived import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
 from graphmem.target import Target

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError
-from graphmem.symbolic.derive import Derivation
+from graphmem.symbolic.derived import Derivation
 from graphmem.trace.record import Trace
 
 Point = dict[str, int]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 Point = dict[str, int]
 _TRIES = 8
 # Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
 _STEP, _LONG_STEP = 37, 259
 _ALIGNED = 8
+# Nothing in a layer is more than so many times something else: 4h, 8/3 h.
+_MULTIPLE = 16
 # What is shorter only becomes longer: tiny lengths are special.
 _SHORT = 64
 
@@ -43,10 +48,11 @@ def held_out(
     chance = random.Random(0)
     choices = {n: _choices(base[n], moved[n], n in model_symbols, bool(loops), n in loops) for n in moved}
     sizes = [n for n in moved if n in model_symbols and n not in loops]
-    relations = _relations(base, sizes)
+    relations, chances = _relations(base, sizes), coincidences(base, list(moved))
 
     def broken(point: Point) -> int:
-        return _broken(point, base, moved, sizes, relations)
+        # What is the same by chance must not stay the same, or the point does not prove which of the two it is.
+        return 4 * _broken(point, base, moved, sizes, relations) + sum(c.holds_at(point, base) for c in chances)
 
     drawn: list[Point] = []
     for _ in range(2 * _TRIES):
@@ -68,6 +74,30 @@ def held_out(
             }
 
 
+class Coincidence(NamedTuple):
+    """At the base `size` is a small multiple of the product of `others`: it may be meant, or be chance."""
+
+    size: str
+    others: tuple[str, ...]
+
+    def holds_at(self, point: Mapping[str, int], base: Mapping[str, int]) -> bool:
+        """Whether the multiple is the same at `point`."""
+        there, here = (math.prod(p[n] for n in self.others) for p in (point, base))
+        return point[self.size] * here == base[self.size] * there
+
+
+def coincidences(base: Mapping[str, int], names: Sequence[str]) -> list[Coincidence]:
+    """All between sizes, and between sizes and products of two."""
+    found = []
+    for others in (*((n,) for n in names), *itertools.combinations_with_replacement(names, 2)):
+        product = math.prod(base[n] for n in others)
+        for size in names:
+            multiple, rest = divmod(base[size], product)
+            if size not in others and not rest and 1 <= multiple <= _MULTIPLE and product > 1:
+                found.append(Coincidence(size, others))
+    return found
+
+
 Relation = tuple[str, str]
 
 
@@ -87,7 +117,7 @@ def _broken(
     # Kernels want heads, and what they are put together from, in multiples of 8; where the probe was none, they do not.
     odd = sum(base[n] % _ALIGNED == 0 == moved[n] % _ALIGNED and point[n] % _ALIGNED != 0 for n in sizes)
     return (
-        sum(point[y] % point[x] != 0 for x, y in divides)
+        sum(point[y] % point[x] != 0 and (base[x] != base[y] or point[x] % point[y] != 0) for x, y in divides)
         + sum(point[x] >= point[y] for x, y in below)
         + 2 * (other_side + ones)
         + 8 * odd  # nothing decides more often

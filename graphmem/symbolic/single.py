@@ -7,12 +7,15 @@ taken only if it is proved, with more layers too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from graphmem.saved import folded, sort_storages
 from graphmem.symbolic.align import Aligned, Base, Line
 from graphmem.trace.record import Op, Trace
+
+# A forward with more operators is not tried with one layer first: where that proves nothing, it takes time.
+_MOST = 2000
 
 
 class MoreLayersNeededError(Exception):
@@ -51,6 +54,13 @@ class Single:
         if found is None or found.pairs is None:
             return found and Aligned(trace, self.pairs)
         return Aligned(trace, {i: found.pairs[j] for i, j in self.pairs.items() if j in found.pairs})
+
+
+def single_of(tracer: Callable[[dict[str, int]], Trace], whole: Base, layers: Sequence[str]) -> Single | None:
+    """The trace with one of `layers` each in place of `whole`; None where that does not have all, or there are none."""
+    if not layers or len(whole.trace.ops) > _MOST:
+        return None
+    return Single.of(whole, tracer({**whole.trace.point, **dict.fromkeys(layers, 1)}))
 
 
 def _by_line(trace: Trace) -> dict[Line, list[Op]]:
