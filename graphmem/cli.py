@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough
         sys.stderr.close()
         return CLEAN
+    except Exception:  # 1 would say that there are findings
+        traceback.print_exc()
+        print("graphmem: internal error: please report it with the lines above, and with the model", file=sys.stderr)
+        return FAILED
 
 
 def _analyze(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.render.formula import formula
+from graphmem.report import Limit
 from graphmem.symbolic.bounds import _last
 
 
@@ -64,6 +65,8 @@ def test_longer_than_the_window():
     assert report.verified.exact
     assert {"s", "window"} <= set(report.symbols)
     assert any("s >= 100 (window)" in note for note in report.notes)
+    assert {"symbol": "s", "least": 100, "most": None, "multiple_of": None} in report.to_dict()["limits"]
+    assert report.at(window=50).limits == (Limit("s", least=50),)
     assert report.at(s=3000, b=1).saved.bytes == kept(b=1, s=3000)
     assert report.at(s=60, window=50).saved.bytes == kept(b=2, s=60, window=50)
     for elsewhere in ({"s": 99}, {"s": 300, "window": 350}):
@@ -87,6 +90,7 @@ def test_a_bound_that_is_no_size_of_the_model():
     report = graphmem.analyze(lambda h=16: Cut(h), inputs, symbols={"s": 500})
     assert report.verified.exact
     assert any("s <= 2000;" in note for note in report.notes)
+    assert report.limits == (Limit("s", most=2000),)
     with pytest.raises(SymbolError, match="s <= 2000 only"):
         report.solve("s", budget="1GiB")
 
@@ -107,6 +111,7 @@ class Padded(nn.Module):
 def test_a_formula_for_multiples_of_eight():
     report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
     assert report.verified.exact
+    assert report.limits == (Limit("s", multiple_of=8),)
     assert any("multiples of 8 as s" in note for note in report.notes)
     assert not any("s >=" in note or "s <=" in note for note in report.notes)
     assert report.at(s=64).saved.bytes == graphmem.analyze(Padded(16), inputs(s=64)).saved.bytes

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sympy
 
-from graphmem.cli import main
+from graphmem.cli import _COMMANDS, main
 
 ATTENTION = """
 import torch
@@ -409,3 +409,14 @@ def test_output_leaves_links_and_special_files_what_they_are(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o600
     assert main(["analyze", str(tmp_path / "model.py"), "-o", "/dev/null"]) == 0
     assert not Path("/dev/null").is_file()
+
+
+def test_an_error_of_our_own_is_no_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(_options: object) -> int:
+        raise ZeroDivisionError("here")
+
+    monkeypatch.setitem(_COMMANDS, "rule", broken)
+    assert main(["rule", "GM101"]) == 2
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: here" in said
+    assert "internal error: please report it" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from graphmem import __version__
@@ -33,6 +34,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "points": list(report.verified.points),
             "share": report.verified.share,
         },
+        "limits": [asdict(limit) for limit in report.limits],
         "nodes": [
             {
                 "op": n.op,

@@ -3,6 +3,7 @@
 from graphmem.report.tables import (
     AttentionPart,
     AttentionRow,
+    Limit,
     Location,
     ModuleRow,
     NodeRow,
@@ -16,6 +17,7 @@ from graphmem.report.tables import (
 __all__ = [
     "AttentionPart",
     "AttentionRow",
+    "Limit",
     "Location",
     "ModuleRow",
     "NodeRow",

@@ -19,6 +19,7 @@ from graphmem.report.findings import Findings, is_within
 from graphmem.report.tables import (
     AttentionPart,
     AttentionRow,
+    Limit,
     Location,
     ModuleRow,
     NodeRow,
@@ -29,6 +30,7 @@ from graphmem.report.tables import (
     Verified,
 )
 from graphmem.saved import ALIVE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
+from graphmem.symbolic.bounds import Bound, Multiple
 from graphmem.symbolic.derived import Group
 from graphmem.symbolic.fit import evaluate
 from graphmem.symbolic.group import Count, Steps
@@ -50,6 +52,7 @@ def build_report(findings: Findings, point: Point) -> Report:
         saved=at.total(findings.saved),
         alive=at.total(findings.tables(*ALIVE)),
         verified=at.verified(),
+        limits=tuple(_limit(bound, point) for bound in findings.bounds),
         nodes=tuple(sorted((at.node(g) for g in findings.saved), key=lambda n: -n.size.bytes)),
         modules=at.modules(),
         attention=at.attention(),
@@ -65,6 +68,13 @@ def build_report(findings: Findings, point: Point) -> Report:
 def _elsewhere(findings: Findings, point: Point, symbols: Mapping[str, int]) -> Report:
     there = findings_for(findings, symbols)
     return build_report(there, moved_to(there, point, symbols))
+
+
+def _limit(bound: Bound | Multiple, point: Point) -> Limit:
+    if isinstance(bound, Multiple):
+        return Limit(bound.name, multiple_of=bound.of)
+    value = bound.at(point)
+    return Limit(bound.name, most=value) if bound.up else Limit(bound.name, least=value)
 
 
 @dataclass(frozen=True)

@@ -159,12 +159,24 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Values of a symbol outside of which the formula does not hold: smaller than `least`, larger than `most`, or no
+    multiple of `multiple_of`; None where there is no such limit."""
+
+    symbol: str
+    least: int | None = None
+    most: int | None = None
+    multiple_of: int | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of `graphmem.analyze`.
 
     saved: what autograd keeps for backward. alive: that, and what else forward leaves behind: outputs that the caller
     holds, and what closures, caches and attributes hold. Neither counts parameters or the caller's inputs.
-    depth: the symbols that count layers. settings: what was asked for beyond the target.
+    limits: where the formula does not hold. depth: the symbols that count layers. settings: what was asked for beyond
+    the target.
     """
 
     name: str
@@ -174,6 +186,7 @@ class Report:
     saved: Size
     alive: Size
     verified: Verified
+    limits: tuple[Limit, ...]
     nodes: tuple[NodeRow, ...]
     modules: tuple[ModuleRow, ...]
     attention: tuple[AttentionRow, ...]
