@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import graphmem.paths  # noqa: F401  (paths are shown from where it is first imported, and some tests run elsewhere)
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
