@@ -106,7 +106,7 @@ def analyze_subject(
     return build_report(findings, working)
 
 
-def _depth(subject: Subject, target: Target, working: dict[str, int]) -> list[str]:
+def _depth(subject: Subject, target: Target, working: dict[str, int]) -> dict[str, int]:
     names = [n for n in working if n in subject.model_symbols and working[n] > 0]
     with answering_as(target, building=True):
         return depth_symbols(subject.build, working, names)
@@ -121,7 +121,7 @@ class _Finder:
 
     tracer: Tracer
     settings: dict[str, str]
-    depth: list[str]
+    depth: dict[str, int]
     full_depth: bool
     _found: dict[tuple[tuple[str, int], ...], Findings] = field(default_factory=dict)
 

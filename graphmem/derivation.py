@@ -40,11 +40,11 @@ class PointTracer(Protocol):
 
 @dataclass(frozen=True)
 class _Search:
-    """What does not change from try to try. depth: the symbols that count layers."""
+    """What does not change from try to try. depth: symbols that count layers, and how many come again together."""
 
     tracer: PointTracer
     model_symbols: frozenset[str]
-    depth: list[str]
+    depth: Mapping[str, int]
     full_depth: bool
 
 
@@ -52,7 +52,7 @@ def derive_for(
     tracer: PointTracer,
     working: Point,
     model_symbols: frozenset[str],
-    depth: list[str],
+    depth: Mapping[str, int],
     *,
     full_depth: bool = False,
     short: bool = True,
@@ -60,13 +60,14 @@ def derive_for(
     """The derivation that holds at the working point, the lengths for which it does, and what to say about it.
 
     Args:
-        depth: symbols that may count layers. full_depth: trace all layers.
+        depth: symbols that may count layers, and how many come again together. full_depth: trace all layers.
         short: where forward loops over a long input, derive at a short one.
     """
     search = _Search(tracer, model_symbols, depth, full_depth)
     found = _from_short(search, working) if short and not full_depth else None
     derived, notes = found or _derived(search, working)
-    bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
+    found_bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
+    bounds = (*(Multiple(d, period) for d, period in derived.periods.items() if period > 1), *found_bounds)
     if bounds:
         notes.append(f"the formula holds for {', '.join(map(str, bounds))}; elsewhere other sizes are kept")
     if derived.follows:
@@ -98,7 +99,7 @@ def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
     if derived is None:
         if search.depth:
             notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
-        derived = derive(search.tracer, working, search.model_symbols, [], search.depth)
+        derived = derive(search.tracer, working, search.model_symbols, {}, list(search.depth))
         assert derived is not None, "without depth there is nothing to disagree with"
     elif not search.tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in search.depth)
@@ -121,7 +122,7 @@ def _folded(search: _Search, working: Point) -> Derivation | None:
             return None
         # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
         # always where a single one is asked for, below what was traced, and where we shortened a finished module.
-        one = any(working[d] < SHALLOW for d in depth)
+        one = any(working[d] < derived.base[d] for d in depth)
         if search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING:
             return derived if derived.holds(tracer(working)) else None
         return derived
@@ -132,7 +133,9 @@ def _folded(search: _Search, working: Point) -> Derivation | None:
 def _operators(derived: Derivation, working: Mapping[str, int]) -> int:
     """How many operators a trace of all layers would have."""
     base = len(derived.trace.ops)
-    return base + sum((len(t.ops) - base) * (working[d] - SHALLOW) for d, t in derived.deeper.items())
+    return base + sum(
+        (len(t.ops) - base) * (working[d] - derived.base[d]) // derived.periods[d] for d, t in derived.deeper.items()
+    )
 
 
 def _from_beside(search: _Search, derived: Derivation, working: Point) -> tuple[Derivation, list[str]]:
@@ -150,7 +153,7 @@ def _from_beside(search: _Search, derived: Derivation, working: Point) -> tuple[
         if not moved:
             continue
         try:
-            other = derive(search.tracer, {**working, **moved}, search.model_symbols, list(derived.depth))
+            other = derive(search.tracer, {**working, **moved}, search.model_symbols, derived.periods)
             if other is None or not _proved(other, moved):
                 continue
             if other.holds(search.tracer({**other.base, **{n: working[n] for n in moved}})):
@@ -166,7 +169,7 @@ def _from_beside(search: _Search, derived: Derivation, working: Point) -> tuple[
 def _from_short(search: _Search, working: Point) -> tuple[Derivation, list[str]] | None:
     """The derivation at a shorter input, where forward loops over it and a trace of the working point would be long."""
     limited = search.tracer.limited(LONG)
-    shallow = {**working, **{d: min(SHALLOW, working[d]) for d in search.depth}}
+    shallow = {**working, **{d: min(SHALLOW * period, working[d]) for d, period in search.depth.items()}}
     if _fits(limited, shallow):
         return None
     inputs = [n for n in working if n not in search.model_symbols and working[n] > 2 * _LENGTHS[0]]

@@ -6,6 +6,7 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import SymbolError
+from graphmem.report import Limit
 from graphmem.symbolic.depth import depth_symbols
 
 
@@ -87,16 +88,42 @@ def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
 
 
 def test_alike_layers_are_a_symbol_and_others_are_not():
-    assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == ["L"]
-    for different in (growing, patterned):
-        assert depth_symbols(lambda p, m=different: m(**p), {"h": 16, "L": 12}, ["h", "L"]) == []
+    assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == {"L": 1}
+    assert depth_symbols(lambda p: growing(**p), {"h": 16, "L": 12}, ["h", "L"]) == {}
+
+
+@pytest.mark.parametrize(("L", "found"), [(12, {"L": 3}), (6, {"L": 3}), (3, {"L": 3}), (13, {})])
+def test_layers_that_take_turns_are_counted_together(L, found):
+    assert depth_symbols(lambda p: patterned(**p), {"h": 16, "L": L}, ["h", "L"]) == found
+
+
+def test_layers_that_take_turns_are_in_the_formula():
+    report = graphmem.analyze(patterned, inputs)
+    assert report.verified.exact
+    assert report.symbols["L"] == 12
+    for point in ({"L": 3}, {"L": 6, "h": 32}, {"L": 30, "b": 1, "s": 7}):
+        sizes = {n: v for n, v in point.items() if n != "L"}
+        full = graphmem.analyze(patterned(**{n: v for n, v in point.items() if n in "hL"}), inputs(**sizes))
+        assert report.at(**point).saved.bytes == full.saved.bytes, point
+    assert Limit("L", multiple_of=3) in report.limits
+    with pytest.raises(SymbolError, match="multiples of 3 as L"):
+        report.at(L=13)
+    largest = report.solve("L", budget="1MiB")
+    assert largest % 3 == 0
+    assert report.at(L=largest).saved.bytes <= 2**20 < report.at(L=largest + 3).saved.bytes
+
+
+def test_a_finished_module_whose_layers_take_turns():
+    report = graphmem.analyze(patterned(L=24), inputs())
+    assert report.verified.exact
+    assert report.at(L=36).saved.bytes == fully_traced(patterned(L=36))
 
 
 def test_layers_that_differ_are_traced_and_that_is_said():
-    report = graphmem.analyze(patterned, inputs)
+    report = graphmem.analyze(patterned, inputs, symbols={"L": 13})
     assert report.verified.exact
     assert "L" not in report.symbols
-    assert any("the formula is for L=12" in note for note in report.notes)
+    assert any("the formula is for L=13" in note for note in report.notes)
 
 
 def test_more_layers_of_the_last_kind_are_in_the_formula():

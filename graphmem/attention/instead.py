@@ -178,7 +178,7 @@ def _kept(
             known[key] = trace(module, inputs, machine, point=point)
         return known[key]
 
-    found = derive(traced, working, derived.model_symbols & frozenset(working), [])
+    found = derive(traced, working, derived.model_symbols & frozenset(working), {})
     if found is None or not found.exact:
         return None
     return sympy.expand(

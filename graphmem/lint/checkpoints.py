@@ -56,7 +56,7 @@ def with_checkpoints(findings: Findings) -> sympy.Expr | None:
 
     try:
         with isolated():
-            changed = derive(tracer, dict(derived.base), derived.model_symbols, list(derived.depth))
+            changed = derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
     except GraphmemError:
         return None
     return None if changed is None else saved_in(changed)

@@ -60,7 +60,7 @@ def _derived(findings: Findings, again: Callable[[Trace], Trace]) -> Derivation 
             made[key] = again(known[key] if key in known else findings.tracer(point))
         return made[key]
 
-    return derive(tracer, dict(derived.base), derived.model_symbols, list(derived.depth))
+    return derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
 
 
 def _key(point: dict[str, int]) -> tuple[tuple[str, int], ...]:

@@ -83,7 +83,7 @@ def find_bounds(
 
 def _shallow(tracer: Callable[[Point], Trace], derived: Derivation) -> Point:
     """The base, with one layer of each kind where that has all that more layers have: half the operators to trace."""
-    shallow = {**derived.base, **dict.fromkeys(derived.depth, 1)}
+    shallow = {**derived.base, **derived.periods}
     made = [
         {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
         for point in (derived.base, shallow)

@@ -17,33 +17,55 @@ from graphmem.errors import GraphmemError
 
 Point = Mapping[str, int]
 SHALLOW = 2
+# Kinds of layers take turns: a window in five of six.
+_LONGEST = 8
 _LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")
 
 
-def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]) -> list[str]:
-    """Those of `names` that repeat layers, all of which are alike at the values in `point`.
+def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]) -> dict[str, int]:
+    """Those of `names` that repeat layers, and how many layers come again together: 1 where all are alike, 2 where two
+    kinds take turns.
 
-    A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of one kind of layer.
+    A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of such layers.
     """
-    found: list[str] = []
+    found: dict[str, int] = {}
     shallow = dict(point)
     whole = build(dict(shallow))
     for name in sorted(names, key=lambda n: n.lower() not in _LIKELY):
         try:
             reduced = build({**shallow, name: SHALLOW})
             # A model no deeper than that is compared upwards: there is nothing to cut.
-            full = whole if point[name] > SHALLOW else build({**shallow, name: SHALLOW + 1})
+            full = whole if point[name] > SHALLOW else build({**shallow, name: 2 * SHALLOW})
         except GraphmemError:
             continue
-        if _only_longer(full, reduced):
-            found.append(name)
-            shallow[name] = SHALLOW
-            whole = reduced
+        if _only_longer(full, reduced, _alike):
+            found[name], shallow[name], whole = 1, SHALLOW, reduced
+        elif _only_longer(full, reduced, _whatever) and (period := _period(build, shallow, name, full)):
+            found[name], shallow[name] = period, SHALLOW * period
+            whole = build(dict(shallow))
     return found
 
 
-def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
-    """Whether `full` is `reduced` with more layers of the same kind at the end of its module lists."""
+def _period(
+    build: Callable[[dict[str, int]], nn.Module], point: dict[str, int], name: str, full: nn.Module
+) -> int | None:
+    """How many layers come again together in `full`; None where none do, or the model does not end with them."""
+    for period in range(2, min(_LONGEST, point[name]) + 1):
+        if point[name] % period == 0:
+            try:
+                reduced = build({**point, name: period})
+                twice = full if point[name] >= 2 * period else build({**point, name: 2 * period})
+            except GraphmemError:
+                continue
+            if _only_longer(twice, reduced, _in_turns):
+                return period
+    return None
+
+
+def _only_longer(
+    full: nn.Module, reduced: nn.Module, alike: Callable[[list[nn.Module], list[nn.Module]], bool]
+) -> bool:
+    """Whether `full` is `reduced` with more layers at the end of its module lists that are `alike` those there."""
     shrunk = False
     reduced_modules = dict(reduced.named_modules())
     grown: list[str] = []
@@ -54,13 +76,17 @@ def _only_longer(full: nn.Module, reduced: nn.Module) -> bool:
         if twin is None or _class(twin) != _class(module):
             return False
         if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
-            if len(module) < len(twin) or not _alike(list(module), list(twin)):
+            if len(module) < len(twin) or not alike(list(module), list(twin)):
                 return False
             grown.append(path)
             shrunk = True
         elif _own_shapes(module) != _own_shapes(twin):
             return False
     return shrunk
+
+
+def _whatever(_layers: list[nn.Module], _traced: list[nn.Module]) -> bool:
+    return True
 
 
 def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
@@ -75,6 +101,14 @@ def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
         else:
             added.append(kind)
     return not rest and all(kind == added[0] for kind in added) and (not added or added[0] in kinds)
+
+
+def _in_turns(layers: list[nn.Module], period: list[nn.Module]) -> bool:
+    """Whether `layers` are `period` over and over."""
+    kinds = [_kind(layer) for layer in period]
+    return len(layers) % len(kinds) == 0 and all(
+        _kind(layer) == kinds[i % len(kinds)] for i, layer in enumerate(layers)
+    )
 
 
 def _kind(layer: nn.Module) -> list[Any]:

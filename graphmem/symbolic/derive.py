@@ -28,18 +28,19 @@ from graphmem.trace.record import Trace
 
 
 def derive(
-    tracer: Tracer, working: Point, model_symbols: frozenset[str], depth: list[str], unlike: Sequence[str] = ()
+    tracer: Tracer, working: Point, model_symbols: frozenset[str], depth: Mapping[str, int], unlike: Sequence[str] = ()
 ) -> Derivation | None:
     """Trace what is needed around `working` and derive. None where `depth` does not repeat layers that are alike.
 
-    unlike: symbols that do count layers, but layers of which not all are alike: they stay as they are.
+    depth: symbols that count layers, and how many of these come again together. unlike: symbols that do count layers,
+    but layers of which not all are alike: they stay as they are.
     """
-    base = {**working, **dict.fromkeys(depth, SHALLOW)}
+    base = {**working, **{d: SHALLOW * period for d, period in depth.items()}}
     trace = tracer(base)
-    deeper = {d: tracer({**base, d: SHALLOW + 1}) for d in depth}
+    deeper = {d: tracer({**base, d: base[d] + period}) for d, period in depth.items()}
     start = Base(trace, sort_storages(trace))
     try:
-        single = single_of(tracer, start, depth or unlike)
+        single = single_of(tracer, start, depth or dict.fromkeys(unlike, 1))
         derived = _derive(tracer, working, model_symbols, start, deeper, single) if single else None
         if derived is not None and is_enough(tracer, derived):
             return derived
@@ -69,7 +70,7 @@ def _derive(
     moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
     apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
     dims, seen = dims_of(probes, moving, apart)
-    loops = {n: _loop(tracer, step, turned, depth) for n, (step, turned) in probes.steps.items()}
+    loops = {n: _loop(tracer, step, turned, deeper) for n, (step, turned) in probes.steps.items()}
     if loops:
         looped = Looped(start, loops)
         how_often = looped.counts(deeper)
@@ -104,8 +105,8 @@ def _derive(
     return _proved(derived, probes, [{**there.point, **unlike} for there in held_out], working)
 
 
-def _loop(tracer: Tracer, step: Step, turned: Trace, depth: list[str]) -> Loop:
-    return Loop(step, turned, {d: tracer({**turned.point, d: SHALLOW + 1}) for d in depth})
+def _loop(tracer: Tracer, step: Step, turned: Trace, deeper: Mapping[str, Trace]) -> Loop:
+    return Loop(step, turned, {d: tracer({**turned.point, d: t.point[d]}) for d, t in deeper.items()})
 
 
 # So many layers has the first held-out point, if the model has them: patterns of up to six show.
@@ -136,7 +137,7 @@ def _proved(derived: Derivation, probes: Probes, held_out: list[Point], working:
     points = held_out or list(derived.proofs)
     if not points:
         return derived
-    deep = {d: max(SHALLOW + 2, min(DEEP, working[d])) for d in derived.depth}
+    deep = {d: p * max(SHALLOW + 2, min(DEEP, working[d]) // p) for d, p in derived.periods.items()}
     points[0] = {**points[0], **deep}
     if any(g.dims is None for g in derived.groups):
         return replace(derived, proofs=tuple(points))

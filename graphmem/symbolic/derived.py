@@ -97,6 +97,11 @@ class Derivation:
     model_symbols: frozenset[str]
 
     @cached_property
+    def periods(self) -> dict[str, int]:
+        """Depth symbols, and how many layers come again together: 2 where two kinds take turns."""
+        return {d: self.deeper[d].point[d] - self.base[d] for d in self.depth}
+
+    @cached_property
     def group_of(self) -> dict[int, Group]:
         """The group of each storage of the base."""
         return {member.storage: group for group in self.groups for member in group.members}

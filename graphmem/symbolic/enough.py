@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.points import Coincidence, coincidences
 from graphmem.symbolic.probes import Point, Tracer
@@ -16,11 +15,11 @@ def is_enough(tracer: Tracer, derived: Derivation) -> bool:
     and for more where no two sizes go together; or it is right for two layers and wrong for many."""
     depth = derived.depth
     if derived.exact:
-        one = not depth or derived.holds(tracer({**derived.base, **dict.fromkeys(depth, 1)}))
+        one = not depth or derived.holds(tracer({**derived.base, **derived.periods}))
         return one and _told_apart(tracer, derived)
     if not depth or not derived.proofs or any(g.dims is None for g in derived.groups):
         return False
-    return derived.holds(tracer({**derived.proofs[0], **dict.fromkeys(depth, SHALLOW)}))
+    return derived.holds(tracer({**derived.proofs[0], **{d: derived.base[d] for d in depth}}))
 
 
 def _told_apart(tracer: Tracer, derived: Derivation) -> bool:

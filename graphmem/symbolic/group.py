@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeVar
 import sympy
 
 from graphmem.saved import SAVED, Kept, Ordinal, folded
-from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.fit import symbol
 
 K = TypeVar("K")
@@ -50,12 +49,16 @@ def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> K
 
 
 class Step(NamedTuple):
-    """What a count goes with: a symbol divided by `block`, rounded, less `at_base`, its value at the base point."""
+    """What a count goes with: a symbol divided by `block`, rounded, less `at_base`, its value at the base point.
+
+    whole: the symbol is always a multiple of the block, so that there is nothing to round.
+    """
 
     name: str
     at_base: int
     block: int = 1
     up: bool = True
+    whole: bool = False
 
     @classmethod
     def from_base(cls, name: str, value: int, block: int, *, up: bool) -> Step:
@@ -68,6 +71,8 @@ class Step(NamedTuple):
     @property
     def expr(self) -> sympy.Expr:
         quotient = symbol(self.name) / self.block
+        if self.whole:
+            return quotient - self.at_base
         return (sympy.ceiling(quotient) if self.up else sympy.floor(quotient)) - self.at_base
 
 
@@ -75,9 +80,10 @@ def _turns(value: int, block: int, *, up: bool) -> int:
     return -(-value // block) if up else value // block
 
 
-def layers(name: str) -> Step:
-    """The step of a symbol that counts layers."""
-    return Step(name, SHALLOW)
+def layers(name: str, base: Mapping[str, int], deeper: Mapping[str, int]) -> Step:
+    """The step of a symbol that counts layers, from the points of two traces: as many as come again together."""
+    period = deeper[name] - base[name]
+    return Step(name, base[name] // period, period, whole=True)
 
 
 # Layers, turns, or turns in every layer: what is multiplied.
@@ -119,8 +125,8 @@ def numbers(groups: Mapping[K, Sequence[object]]) -> dict[K, int]:
     return {key: len(members) for key, members in groups.items()}
 
 
-def counts(base: Mapping[K, int], deeper: Mapping[str, Mapping[K, int]]) -> dict[K, Count] | None:
-    """How often each key occurs, from the base and one trace per depth symbol with one layer more.
+def counts(base: Mapping[K, int], deeper: Mapping[Step, Mapping[K, int]]) -> dict[K, Count] | None:
+    """How often each key occurs, from the base and one trace per depth symbol with one step more.
 
     None where the deeper traces hold something that the base does not: then the layers are not alike.
     """
@@ -128,23 +134,23 @@ def counts(base: Mapping[K, int], deeper: Mapping[str, Mapping[K, int]]) -> dict
         if more.keys() != base.keys() or any(more[key] < n for key, n in base.items()):
             return None
     return {
-        key: Count(n, tuple(((layers(name),), more[key] - n) for name, more in deeper.items() if more[key] > n))
+        key: Count(n, tuple(((step,), more[key] - n) for step, more in deeper.items() if more[key] > n))
         for key, n in base.items()
     }
 
 
 def with_turns(
-    count: Count, before: Mapping[str, int], step: Step, turns: int, after: int, deeper: Mapping[str, int]
+    count: Count, before: Mapping[Step, int], step: Step, turns: int, after: int, deeper: Mapping[Step, int]
 ) -> Count | None:
     """`count` with what further turns add: `after` are there with `turns` more of them.
 
-    before, deeper: the same with one layer more, per depth symbol, at the base's turns and at `turns` more. None where
+    before, deeper: the same with one step more, per depth symbol, at the base's turns and at `turns` more. None where
     a turn adds no whole number.
     """
     slopes = [*count.slopes, ((step,), _per_turn(after - count.at_base, turns))]
-    for name, there in deeper.items():
-        more = there - after - (before[name] - count.at_base)
-        slopes.append(((layers(name), step), _per_turn(more, turns)))
+    for deep, there in deeper.items():
+        more = there - after - (before[deep] - count.at_base)
+        slopes.append(((deep, step), _per_turn(more, turns)))
     if any(n is None for _, n in slopes):
         return None
     return Count(count.at_base, tuple((steps, n) for steps, n in slopes if n))

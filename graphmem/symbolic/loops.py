@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from graphmem.saved import Kept, sort_storages
 from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
-from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, numbers, with_turns
+from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, layers, numbers, with_turns
 from graphmem.trace.record import Trace
 
 K = TypeVar("K")
@@ -95,12 +95,13 @@ def tally(
     groups: Callable[[Trace], Mapping[K, Sequence[object]]],
 ) -> dict[K, Count] | None:
     """How often each of `groups` occurs, by layers and turns. None where layers or turns are not alike."""
-    base, more = numbers(groups(trace)), {d: numbers(groups(t)) for d, t in deeper.items()}
+    steps = {d: layers(d, trace.point, t.point) for d, t in deeper.items()}
+    base, more = numbers(groups(trace)), {steps[d]: numbers(groups(t)) for d, t in deeper.items()}
     found = counts(base, more)
     if found is None:
         return None
     for loop in loops.values():
-        after, deep = numbers(groups(loop.trace)), {d: numbers(groups(t)) for d, t in loop.deeper.items()}
+        after, deep = numbers(groups(loop.trace)), {steps[d]: numbers(groups(t)) for d, t in loop.deeper.items()}
         if any(there.keys() != base.keys() for there in (after, *deep.values())):
             return None
         for key, count in found.items():

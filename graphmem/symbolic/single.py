@@ -7,7 +7,7 @@ taken only if it is proved, with more layers too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from graphmem.saved import folded, sort_storages
@@ -56,11 +56,11 @@ class Single:
         return Aligned(trace, {i: found.pairs[j] for i, j in self.pairs.items() if j in found.pairs})
 
 
-def single_of(tracer: Callable[[dict[str, int]], Trace], whole: Base, layers: Sequence[str]) -> Single | None:
-    """The trace with one of `layers` each in place of `whole`; None where that does not have all, or there are none."""
+def single_of(tracer: Callable[[dict[str, int]], Trace], whole: Base, layers: Mapping[str, int]) -> Single | None:
+    """The trace with so many of `layers` in place of `whole`; None where that does not have all, or there are none."""
     if not layers or len(whole.trace.ops) > _MOST:
         return None
-    return Single.of(whole, tracer({**whole.trace.point, **dict.fromkeys(layers, 1)}))
+    return Single.of(whole, tracer({**whole.trace.point, **layers}))
 
 
 def _by_line(trace: Trace) -> dict[Line, list[Op]]:
