@@ -123,3 +123,22 @@ def test_no_window_no_bound():
     report = graphmem.analyze(plain, inputs)
     assert not any("holds for" in note for note in report.notes)
     assert report.at(s=123_456).saved.bytes == 123_456 * 2 * 16 * 4
+
+
+class Table(nn.Module):
+    """Keeps a table that is as long as a limit, or as the input where that is longer."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        table = x.new_ones(max(512, x.shape[1]), 1).exp()
+        return self.f(x).sigmoid() * table[: x.shape[1]]
+
+
+def test_held_out_points_that_are_too_long_are_taken_nearer():
+    report = graphmem.analyze(lambda h=16: Table(h), inputs, symbols={"s": 300})
+    assert report.verified.exact
+    assert Limit("s", most=512) in report.limits
+    assert report.at(s=512).saved.bytes == graphmem.analyze(Table(16), inputs(s=512)).saved.bytes

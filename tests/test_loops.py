@@ -6,6 +6,7 @@ from torch import nn
 
 import graphmem
 from graphmem.saved import SAVED, sort_storages
+from graphmem.symbolic.loops import Looped
 from graphmem.target import resolve
 from graphmem.trace import trace
 
@@ -149,3 +150,13 @@ def test_a_draw_matters_only_where_it_decides(rate):
     report = graphmem.analyze(lambda h=16, L=9: Drops(h, L, rate), inputs)
     assert ("L" in report.symbols) == (rate == 0)
     assert any("random number" in note for note in report.notes) == (rate > 0)
+
+
+def test_turns_that_cannot_be_counted_leave_the_length_as_it_is(monkeypatch):
+    original = Looped.counts
+    monkeypatch.setattr(Looped, "counts", lambda self, deeper: None if self.loops else original(self, deeper))
+    report = graphmem.analyze(lambda h=16: Scan(h), lambda b=2, s=12, h=16: (torch.randn(b, s, h),))
+    assert report.verified.exact
+    assert {"b", "h"} <= set(report.symbols)
+    assert "s" not in report.symbols
+    assert any("the formula is for s=12 only" in note for note in report.notes)

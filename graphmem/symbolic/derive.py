@@ -20,7 +20,7 @@ from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derived import Derivation, Group
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
-from graphmem.symbolic.group import Step
+from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Point, Probes, Tracer
 from graphmem.symbolic.single import MoreLayersNeededError, Single, single_of
@@ -56,40 +56,33 @@ def _derive(
     start: Base,
     deeper: Mapping[str, Trace],
     single: Single | None = None,
+    still: frozenset[str] = frozenset(),
 ) -> Derivation | None:
-    trace, base, depth = start.trace, start.trace.point, list(deeper)
-    looped = Looped(start, {})
-    how_often = looped.counts(deeper)
-    if how_often is None:
+    """still: symbols that are not moved."""
+    base, depth = start.trace.point, list(deeper)
+    if Looped(start, {}).counts(deeper) is None:
         return None
     probes = Probes(tracer, start, model_symbols, single)
-    fewer = {n for n, v in probes.base.items() if v != base[n]}
-    names = [n for n, v in base.items() if n not in (*depth, *fewer) and v > 0]
+    still |= {n for n, v in probes.base.items() if v != base[n]}
+    names = [n for n, v in base.items() if n not in (*depth, *still) and v > 0]
     moved = {n: t for n in names if (t := probes.moved(n)) is not None}
     moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols and n not in probes.skipped])
-    moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
-    apart = probes.apart({n: v for n, v in probes.values.items() if n in moving})
-    dims, seen = dims_of(probes, moving, apart)
     loops = {n: _loop(tracer, step, turned, deeper) for n, (step, turned) in probes.steps.items()}
-    if loops:
-        looped = Looped(start, loops)
-        how_often = looped.counts(deeper)
-        if how_often is None:
-            return None
-    if depth and any(len({dims[k.storage] for k in m} - {None}) > 1 for m in looped.members.values()):
-        return None  # layers alike at the base alone
-    groups = tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in looped.members.items())
-    repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
-    derived = Derivation(
+    looped = Looped(start, loops)
+    how_often = looped.counts(deeper)
+    if how_often is None:  # turns that are not alike
+        return None if depth else _derive(tracer, working, model_symbols, start, deeper, single, still | {*loops})
+    moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
+    found = Derivation(
         base=base,
-        trace=trace,
+        trace=start.trace,
         deeper=deeper,
         loops=loops,
         kept=start.kept,
-        groups=groups,
+        groups=(),
         depth=tuple(depth),
-        symbols=tuple(n for n in working if n in moving or n in repeating),
-        refused=tuple(n for n in base if n in {*names, *fewer} - {*depth, *moved, *probes.follows}),
+        symbols=(),
+        refused=tuple(n for n in base if n in {*names, *still} - {*depth, *moved, *probes.follows}),
         doubtful=tuple(dict.fromkeys(probes.doubtful)),
         follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
         proofs=() if moving or probes.skipped else (dict(base),),
@@ -97,12 +90,34 @@ def _derive(
         exact=False,
         moved=moving,
         values=probes.values,
-        apart=tuple(seen),
+        apart=(),
         model_symbols=model_symbols,
     )
-    held_out = [*seen[-1:], *itertools.islice(apart, MORE_PROOFS)] if moving else []
-    unlike = {n: base[n] for n in fewer - {*depth}}
-    return _proved(derived, probes, [{**there.point, **unlike} for there in held_out], working)
+    for near in (False, True):
+        derived = _with_groups(found, looped, how_often, probes, working, near=near)
+        if derived is None or derived.exact or not derived.proofs or not moving:
+            break  # a window may have cut off what is far, and nothing of what is near
+    return derived
+
+
+def _with_groups(
+    found: Derivation, looped: Looped, how_often: Mapping[Key, Count], probes: Probes, working: Point, *, near: bool
+) -> Derivation | None:
+    """`found` with expressions and their proof. None where `depth` does not repeat layers that are alike."""
+    apart = probes.apart({n: v for n, v in probes.values.items() if n in found.moved}, near=near)
+    dims, seen = dims_of(probes, found.moved, apart)
+    if found.depth and any(len({dims[k.storage] for k in m} - {None}) > 1 for m in looped.members.values()):
+        return None  # layers alike at the base alone
+    repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
+    derived = replace(
+        found,
+        groups=tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in looped.members.items()),
+        symbols=tuple(n for n in working if n in found.moved or n in repeating),
+        apart=tuple(seen),
+    )
+    held_out = [*seen[-1:], *itertools.islice(apart, MORE_PROOFS)] if found.moved else []
+    layers = {n: found.base[n] for n, v in probes.base.items() if v != found.base[n] and n not in found.depth}
+    return _proved(derived, probes, [{**there.point, **layers} for there in held_out], working)
 
 
 def _loop(tracer: Tracer, step: Step, turned: Trace, deeper: Mapping[str, Trace]) -> Loop:

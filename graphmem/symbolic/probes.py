@@ -96,10 +96,10 @@ class Probes:
             del self.follows[other]
         return None
 
-    def apart(self, moved: Point) -> Iterator[Aligned]:
-        """Traces with all symbols of `moved` moved, to values that no probe had."""
+    def apart(self, moved: Point, *, near: bool) -> Iterator[Aligned]:
+        """Traces with all symbols of `moved` moved, to values that no probe had. near: not to much longer inputs."""
         self._limit = EXPLORED + PROVING
-        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps):
+        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps, near=near):
             found = self._aligned(point) if self._affordable() else None
             if found is not None:
                 yield found
