@@ -3,6 +3,7 @@
 Such a symbol is no size to probe. Two and three layers are traced, every kept tensor counted in both, and the counts
 carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself,
 built at its full depth without weights: class, shapes and settings of each layer against those that were traced.
+Layers of several kinds that take turns are counted by rounds: two and three of these are traced.
 """
 
 from __future__ import annotations
