@@ -102,11 +102,11 @@ def analyze_subject(
     working = dict(subject.symbols)
     settings = {k: _name(v) for k, v in (("dtype", dtype), ("autocast", autocast)) if v is not None}
     tracer = Tracer(subject, target, dtype, autocast, assumptions)
-    findings = _Finder(tracer, settings, _depth(subject, target, working), full_depth)(working)
+    findings = _Finder(tracer, settings, *_depth(subject, target, working), full_depth)(working)
     return build_report(findings, working)
 
 
-def _depth(subject: Subject, target: Target, working: dict[str, int]) -> dict[str, int]:
+def _depth(subject: Subject, target: Target, working: dict[str, int]) -> tuple[dict[str, int], list[str]]:
     names = [n for n in working if n in subject.model_symbols and working[n] > 0]
     with answering_as(target, building=True):
         return depth_symbols(subject.build, working, names)
@@ -122,6 +122,7 @@ class _Finder:
     tracer: Tracer
     settings: dict[str, str]
     depth: dict[str, int]
+    unlike: list[str]
     full_depth: bool
     _found: dict[tuple[tuple[str, int], ...], Findings] = field(default_factory=dict)
 
@@ -141,7 +142,7 @@ class _Finder:
     def _derive(self, tracer: Tracer, working: dict[str, int], *, short: bool) -> Findings:
         subject = tracer.subject
         derived, bounds, remarks = derive_for(
-            tracer, working, subject.model_symbols, self.depth, full_depth=self.full_depth, short=short
+            tracer, working, subject.model_symbols, self.depth, self.unlike, full_depth=self.full_depth, short=short
         )
         return Findings(
             name=subject.name,

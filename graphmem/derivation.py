@@ -40,11 +40,13 @@ class PointTracer(Protocol):
 
 @dataclass(frozen=True)
 class _Search:
-    """What does not change from try to try. depth: symbols that count layers, and how many come again together."""
+    """What does not change from try to try. depth: symbols that count layers, and how many come again together. unlike:
+    those that count others."""
 
     tracer: PointTracer
     model_symbols: frozenset[str]
     depth: Mapping[str, int]
+    unlike: list[str]
     full_depth: bool
 
 
@@ -53,6 +55,7 @@ def derive_for(
     working: Point,
     model_symbols: frozenset[str],
     depth: Mapping[str, int],
+    unlike: list[str],
     *,
     full_depth: bool = False,
     short: bool = True,
@@ -60,10 +63,11 @@ def derive_for(
     """The derivation that holds at the working point, the lengths for which it does, and what to say about it.
 
     Args:
-        depth: symbols that may count layers, and how many come again together. full_depth: trace all layers.
+        depth: symbols that may count layers, and how many come again together. unlike: those that count layers of
+            many kinds. full_depth: trace all layers.
         short: where forward loops over a long input, derive at a short one.
     """
-    search = _Search(tracer, model_symbols, depth, full_depth)
+    search = _Search(tracer, model_symbols, depth, unlike, full_depth)
     found = _from_short(search, working) if short and not full_depth else None
     derived, notes = found or _derived(search, working)
     found_bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
@@ -99,7 +103,7 @@ def _derived(search: _Search, working: Point) -> tuple[Derivation, list[str]]:
     if derived is None:
         if search.depth:
             notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
-        derived = derive(search.tracer, working, search.model_symbols, {}, list(search.depth))
+        derived = derive(search.tracer, working, search.model_symbols, {}, [*search.depth, *search.unlike])
         assert derived is not None, "without depth there is nothing to disagree with"
     elif not search.tracer.knows(working):
         layers = ", ".join(f"{d}={working[d]}" for d in search.depth)

@@ -23,13 +23,16 @@ _LONGEST = 8
 _LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")
 
 
-def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]) -> dict[str, int]:
+def depth_symbols(
+    build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]
+) -> tuple[dict[str, int], list[str]]:
     """Those of `names` that repeat layers, and how many layers come again together: 1 where all are alike, 2 where two
-    kinds take turns.
+    kinds take turns. And those that count layers that are neither.
 
     A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of such layers.
     """
     found: dict[str, int] = {}
+    unlike: list[str] = []
     shallow = dict(point)
     whole = build(dict(shallow))
     for name in sorted(names, key=lambda n: n.lower() not in _LIKELY):
@@ -41,10 +44,14 @@ def depth_symbols(build: Callable[[dict[str, int]], nn.Module], point: Point, na
             continue
         if _only_longer(full, reduced, _alike):
             found[name], shallow[name], whole = 1, SHALLOW, reduced
-        elif _only_longer(full, reduced, _whatever) and (period := _period(build, shallow, name, full)):
+        elif _only_longer(full, reduced, _whatever):
+            period = _period(build, shallow, name, full)
+            if period is None:
+                unlike.append(name)
+                continue
             found[name], shallow[name] = period, SHALLOW * period
             whole = build(dict(shallow))
-    return found
+    return found, unlike
 
 
 def _period(
