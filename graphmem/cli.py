@@ -94,9 +94,15 @@ def _diff(options: argparse.Namespace) -> int:
     from graphmem.report.diff import diff, is_report, load_report
 
     def side(target: str, own: str) -> Mapping[str, Any]:
+        try:
+            words = [*shlex.split(options.both), *shlex.split(own)]
+        except ValueError as error:
+            raise UsageError(f"cannot read {own or options.both!r}: {error}", hint="--b '--set b=2'") from None
         if target.endswith(".json") and is_report(target):
+            if words:
+                raise UsageError(f"{target} is a saved report: {' '.join(words)} goes with a target only")
             return load_report(target)
-        words = ["analyze", target, *shlex.split(options.both), *shlex.split(own)]
+        words = ["analyze", target, *words]
         return _report(parser().parse_args(words)).to_dict()
 
     found = diff(side(options.first, options.a), side(options.second or options.first, options.b))

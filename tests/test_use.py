@@ -5,6 +5,7 @@ import random
 import xml.etree.ElementTree as ET
 
 import pytest
+import sympy
 import torch
 from conftest import ROOT
 from oracle import real_saved
@@ -16,6 +17,8 @@ from graphmem.errors import SymbolError, UsageError
 from graphmem.options import parser
 from graphmem.render import FORMATS
 from graphmem.report.diff import diff, load_report
+from graphmem.symbolic.fit import symbol
+from graphmem.symbolic.read import read_expression
 
 
 def words(settings):
@@ -246,3 +249,40 @@ def test_what_is_asked_twice_is_analysed_once(monkeypatch):
     first = report.at(b=1)
     monkeypatch.setattr("graphmem.analysis.trace", None)
     assert report.at(b=1, s=30).saved.bytes == first.at(s=30).saved.bytes == really(b=1, s=30)
+
+
+@pytest.mark.parametrize("text", ["4*L*b*s + 8*s**2/3 - ceiling(s/32)*b", "Min(s, b) - floor(s**2/b)", "-s", "0"])
+def test_expressions_are_read_as_sympy_wrote_them(text):
+    names = {n: symbol(n) for n in "Lbs"}
+    assert read_expression(text, names) == sympy.sympify(text, locals=names)
+
+
+@pytest.mark.parametrize(
+    "text", ['__import__("os").system("true")', "s.free_symbols", "9**9**9", "q", "[s]", "1 +", "(" * 900]
+)
+def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys):
+    data = json.loads(reports[0].to_json())
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    data["saved"]["expr"] = text
+    (tmp_path / "b.json").write_text(json.dumps(data))
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+    assert "no report of graphmem" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"saved": 5}, {"modules": [{"x": 1}]}, {"attention": 3}, {"symbols": None}])
+def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys):
+    data = json.loads(reports[0].to_json())
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    (tmp_path / "b.json").write_text(json.dumps({**data, **change}))
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+    said = capsys.readouterr().err
+    assert "no report of graphmem" in said
+    assert "Traceback" not in said
+
+
+def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
+    (tmp_path / "a.json").write_text(reports[0].to_json())
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--b", "--set b=2"]) == 2
+    assert "is a saved report: --set b=2 goes with a target only" in capsys.readouterr().err
+    assert main(["diff", str(ROOT / "samples" / "gpt2.py"), "--b", "--set 'b"]) == 2
+    assert "No closing quotation" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import sympy
 
 from graphmem.errors import UsageError
 from graphmem.symbolic.fit import symbol
+from graphmem.symbolic.read import read_expression
 
 Data = Mapping[str, Any]
 
@@ -48,16 +49,26 @@ class Diff:
 
 
 def diff(before: Data, after: Data) -> Diff:
-    """Compare two reports as `Report.to_dict` gives them."""
-    return Diff(
-        before,
-        after,
-        _change("saved", before["saved"], after["saved"]),
-        _change("alive", before["alive"], after["alive"]),
-        _expression(before, after),
-        tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
-        _attention(before, after),
-    )
+    """Compare two reports as `Report.to_dict` gives them.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    try:
+        return Diff(
+            before,
+            after,
+            _change("saved", before["saved"], after["saved"]),
+            _change("alive", before["alive"], after["alive"]),
+            _expression(before, after),
+            tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
+            _attention(before, after),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"one of the two is no report of graphmem, or was changed by hand: {type(error).__name__}: {error}",
+            hint="a file that --format json -o wrote",
+        ) from None
 
 
 def load_report(path: str) -> Data:
@@ -94,7 +105,7 @@ def _expression(before: Data, after: Data) -> sympy.Expr | None:
     if set(before["symbols"]) != set(after["symbols"]):
         return None
     names = {name: symbol(name) for name in before["symbols"]}
-    first, second = (sympy.sympify(side["saved"]["expr"], locals=names) for side in (before, after))
+    first, second = (read_expression(side["saved"]["expr"], names) for side in (before, after))
     return sympy.expand(second - first)
 
 
