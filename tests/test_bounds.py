@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from oracle import real_saved
 from torch import nn
 
 import graphmem
@@ -142,3 +143,48 @@ def test_held_out_points_that_are_too_long_are_taken_nearer():
     assert report.verified.exact
     assert Limit("s", most=512) in report.limits
     assert report.at(s=512).saved.bytes == graphmem.analyze(Table(16), inputs(s=512)).saved.bytes
+
+
+class Next(nn.Module):
+    """Each position foretells the next: two of them leave one, which is contiguous as it is."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(50, h), nn.Linear(h, 50)
+
+    def forward(self, ids):
+        logits = self.head(self.embed(ids))
+        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+
+def test_the_least_length():
+    def tokens(b=2, s=40):
+        return (torch.randint(50, (b, s)),)
+
+    report = graphmem.analyze(lambda h=16: Next(h), tokens, device="cpu")
+    assert Limit("s", least=3) in report.limits
+    with pytest.raises(SymbolError, match="s >= 3 only"):
+        report.at(s=2)
+    for sizes in ({"b": 64, "s": 3}, {"b": 1, "s": 5}):
+        real = real_saved(Next(16), tokens(**sizes))
+        assert report.at(**sizes).saved.bytes == sum(size * n for size, n in real.items())
+
+
+class Heads(nn.Module):
+    """One head is no copy."""
+
+    def __init__(self, h, a):
+        super().__init__()
+        self.f, self.a = nn.Linear(h, h), a
+
+    def forward(self, x):
+        y = self.f(x).unflatten(-1, (self.a, -1)).transpose(1, 2).tanh()
+        return (y.reshape(-1, *y.shape[2:]).exp() * 2).sum() + y.transpose(1, 2).flatten(2).exp().sum()
+
+
+@pytest.mark.parametrize("a", [1, 4])
+def test_a_single_head_has_a_formula_of_its_own(a):
+    report = graphmem.analyze(lambda h=16, a=a: Heads(h, a), inputs, device="cpu")
+    for n in (1, 2, 8):
+        real = real_saved(Heads(16, n), inputs(s=33))
+        assert report.at(a=n, s=33).saved.bytes == sum(size * k for size, k in real.items()), n

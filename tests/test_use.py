@@ -50,7 +50,14 @@ def function_of(report):
 
 def brute(needs, budget, top=3000):
     """The largest value below `top`, one by one."""
-    return max((value for value in range(1, top) if needs(value) <= budget), default=None)
+
+    def fits(value):
+        try:
+            return needs(value) <= budget
+        except ValueError:  # beyond the limits of the formula
+            return False
+
+    return max((value for value in range(1, top) if fits(value)), default=None)
 
 
 def test_solve_agrees_with_brute_force(reports):
@@ -286,3 +293,33 @@ def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
     assert "is a saved report: --set b=2 goes with a target only" in capsys.readouterr().err
     assert main(["diff", str(ROOT / "samples" / "gpt2.py"), "--b", "--set 'b"]) == 2
     assert "No closing quotation" in capsys.readouterr().err
+
+
+def test_the_function_refuses_what_the_report_refuses():
+    report = graphmem.analyze(shifted, ids, device="cpu")
+    function = function_of(report)
+    assert function(b=7, s=11) == report.at(b=7, s=11).saved.bytes
+    with pytest.raises(ValueError, match="the formula holds for b >= 2 only"):
+        function(b=1)
+    assert "b >= 2" in FORMATS["latex"](report)
+
+
+@pytest.mark.parametrize("name", ["L", "f", "h"])
+def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
+    sample = ROOT / "samples" / "llama.py"
+    command = ["fit", str(sample), "--solve", name, "--memory", "8MiB", "--format", "json"]
+    command += words({**SMALL, "k": 2, "f": 160})
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    sizes = {**SMALL, "k": 2, "f": 160, name: found["value"]}
+    there = report_of("llama.py", sizes)
+    weights = next(n.bytes for n in there.not_counted if n.what == "parameters")
+    assert (found["parameters"], found["alive"]) == (weights, there.alive.bytes)
+    assert weights + there.alive.bytes <= 8 * 2**20
+
+
+def test_parameters_go_with_the_sizes(reports):
+    for report in reports[:2]:
+        there = report.at(L=5, h=128)
+        fresh = report_of("gpt2.py", {**SMALL, "L": 5, "h": 128})
+        assert there.not_counted[0] == fresh.not_counted[0]

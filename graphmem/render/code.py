@@ -6,7 +6,7 @@ import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
 from graphmem.render.formula import formula
-from graphmem.report import Report
+from graphmem.report import Limit, Report
 
 _ASCII = str.maketrans({"·": "*", **{d: f"^{i}" for i, d in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
 
@@ -29,7 +29,8 @@ def latex(report: Report) -> str:
     for name in report.depth:
         expr = sympy.collect(sympy.expand(expr), next((x for x in expr.free_symbols if x.name == name), name))
     text: str = sympy.latex(expr, order="grlex")
-    return f"\\[ \\text{{saved for backward}} = {text} \\]\n"
+    notes = "".join(f"% {note}\n" for note in _about_the_formula(report))
+    return f"\\[ \\text{{saved for backward}} = {text} \\]\n{notes}"
 
 
 def python(report: Report) -> str:
@@ -41,7 +42,11 @@ def python(report: Report) -> str:
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
     proof = "proved" if report.verified.exact else "not proved"
-    return f'''"""What autograd keeps of {report.name}, as on {report.target}: {shown} bytes ({proof})."""
+    notes = "".join(f"\n{note}" for note in _about_the_formula(report))
+    checks = "".join(
+        f"    if {_outside(limit)}:\n        raise ValueError({_said(limit)!r})\n" for limit in report.limits
+    )
+    return f'''"""What autograd keeps of {report.name}, as on {report.target}: {shown} bytes ({proof}).{notes}"""
 
 import math
 from fractions import Fraction
@@ -49,6 +54,23 @@ from fractions import Fraction
 
 def saved_bytes({arguments}):
     """Bytes saved for backward."""
-    {lines}
+{checks}    {lines}
     return int({body})
 '''
+
+
+def _about_the_formula(report: Report) -> list[str]:
+    return [note for note in report.notes if note.startswith("the formula")]
+
+
+def _outside(limit: Limit) -> str:
+    if limit.multiple_of is not None:
+        return f"{limit.symbol} % {limit.multiple_of}"
+    return f"{limit.symbol} < {limit.least}" if limit.least is not None else f"{limit.symbol} > {limit.most}"
+
+
+def _said(limit: Limit) -> str:
+    if limit.multiple_of is not None:
+        return f"the formula holds for multiples of {limit.multiple_of} as {limit.symbol} only"
+    side = f">= {limit.least}" if limit.least is not None else f"<= {limit.most}"
+    return f"the formula holds for {limit.symbol} {side} only"

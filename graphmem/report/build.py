@@ -12,7 +12,7 @@ import sympy
 
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
-from graphmem.errors import SymbolError
+from graphmem.errors import GraphmemError, SymbolError
 from graphmem.paths import shown
 from graphmem.report.elsewhere import findings_for, moved_to
 from graphmem.report.findings import Findings, is_within
@@ -243,11 +243,15 @@ class _At:
             return None
         return OtherKernel(other.kernel, other.how, count * each, other.size)
 
+    def _parameters(self) -> NotCounted:
+        try:
+            return NotCounted("parameters", self.findings.parameters(self.point), None, "the weights themselves")
+        except GraphmemError as error:
+            return NotCounted("parameters", None, None, f"the weights themselves; at these sizes {error.what}")
+
     def not_counted(self) -> tuple[NotCounted, ...]:
         """What else there is; kinds that are empty are left out."""
-        moved = any(v != self.point[n] for n, v in self.findings.working.items())
-        weights = "the weights themselves" + (", at the working point" if moved else "")
-        rows = [NotCounted("parameters", self.findings.parameters, None, weights)]
+        rows = [self._parameters()]
         for what, why in _OTHER_TABLES.items():
             size = self.total(self.findings.tables(what))
             if size.bytes:

@@ -16,17 +16,17 @@ Point = Mapping[str, int]
 
 
 def findings_for(findings: Findings, symbols: Mapping[str, int]) -> Findings:
-    """The findings whose formula is for such a point: others where an input size is 1, or is not 1 any more.
+    """The findings whose formula is for such a point: others where a size is 1, or is not 1 any more.
 
     What there is one of is broadcast and needs no copies, so a formula is often for a batch of 1 alone, or for any
     other. The model is analysed on the other side of that, when somebody first asks for it.
     """
     derived = findings.derived
-    inputs = {n: v for n, v in symbols.items() if n in findings.working and n not in derived.model_symbols}
-    to_one = {b.name for b in findings.bounds if isinstance(b, Bound) and b.from_two and inputs.get(b.name) == 1}
-    from_one = {n for n, v in inputs.items() if n in derived.refused and findings.working[n] == 1 and v != 1}
+    to_one = {b.name for b in findings.bounds if isinstance(b, Bound) and b.from_two and symbols.get(b.name) == 1}
+    only_one = {n for n in derived.refused if findings.working[n] == 1}
+    from_one = {n for n, v in symbols.items() if n in only_one and isinstance(v, int) and v > 1}
     crossed = to_one | from_one
-    return findings.anew({**findings.working, **{n: inputs[n] for n in crossed}}) if crossed else findings
+    return findings.anew({**findings.working, **{n: symbols[n] for n in crossed}}) if crossed else findings
 
 
 def moved_to(findings: Findings, point: Point, symbols: Mapping[str, int]) -> dict[str, int]:
@@ -77,6 +77,9 @@ def _following(findings: Findings, name: str, point: Point, asked: int | None) -
 
 def _check_kernels(findings: Findings, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
+    for _, shapes in findings.derived.attentions:
+        if any(evaluate(d, point) is None for shape in shapes for d in shape):
+            raise SymbolError("there a dimension of q, k or v is no whole number", hint="heads have to divide h")
     for call, facts in _other_kernels(findings, point):
         backend, refused = choose(facts, findings.machine)
         reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)

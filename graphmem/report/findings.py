@@ -27,7 +27,7 @@ K = TypeVar("K")
 class Findings:
     """What does not change from point to point.
 
-    bounds: lengths within which the formulas hold.
+    bounds: lengths within which the formulas hold. parameters: bytes of the weights at a point.
     make_graph: the fx graph of the working point. tracer: traces the subject at any point. anew: the findings from
     another working point.
     """
@@ -38,7 +38,7 @@ class Findings:
     derived: Derivation
     bounds: tuple[Bound | Multiple, ...]
     notes: tuple[str, ...]
-    parameters: int
+    parameters: Callable[[Mapping[str, int]], int] = field(repr=False)
     machine: Target
     make_graph: Callable[[], Any] = field(repr=False)
     tracer: Callable[[dict[str, int]], Trace] = field(repr=False)

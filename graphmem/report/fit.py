@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphmem.errors import SymbolError
+from graphmem.errors import GraphmemError, SymbolError
 from graphmem.report.solve import solve
 
 if TYPE_CHECKING:
     from graphmem.report.tables import Report
+
+# So many values below the largest that fits are tried, where the model does not take that.
+_NEAR = 64
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,36 @@ def fit(report: Report, symbol: str, memory: int, reserve: int) -> Fit:
     Raises:
         SymbolError: it is not in the formula, or the formula does not hold at the answer.
     """
-    parameters = next((n.bytes or 0 for n in report.not_counted if n.what == "parameters"), 0)
-    room = memory - parameters - reserve
+    weights, point = report.findings.parameters, report.findings.working
+
+    def parameters(value: int) -> int:
+        return weights({**point, symbol: value})
+
     try:
-        value = solve(report, symbol, max(room, 0), {}, alive=True)
+        value = solve(report, symbol, max(memory - reserve, 0), {}, alive=True, besides=parameters)
     except SymbolError as error:
         if not error.what.startswith("nothing fits"):
             raise
-        return Fit(symbol, None, error.what, memory, parameters, reserve, report)
-    return Fit(symbol, value, "", memory, parameters, reserve, report.at(**{symbol: value}))
+        return Fit(symbol, None, error.what, memory, weights(point), reserve, report)
+    near = (v for v in range(value, max(0, value - _NEAR), -1) if _runs(report, symbol, v))
+    found = next(near, None)
+    if found is None:
+        raise SymbolError(
+            f"by the formula {symbol} = {value:,} fits, but neither there nor just below does the model run so",
+            hint=f"analyse again with {symbol}={value}",
+        )
+    value = found
+    return Fit(symbol, value, "", memory, parameters(value), reserve, report.at(**{symbol: value}))
+
+
+def _runs(report: Report, symbol: str, value: int) -> bool:
+    """Whether the model takes a size of its own, which the formula does not know: heads that divide h."""
+    derived = report.findings.derived
+    if symbol not in derived.model_symbols or symbol in derived.depth or derived.follows:
+        return True
+    try:
+        report.at(**{symbol: value})
+        report.findings.tracer({**derived.base, symbol: value})
+    except GraphmemError:
+        return False
+    return True

@@ -18,12 +18,21 @@ _TOP = 2**48
 _NEAR = 512
 
 
-def solve(report: Report, name: str, budget: int | str, others: Mapping[str, int], *, alive: bool = False) -> int:
+def solve(
+    report: Report,
+    name: str,
+    budget: int | str,
+    others: Mapping[str, int],
+    *,
+    alive: bool = False,
+    besides: Callable[[int], int] | None = None,
+) -> int:
     """The largest value of symbol `name` at which the report's saved (or alive) bytes stay within `budget`.
 
     Args:
         budget: bytes, or text such as "80GiB".
         others: values of other symbols in place of the working point's.
+        besides: at a value, the bytes of what else has to fit.
 
     Raises:
         SymbolError: the symbol is not in the formula or a value is none, nothing fits, or the formula does not hold
@@ -39,31 +48,35 @@ def solve(report: Report, name: str, budget: int | str, others: Mapping[str, int
     point = {n: v for n, v in there.symbols.items() if n != name}
 
     def needs(value: int) -> int | None:
-        return evaluate(size.expr, {**point, name: value})
+        kept = evaluate(size.expr, {**point, name: value})
+        return kept if kept is None or besides is None else kept + besides(value)
 
-    if all(str(x) != name for x in size.expr.free_symbols):
+    def exactly(value: int) -> int:
+        found = there.at(**{name: value})
+        return (found.alive if alive else found.saved).bytes + (besides(value) if besides else 0)
+
+    if besides is None and all(str(x) != name for x in size.expr.free_symbols):
         raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
     least = _whole(needs, 1)
     first = needs(least) if least else None
     value = _largest(needs, least, limit) if least and first is not None and first <= limit else 0
     if least == 1 and value <= 1:  # the formula may be for larger ones
-        first = _exactly(there, name, 1, alive=alive) or first
+        first = _tried(exactly, 1) or first
         value = 1 if first is not None and first <= limit else 0
     if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
         raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
-    return _that_holds(there, name, value, limit, alive=alive)
+    return _that_holds(exactly, name, value, limit)
 
 
-def _exactly(report: Report, name: str, value: int, *, alive: bool) -> int | None:
+def _tried(exactly: Callable[[int], int], value: int) -> int | None:
     """The bytes at `value`; None where the formula does not hold there."""
     try:
-        found = report.at(**{name: value})
+        return exactly(value)
     except GraphmemError:
         return None
-    return (found.alive if alive else found.saved).bytes
 
 
 def _largest(needs: Callable[[int], int | None], least: int, limit: int) -> int:
@@ -88,16 +101,16 @@ def _whole(needs: Callable[[int], int | None], value: int) -> int | None:
     return next((v for v in range(value, value + _NEAR) if needs(v) is not None), None)
 
 
-def _that_holds(report: Report, name: str, value: int, limit: int, *, alive: bool) -> int:
+def _that_holds(exactly: Callable[[int], int], name: str, value: int, limit: int) -> int:
     """The largest value up to `value` at which the kernels run that the formula is about."""
     reason: SymbolError | None = None
     for candidate in range(value, max(0, value - _NEAR), -1):
         try:
-            found = report.at(**{name: candidate})
+            found = exactly(candidate)
         except SymbolError as error:
             reason = reason or error
             continue
-        if (found.alive if alive else found.saved).bytes <= limit:
+        if found <= limit:
             return candidate
     assert reason is not None, "none of these points was refused, so one of them fits"
     fits = f"by the formula {name} = {value:,} fits into {human(limit)}"

@@ -200,7 +200,7 @@ class Report:
     def at(self, **symbols: int) -> Report:
         """The same report at other values of the symbols, from the formulas: nothing is traced.
 
-        Only where an input size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
+        Only where a size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
         that side, once: what there is one of needs no copies.
 
         Raises:

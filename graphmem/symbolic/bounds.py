@@ -18,6 +18,8 @@ Point = dict[str, int]
 FAR, _ODD = 8, 37
 # What is shorter is no length.
 _LENGTH = 16
+# More heads, experts or groups than that are not asked for one by one.
+_HEADS = 64
 # Limits are round: 4096 has one bit, 1536 two.
 _ROUND_BITS = 2
 
@@ -66,19 +68,28 @@ class Multiple(NamedTuple):
 def find_bounds(
     tracer: Callable[[Point], Trace], derived: Derivation, working: Mapping[str, int]
 ) -> tuple[Bound | Multiple, ...]:
-    """Bounds of the sizes of the inputs, for a derivation that is proved."""
+    """Bounds of the sizes of the inputs, and what is said of a size of 1, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
     base = _shallow(tracer, derived)
     for name in derived.symbols:
-        if name in derived.model_symbols or name in derived.loops:
+        if name in derived.depth or name in derived.loops:
             continue
         holds = _Holds(tracer, derived, base, name)
         known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
-        if known[0] >= _LENGTH:
+        length = known[0] >= _LENGTH and name not in derived.model_symbols
+        if length:
             found += _of_length(holds, known)
+        elif name in derived.model_symbols and known[0] > _HEADS:
+            continue
         if known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found) and holds.at(1) is False:
-            found.append(Bound(name, 2, up=False))  # what there is one of needs no copies, and broadcasts
+            found.append(Bound(name, _least(holds) if length else 2, up=False))
     return tuple(found)
+
+
+def _least(holds: _Holds) -> int:
+    """The least length at which the formula holds, which it does not at 1: what there is one of needs no copies, and
+    broadcasts, and a shift by one leaves one of two."""
+    return next((value for value in range(2, _LENGTH) if holds.at(value) is not False), _LENGTH)
 
 
 def _shallow(tracer: Callable[[Point], Trace], derived: Derivation) -> Point:
