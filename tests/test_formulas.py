@@ -2,8 +2,12 @@
 
 import pytest
 import sympy
+import torch
 from conftest import ROOT
+from oracle import real_saved
+from torch import nn
 
+import graphmem
 from graphmem.analysis import analyze_subject
 from graphmem.errors import GraphmemError
 from graphmem.load import Wishes, isolated, load_target
@@ -145,3 +149,32 @@ def test_a_size_that_the_kernel_rounds_up(inputs, s, h100, tmp_path):
     for other in (s + 8, s + 16, 3 * s, 96):
         if "m" not in inputs or (other % 8 == 0) == (s % 8 == 0):
             assert report.at(s=other).saved.bytes == at(s=other).saved.bytes, other
+
+
+class Patches(nn.Module):
+    """An image of any size, cut into patches, with or without a token more."""
+
+    def __init__(self, h, p, token):
+        super().__init__()
+        self.cut, self.token = nn.Conv2d(3, h, p, stride=p), nn.Parameter(torch.zeros(1, 1, h)) if token else None
+        self.up, self.down = nn.Linear(h, 4 * h), nn.Linear(4 * h, h)
+
+    def forward(self, image):
+        x = self.cut(image).flatten(2).transpose(1, 2)
+        if self.token is not None:
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1)
+        return (x + self.down(self.up(x).relu())).mean(1)
+
+
+@pytest.mark.parametrize("token", [False, True])
+def test_patches_of_an_image_of_any_size(token):
+    def image(b=2, r=64):
+        return (torch.randn(b, 3, r, r),)
+
+    report = graphmem.analyze(lambda h=32, p=8: Patches(h, p, token), image, device="cpu")
+    assert report.verified.exact
+    assert {"b", "r", "h", "p"} <= set(report.symbols)
+    assert "floor(r/p)" in formula(report.saved.expr, report.symbols)
+    for h, p, sizes in ((32, 8, {"b": 3, "r": 71}), (48, 4, {"b": 1, "r": 32}), (16, 14, {"b": 2, "r": 224})):
+        real = real_saved(Patches(h, p, token), image(**sizes))
+        assert report.at(h=h, p=p, **sizes).saved.bytes == sum(size * n for size, n in real.items())

@@ -86,7 +86,7 @@ def _function(base: sympy.Expr, coefficient: sympy.Rational) -> tuple[str, sympy
     multiple = sympy.ilcm(1, *(number.q for number, _ in terms))
     inner = _sum(sympy.Add(*(number * multiple * rest for number, rest in terms)), {})
     if (coefficient / multiple).is_Integer:
-        return f"{name}{multiple}({inner})", coefficient / multiple
+        return f"{name}{multiple if multiple > 1 else ''}({inner})", coefficient / multiple
     return f"{name}({inner if len(terms) == 1 else f'({inner})'}/{multiple})", coefficient
 
 

@@ -7,6 +7,7 @@ apart on a further point.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def candidates(seen: Seen, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.
             c for name, e in exponents.items() if e == 1 for c in _rounded(seen, _without(exponents, name), [name])
         ]
         return [monomial, *rounded]
-    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd)
+    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _patches(seen, exponents, odd)
     found += _rounded(seen, exponents, odd, vocabulary) + _shorter(seen, exponents, odd)
     return sorted(found, key=_has_fraction)  # through two points a line always goes, but few are meant to be 4/3 s
 
@@ -156,6 +157,44 @@ def _shorter(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[s
     if any(seen.at_moved[n] * base != seen.at_base * moved[n] for n in odd):
         return []
     return [_monomial(Fraction(seen.at_base, base), exponents, seen.base) * sympy.Min(symbol(x), symbol(y))]
+
+
+def _patches(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """A monomial of the regular symbols times the patches of an image, or of one of its sides, and a token more:
+    b (floor(r/p)² + 1)."""
+    found = []
+    for power, constant in itertools.product((1, 2), (0, 1)):
+        sizes = [*odd, *(name for name, e in exponents.items() if e == -power)]
+        rest = {name: e for name, e in exponents.items() if name not in sizes}
+        factor = _value(rest, seen.base)
+        roots = {name: _root(seen.at_moved[name] / factor - constant, power) for name in sizes}
+        here = _root(seen.at_base / factor - constant, power)
+        if here is None or None in roots.values():
+            continue
+        for side in _quotients(seen, sizes, here, roots):
+            found.append(sympy.expand(_monomial(factor, rest, seen.base) * (side**power + constant)))
+    return found
+
+
+def _quotients(seen: Seen, sizes: list[str], here: int, roots: Mapping[str, int | None]) -> list[sympy.Expr]:
+    """x // y, or x // q of a number that divides x at the base, that give `here` there and `roots` where moved."""
+    pairs: list[tuple[str, str | int]] = list(itertools.permutations(sizes, 2)) if len(sizes) == 2 else []
+    if len(sizes) == 1 and seen.base[sizes[0]] % here == 0:
+        pairs = [(sizes[0], seen.base[sizes[0]] // here)]
+    found = []
+    for x, y in pairs:
+        points = [(seen.base, here), *(({**seen.base, n: seen.moved[n]}, root) for n, root in roots.items())]
+        if all(point[x] // (point[y] if isinstance(y, str) else y) == value for point, value in points):
+            found.append(sympy.floor(symbol(x) / (symbol(y) if isinstance(y, str) else y)))
+    return found
+
+
+def _root(value: Fraction, power: int) -> int | None:
+    """The whole number above 0 of which `value` is a power."""
+    if value.denominator != 1 or value < 1:
+        return None
+    root = math.isqrt(int(value)) if power == 2 else int(value)
+    return root if root**power == value else None
 
 
 def _to_multiple(value: int | None, multiple: int, *, up: bool) -> int | None:
