@@ -11,7 +11,7 @@ import sympy
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.render.formula import formula
 from graphmem.saved import SAVED
-from graphmem.symbolic.bounds import Bound, Multiple, find_bounds
+from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.derived import Derivation
@@ -73,7 +73,7 @@ def derive_for(
     found_bounds = find_bounds(tracer, derived, working) if _worth_bounding(derived) else ()
     bounds = (*(Multiple(d, period) for d, period in derived.periods.items() if period > 1), *found_bounds)
     if bounds:
-        notes.append(f"the formula holds for {', '.join(map(str, bounds))}; elsewhere other sizes are kept")
+        notes.append(said_of(bounds))
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula is for {tied}: apart from each other they run other operators, or none")

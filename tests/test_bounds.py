@@ -66,7 +66,7 @@ def test_longer_than_the_window():
     assert report.verified.exact
     assert {"s", "window"} <= set(report.symbols)
     assert any("s >= 100 (window)" in note for note in report.notes)
-    assert {"symbol": "s", "least": 100, "most": None, "multiple_of": None} in report.to_dict()["limits"]
+    assert {"symbol": "s", "least": 100, "most": None, "multiple_of": None, "refused": False} in report.to_dict()["limits"]
     assert report.at(window=50).limits == (Limit("s", least=50),)
     assert report.at(s=3000, b=1).saved.bytes == kept(b=1, s=3000)
     assert report.at(s=60, window=50).saved.bytes == kept(b=2, s=60, window=50)
@@ -188,3 +188,27 @@ def test_a_single_head_has_a_formula_of_its_own(a):
     for n in (1, 2, 8):
         real = real_saved(Heads(16, n), inputs(s=33))
         assert report.at(a=n, s=33).saved.bytes == sum(size * k for size, k in real.items()), n
+
+
+class Learned(nn.Module):
+    """Has 64 learned positions and no more."""
+
+    def __init__(self, h):
+        super().__init__()
+        self.positions, self.f = nn.Embedding(64, h), nn.Linear(h, h)
+
+    def forward(self, x):
+        return self.f(x + self.positions(torch.arange(x.shape[1], device=x.device))).tanh()
+
+
+@pytest.mark.parametrize("s", [24, 48, 64])
+def test_no_more_positions_than_the_model_has(s):
+    report = graphmem.analyze(lambda h=16: Learned(h), lambda b=2, s=s, h=16: (torch.randn(b, s, h),))
+    assert report.verified.exact
+    assert report.limits == (Limit("s", most=64, refused=True),)
+    assert "s <= 64; elsewhere the model raises an error" in report.notes[-1]
+    assert report.at(s=64).saved.bytes == real_saved(Learned(16), torch.randn(2, 64, 16))
+    with pytest.raises(SymbolError, match="the model takes s <= 64 only"):
+        report.at(s=65)
+    assert report.solve("s", budget="1GiB") == 64
+    assert report.solve("s", budget=report.at(s=40).saved.bytes) == 40

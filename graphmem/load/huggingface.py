@@ -114,7 +114,6 @@ class _Loaded:
         moved = {self.fields[n]: v for n, v in point.items() if n in self.fields and v != self.working[n]}
         file = self.file.changed(moved) if moved else self.file
         config = _fitting(self.model, file.config())
-        _make_room(config, point, self.working)
         _give_tokens(self.model, config)
         return config
 
@@ -154,16 +153,6 @@ def _fitting(model: Any, config: Any) -> Any:
         return config
     inner.dtype = inner.dtype or config.dtype
     return inner
-
-
-def _make_room(config: Any, point: Point, working: Point) -> None:
-    """More positions where a probe goes beyond those that the config has: what is saved does not depend on them."""
-    for symbol in ("s", "s_decoder"):
-        for name in _LIMITS if point.get(symbol, 0) > working.get(symbol, 0) else ():
-            for one in (config, *sub_configs(config).values()):
-                limit = vars(one).get(name)
-                if isinstance(limit, int) and limit < point[symbol]:
-                    setattr(one, name, point[symbol])
 
 
 def _give_tokens(model: Any, config: Any) -> None:

@@ -29,12 +29,19 @@ def _set_deterministic(state: tuple[bool, bool]) -> None:
     torch.use_deterministic_algorithms(state[0], warn_only=state[1])
 
 
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # removed by the model's code
+        return "a folder that is gone"
+
+
 def _attribute(owner: Any, name: str, label: str) -> Setting:
     return label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
 _SETTINGS: tuple[Setting, ...] = (
-    ("the working directory", os.getcwd, os.chdir),
+    ("the working directory", _working_directory, os.chdir),
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
     ("torch's default device", lambda: _device.CURRENT_DEVICE, _set_default_device),
     ("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
@@ -109,10 +116,7 @@ _BY_THE_MODEL = "by the model's code; put back after the analysis"
 
 
 def _put_back(label: str, get: Callable[[], Any], put: Callable[[Any], None], value: Any) -> list[str]:
-    try:
-        now = get()
-    except OSError:  # the working directory was removed
-        now = "a folder that is gone"
+    now = get()
     if now == value:
         return []
     put(value)

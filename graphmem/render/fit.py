@@ -17,7 +17,8 @@ def render(fit: Fit) -> str:
     if fit.value is None:
         lines += [f"{fit.symbol}: {fit.why}", ""]
     else:
-        lines += [f"{fit.symbol} = {fit.value:,} is the largest that fits into {human(fit.memory)}", ""]
+        why = "the model takes" if fit.value == fit.most else f"fits into {human(fit.memory)}"
+        lines += [f"{fit.symbol} = {fit.value:,} is the largest that {why}", ""]
         kept = formula(report.alive.expr, report.symbols, report.depth)
         lines.append(f"  alive after forward  {human(report.alive.bytes):>11}  = {kept}")
     lines += [

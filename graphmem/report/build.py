@@ -74,7 +74,8 @@ def _limit(bound: Bound | Multiple, point: Point) -> Limit:
     if isinstance(bound, Multiple):
         return Limit(bound.name, multiple_of=bound.of)
     value = bound.at(point)
-    return Limit(bound.name, most=value) if bound.up else Limit(bound.name, least=value)
+    least, most = (None, value) if bound.up else (value, None)
+    return Limit(bound.name, least=least, most=most, refused=bound.refused)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ def moved_to(findings: Findings, point: Point, symbols: Mapping[str, int]) -> di
     for bound in findings.bounds:
         if bound.keeps_out(there):
             asked = ", ".join(f"{n}={v}" for n, v in symbols.items()) or f"{bound.name}={there[bound.name]}"
+            if isinstance(bound, Bound) and bound.refused:
+                raise SymbolError(f"the model takes {bound} only", hint=f"for its own error, analyse with {asked}")
             raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")
     return there
 

@@ -31,6 +31,12 @@ class Fit:
     at: Report
 
     @property
+    def most(self) -> int | None:
+        """The largest that the model takes at all, where that is known."""
+        limits = [x.most for x in self.at.limits if x.symbol == self.symbol and x.refused and x.most]
+        return min(limits, default=None)
+
+    @property
     def used(self) -> int:
         return self.parameters + self.reserve + self.at.alive.bytes
 

@@ -66,6 +66,8 @@ def solve(
     if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
         raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
+    takes = [x.most for x in there.limits if x.symbol == name and x.refused and x.most]
+    value = min([value, *takes])
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
     return _that_holds(exactly, name, value, limit)

@@ -161,12 +161,13 @@ class Verified:
 @dataclass(frozen=True)
 class Limit:
     """Values of a symbol outside of which the formula does not hold: smaller than `least`, larger than `most`, or no
-    multiple of `multiple_of`; None where there is no such limit."""
+    multiple of `multiple_of`; None where there is no such limit. refused: beyond it the model raises an error."""
 
     symbol: str
     least: int | None = None
     most: int | None = None
     multiple_of: int | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True)

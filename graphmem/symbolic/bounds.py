@@ -6,10 +6,10 @@ One far point on either side tells whether there is a bound at all; where, the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from graphmem.errors import GraphmemError
+from graphmem.errors import GraphmemError, ModelError, SymbolError
 from graphmem.symbolic.derived import Derivation
 from graphmem.trace.record import Trace
 
@@ -26,13 +26,14 @@ _ROUND_BITS = 2
 
 class Bound(NamedTuple):
     """The last value of symbol `name` at which a formula holds, downwards or `up`. by: the model's integer that it is,
-    or is one off (`beside`)."""
+    or is one off (`beside`). refused: beyond it the model itself raises, and nothing is kept at all."""
 
     name: str
     value: int
     up: bool
     by: str = ""
     beside: int = 0
+    refused: bool = False
 
     @property
     def from_two(self) -> bool:
@@ -82,7 +83,7 @@ def find_bounds(
         elif name in derived.model_symbols and known[0] > _HEADS:
             continue
         if known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found) and holds.at(1) is False:
-            found.append(Bound(name, _least(holds) if length else 2, up=False))
+            found.append(Bound(name, _least(holds) if length else 2, up=False, refused=holds.refuses(1)))
     return tuple(found)
 
 
@@ -121,7 +122,7 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
 
 
 class _Holds(NamedTuple):
-    """Whether the formula holds with one symbol of `base` moved; None where that cannot be traced."""
+    """Whether the model runs with one symbol of `base` moved, and the formula holds; None where graphmem cannot tell."""
 
     tracer: Callable[[Point], Trace]
     derived: Derivation
@@ -131,13 +132,22 @@ class _Holds(NamedTuple):
     def at(self, value: int, **others: int) -> bool | None:
         try:
             return self.derived.holds(self.tracer({**self.base, **others, self.name: value}))
+        except (ModelError, SymbolError):
+            return False
         except GraphmemError:
             return None
 
+    def refuses(self, value: int) -> bool:
+        """Whether the model raises there."""
+        try:
+            self.tracer({**self.base, self.name: value})
+        except GraphmemError as error:
+            return isinstance(error, (ModelError, SymbolError))
+        return False
+
 
 def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
-    """The last value towards `far` at which the formula holds; None where it holds there too, or that cannot be
-    traced."""
+    """The last value towards `far` at which the formula holds and the model runs; None where that is so there too."""
     if far == known or holds.at(far) is not False:
         return None
     up, inside, outside = far > known, known, far
@@ -150,10 +160,11 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
             if not holds.at(last):
                 outside = last
             elif holds.at(last + on) is False:
-                return Bound(holds.name, last, up, *_cause(holds, value, last, on))
+                return Bound(holds.name, last, up, *_cause(holds, value, last, on), refused=holds.refuses(last + on))
             else:
                 inside = last
-    return Bound(holds.name, _last(holds, inside // step, outside // step, step), up)
+    last = _last(holds, inside // step, outside // step, step)
+    return Bound(holds.name, last, up, refused=holds.refuses(last + on * step))
 
 
 def _last(holds: _Holds, inside: int, outside: int, step: int) -> int:
@@ -180,6 +191,14 @@ def _roundest(one: int, other: int) -> int:
     while (high - 1) // power == low // power:
         power //= 2
     return (high - 1) // power * power
+
+
+def said_of(bounds: Sequence[Bound | Multiple]) -> str:
+    """A sentence about where a formula holds, and what is where it does not."""
+    refused = [isinstance(b, Bound) and b.refused for b in bounds]
+    kept = () if all(refused) else ("other sizes are kept",)
+    raises = ("the model raises an error",) if any(refused) else ()
+    return f"the formula holds for {', '.join(map(str, bounds))}; elsewhere {', or '.join((*kept, *raises))}"
 
 
 def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:

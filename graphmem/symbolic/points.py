@@ -35,7 +35,13 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
 
 
 def held_out(
-    base: Point, moved: Point, model_symbols: frozenset[str], *, loops: Collection[str] = (), near: bool = False
+    base: Point,
+    moved: Point,
+    model_symbols: frozenset[str],
+    *,
+    loops: Collection[str] = (),
+    full: Collection[str] = (),
+    near: bool = False,
 ) -> Iterator[Point]:
     """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
 
@@ -43,10 +49,12 @@ def held_out(
     side of the base the probe was accepted. A model may care about any of these, or about none.
 
     loops: symbols that say how often a loop turns: these become longer, since few turns may have no middle, but not as
-    long as to leave the bucket of the largest rounding up. near: inputs are not much longer than the base.
+    long as to leave the bucket of the largest rounding up. full: symbols of which the base has nearly all that the
+    model takes: these become shorter. near: inputs are not much longer than the base.
     """
     chance = random.Random(0)
     choices = {n: _choices(base[n], moved[n], n in model_symbols, near or bool(loops), n in loops) for n in moved}
+    choices |= {n: _shorter(base[n], moved[n]) for n in moved if n in full}
     sizes = [n for n in moved if n in model_symbols and n not in loops]
     relations, chances = _relations(base, sizes), coincidences(base, list(moved))
 
@@ -131,6 +139,10 @@ def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: boo
     if near and not longer:
         found = [v for v in found if v < 2 * value or v == value + 72 or shapes_model]
     return [v for v in found if v not in (value, moved) and (v > value or not longer)]
+
+
+def _shorter(value: int, moved: int) -> list[int]:
+    return [v for v in (value // 3 + 2, value * 2 // 3 + 3, value // 5 + 7, value - 9) if v not in (value, moved)]
 
 
 def _others(value: int, *, shapes_model: bool, near: bool) -> list[int]:

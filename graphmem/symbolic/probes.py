@@ -18,6 +18,7 @@ Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
+_LENGTH = 16  # what is shorter is no length
 _TOGETHER = 3  # tries per pair: half, twice, three times
 # Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
 # seconds, which only a forward with thousands of operators a layer needs.
@@ -99,10 +100,16 @@ class Probes:
     def apart(self, moved: Point, *, near: bool) -> Iterator[Aligned]:
         """Traces with all symbols of `moved` moved, to values that no probe had. near: not to much longer inputs."""
         self._limit = EXPLORED + PROVING
-        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps, near=near):
+        full = [n for n in moved if self._is_full(n)]
+        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps, full=full, near=near):
             found = self._aligned(point) if self._affordable() else None
             if found is not None:
                 yield found
+
+    def _is_full(self, name: str) -> bool:
+        """Whether an input is about as long as the model takes: what was longer was refused."""
+        known, value = self.base[name], self.values.get(name, 0)
+        return name not in self.model_symbols and name not in self.doubtful and _LENGTH <= value < known
 
     def at(self, point: Point) -> Trace | None:
         """The trace at `point`; None where the model refuses it."""
