@@ -80,7 +80,7 @@ def test_the_formula_is_right_for_all_layers(model):
             assert report.at(**point).saved.bytes == sum(size * n for size, n in real.items()), point
 
 
-def in_proportion(base, moved, model_symbols, *, loops=(), near=False):
+def in_proportion(base, moved, model_symbols, *, loops=(), full=(), near=False):
     for factor in (2, 3, 4, 5, 6):
         yield {n: v * factor if n in moved else v for n, v in base.items()}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.errors import DataDependentError
+from graphmem.errors import DataDependentError, ModelError
 
 
 class Asks(nn.Module):
@@ -83,3 +83,23 @@ def test_what_was_written_in_place_counts_in_its_order():
     report = graphmem.analyze(Asks(question), arguments, symbols={"h": 8})
     assert [n.op for n in report.nodes] == ["aten.relu.default"]
     assert arguments[1].tolist() == [[3] * 5] * 2
+
+
+class Positions(nn.Module):
+    """Looks up rows that sizes decide, and rows that ids decide."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(20, 8), nn.Embedding(rows, 8)
+
+    def forward(self, ids):
+        return (self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device) + 2)).tanh()
+
+
+def test_rows_that_an_embedding_does_not_have():
+    ids = torch.zeros(2, 30, dtype=torch.int64)
+    assert graphmem.analyze(Positions(32), {"ids": ids}).saved.bytes
+    with pytest.raises(ModelError, match="IndexError: rows 2 to 31 of an embedding that has 31"):
+        graphmem.analyze(Positions(31), {"ids": ids})
+    with pytest.raises(IndexError):
+        Positions(31)(ids)

@@ -122,7 +122,7 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
 
 
 class _Holds(NamedTuple):
-    """Whether the model runs with one symbol of `base` moved, and the formula holds; None where graphmem cannot tell."""
+    """Whether the model runs with one symbol of `base` moved and the formula holds; None where graphmem cannot tell."""
 
     tracer: Callable[[Point], Trace]
     derived: Derivation

@@ -23,6 +23,8 @@ _ALMOST_ONE = 1 - 2**-24
 _UNIFORM = (torch.ops.aten.rand.default, torch.ops.aten.rand_like.default)
 # Up to so many elements a value is kept for the next question: a loop over experts asks hundreds about one mask.
 KEPT = 2**24
+# Positions of the longest inputs, but no matrix of them.
+MOST_POSITIONS = 2**20
 # What they make has the shape of their argument, whose value they do not read.
 _LIKE = tuple(
     getattr(torch.ops.aten, name)
@@ -87,6 +89,24 @@ class Values:
             where = f" at {place.file}:{place.line}" if place else ""
             self._note(f"forward decides by a random number{where}: one draw was taken")
         return result
+
+    def check_rows(self, asked: Ref, rows: int) -> None:
+        """Raise where torch would, as far as sizes and constants alone decide: fake mode looks up any row of an
+        embedding, so a model would seem to have positions without end.
+
+        Raises:
+            IndexError: an element of `asked` is none of so many rows.
+        """
+        needed, _ = self._behind([asked], set(), use_kept=False)
+        ops = [self._trace.ops[index] for index in needed]
+        if any(op.kind == "input" or _is_drawn(op) or not 0 < _elements(op) <= MOST_POSITIONS for op in ops):
+            return
+        try:
+            first, last = self._run(lambda index: (int(index.min()), int(index.max())), (asked,), {}, {})
+        except UnknownValueError:
+            return
+        if not 0 <= first <= last < rows:
+            raise IndexError(f"rows {first} to {last} of an embedding that has {rows}")
 
     def given(self, place: Place | None) -> float | None:
         """What the user said that this line gets."""
@@ -180,7 +200,7 @@ class Values:
                 op.args[0].op: (torch.zeros((), dtype=fact.dtype).expand(fact.shape),) * (1 + op.args[0].output),
             }
         args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
-        if torch.Tag.nondeterministic_seeded in op.target.tags:
+        if _is_drawn(op):
             return self._draw(op, args, kwargs)
         return op.target(*args, **kwargs)
 
@@ -231,6 +251,10 @@ class Values:
         filler = True if fact.dtype == torch.bool else ORDINARY_ID
         self._note(f"forward asks for values of {_describe(op)}, given without any: took {filler} throughout")
         return torch.full(fact.shape, filler, dtype=fact.dtype)
+
+
+def _is_drawn(op: Op) -> bool:
+    return op.kind == "call" and torch.Tag.nondeterministic_seeded in op.target.tags
 
 
 def _is_like(op: Op) -> bool:
