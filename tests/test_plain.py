@@ -166,7 +166,7 @@ def really_kept(case: Case) -> Counter[int]:
         "ones": lambda *shape: torch.ones(shape, dtype=torch.bool),
     }
     model, inputs = eval(case.real, names), eval(case.given, names)
-    return real_saved(model, inputs, None if case.loss is None else lambda output: output[case.loss])
+    return real_saved(model.cpu(), inputs, None if case.loss is None else lambda output: output[case.loss])
 
 
 def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`graphmem.assert_fits`, the marker and the fixture."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -64,7 +65,8 @@ def run(tmp_path, source):
         *plugin,
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -103,3 +103,11 @@ def test_rows_that_an_embedding_does_not_have():
         graphmem.analyze(Positions(31), {"ids": ids})
     with pytest.raises(IndexError):
         Positions(31)(ids)
+
+
+def test_floats_are_no_index():
+    """The fake mode of torch 2.11 does not mind."""
+    with pytest.raises(ModelError, match=r"RuntimeError: Expected .*[Ii]ndices"):
+        graphmem.analyze(nn.Embedding(4, 8), {"input": torch.zeros(2, 3)})
+    with pytest.raises(RuntimeError):
+        nn.Embedding(4, 8)(torch.zeros(2, 3))

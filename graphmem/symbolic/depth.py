@@ -114,6 +114,8 @@ def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
 def _in_turns(layers: list[nn.Module], period: list[nn.Module]) -> bool:
     """Whether `layers` are `period` over and over."""
     kinds = [_kind(layer) for layer in period]
+    if not kinds:
+        return not layers
     return len(layers) % len(kinds) == 0 and all(
         _kind(layer) == kinds[i % len(kinds)] for i, layer in enumerate(layers)
     )

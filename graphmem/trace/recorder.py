@@ -125,7 +125,7 @@ class Recorder(TorchDispatchMode):
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
         if func is torch.ops.aten.embedding.default:
-            self._values.check_rows(seen_args[1], args[0].shape[0])
+            self._values.check_lookup(seen_args[1], args[0].shape[0])
         if self.trace.device == "cpu" and func in ON_CPU:
             result = ON_CPU[func](args, result)
         index = len(self.trace.ops)

@@ -90,13 +90,17 @@ class Values:
             self._note(f"forward decides by a random number{where}: one draw was taken")
         return result
 
-    def check_rows(self, asked: Ref, rows: int) -> None:
+    def check_lookup(self, asked: Ref, rows: int) -> None:
         """Raise where torch would, as far as sizes and constants alone decide: fake mode looks up any row of an
         embedding, so a model would seem to have positions without end.
 
         Raises:
             IndexError: an element of `asked` is none of so many rows.
+            RuntimeError: `asked` is no index, which the fake mode of 2.11 does not mind.
         """
+        fact = self._trace.ops[asked.op].outputs[asked.output]
+        if fact is not None and fact.dtype not in (torch.int64, torch.int32):
+            raise RuntimeError(f"Expected indices of an embedding to be Long or Int, but they are {fact.dtype}")
         needed, _ = self._behind([asked], set(), use_kept=False)
         ops = [self._trace.ops[index] for index in needed]
         if any(op.kind == "input" or _is_drawn(op) or not 0 < _elements(op) <= MOST_POSITIONS for op in ops):

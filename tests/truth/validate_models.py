@@ -59,10 +59,12 @@ TASKS = {
     "AutoModelForSeq2SeqLM": SEQ2SEQ,
     "AutoModelForImageClassification": IMAGES,
 }
-# What the small sizes leave wrong, and positions for s=512 where padding takes the first of them.
+# What the small sizes leave wrong, and positions for s=512 where there are fewer, or padding takes the first of them.
 ROOM = "--set max_position_embeddings=1026"
 REST = {
-    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "longformer"), ROOM),
+    **dict.fromkeys(("roberta", "xlm-roberta", "mpnet", "longformer", "nystromformer", "blenderbot"), ROOM),
+    "whisper": "--set max_target_positions=512",
+    "ctrl": "--set n_positions=512",
     "deepseek_v2": "--set head_dim=16 --set num_key_value_heads=8",
     "deepseek_v3": "--set head_dim=16 --set num_key_value_heads=8",
     "qwen3_next": """--set 'layer_types=["linear_attention","full_attention"]'""",
