@@ -97,6 +97,18 @@ def test_layers_that_take_turns_are_counted_together(L, found):
     assert depth_symbols(lambda p: patterned(**p), {"h": 16, "L": L}, ["h", "L"])[0] == found
 
 
+class WithMore(Stack):
+    """Has a list besides that is empty where there are few layers."""
+
+    def __init__(self, h, L):
+        super().__init__(ByNumber(h, i) for i in range(L))
+        self.more = nn.ModuleList(nn.Linear(h, h) for _ in range(L - 8))
+
+
+def test_a_list_that_is_empty_at_first_takes_no_turns():
+    assert depth_symbols(lambda p: WithMore(**p), {"h": 16, "L": 12}, ["L"])[0] == {}
+
+
 def test_layers_that_take_turns_are_in_the_formula():
     report = graphmem.analyze(patterned, inputs)
     assert report.verified.exact
