@@ -284,6 +284,7 @@ REFUSED = [
     ("broken", '{"model_type": "llama",\n "hidden_size": }', [], "config.json:2    \"hidden_size\": }"),
     ("list", "[1, 2]", [], "holds no JSON object"),
     ("no type", {"hidden_size": 8}, [], "has no model_type"),
+    ("a report", {"graphmem": "0.1.0", "format": 1}, [], "it is a report: graphmem diff"),
     ("unknown type", {"model_type": "lama"}, [], "did you mean llama?"),
     ("own code", {"model_type": "mine", "auto_map": {"AutoConfig": "conf.Mine"}}, [], "--trust-remote-code"),
     ("own code elsewhere", {"model_type": "mine", "auto_map": {"AutoConfig": "a/b--conf.Mine"}},

@@ -80,6 +80,8 @@ def test_solve_says_what_is_wrong(reports):
         report.solve("x", budget="1GiB")
     with pytest.raises(SymbolError, match="no number of bytes"):
         report.solve("s", budget="much")
+    with pytest.raises(SymbolError, match="s is what is solved for"):
+        report.solve("s", budget="1GiB", s=64)
     assert report.solve("s", budget="1GiB") == report.solve("s", budget=2**30)
 
 

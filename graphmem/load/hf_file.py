@@ -64,10 +64,11 @@ def _unknown(file: Path, model_type: Any, known: list[str]) -> TargetError:
     from transformers import __version__
 
     if model_type is None:
+        a_report = '"graphmem":' in file.read_text()
         return TargetError(
             f"{file} has no model_type, so it is no config.json of a transformers model",
             where=str(file),
-            hint='add it, such as "model_type": "llama"',
+            hint="it is a report: graphmem diff reads these" if a_report else 'add it, such as "model_type": "llama"',
         )
     close = difflib.get_close_matches(str(model_type), known, n=1)
     guess = f"did you mean {close[0]}? " if close else ""

@@ -39,6 +39,8 @@ def solve(
             near the answer.
     """
     limit = _bytes(budget)
+    if name in others:
+        raise SymbolError(f"{name} is what is solved for, and {name}={others[name]} is given", hint="leave it out")
     there = report.at(**others) if others else report
     if there.findings.working.get(name) == 1 and name in there.findings.derived.refused:
         there = there.at(**{name: 2})  # the formula is for 1 alone: from 2 on there is another
