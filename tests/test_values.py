@@ -1,5 +1,7 @@
 """Values that forward asks for: answered where they can be known, refused where they cannot."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -111,3 +113,26 @@ def test_floats_are_no_index():
         graphmem.analyze(nn.Embedding(4, 8), {"input": torch.zeros(2, 3)})
     with pytest.raises(RuntimeError):
         nn.Embedding(4, 8)(torch.zeros(2, 3))
+
+
+class CountsWhatIsNoPadding(nn.Module):
+    """RoBERTa's positions: padding has none."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(20, 8), nn.Embedding(32, 8)
+
+    def forward(self, ids):
+        mask = (ids != 1).long()
+        return (self.tokens(ids) + self.positions(mask.cumsum(1) * mask + 1)).tanh()
+
+
+@pytest.mark.parametrize(("padding", "raises"), [(0, True), (3, False)])
+def test_positions_that_hang_on_padding(padding, raises):
+    ids = torch.zeros(2, 33, dtype=torch.int64)
+    ids[:, :padding] = 1
+    for run in (lambda: graphmem.analyze(CountsWhatIsNoPadding(), {"ids": ids}), lambda: CountsWhatIsNoPadding()(ids)):
+        with pytest.raises((ModelError, IndexError)) if raises else nullcontext():
+            run()
+    elsewhere = graphmem.analyze(CountsWhatIsNoPadding(), {"ids": ids.to("meta")})  # without values nothing is said
+    assert not any("took" in note for note in elsewhere.notes)

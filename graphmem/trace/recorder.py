@@ -27,6 +27,7 @@ from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
 from graphmem.trace.answers import Answers
 from graphmem.trace.frames import checkpoint_under_way, user_frames
+from graphmem.trace.lookups import check_lookup
 from graphmem.trace.nodes import differentiated, nodes_by_sequence
 from graphmem.trace.record import (
     CHECKPOINT,
@@ -125,7 +126,7 @@ class Recorder(TorchDispatchMode):
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
         if func is torch.ops.aten.embedding.default:
-            self._values.check_lookup(seen_args[1], args[0].shape[0])
+            check_lookup(self.trace, self._values, seen_args[1], args[0].shape[0])
         if self.trace.device == "cpu" and func in ON_CPU:
             result = ON_CPU[func](args, result)
         index = len(self.trace.ops)

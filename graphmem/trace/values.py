@@ -23,8 +23,6 @@ _ALMOST_ONE = 1 - 2**-24
 _UNIFORM = (torch.ops.aten.rand.default, torch.ops.aten.rand_like.default)
 # Up to so many elements a value is kept for the next question: a loop over experts asks hundreds about one mask.
 KEPT = 2**24
-# Positions of the longest inputs, but no matrix of them.
-MOST_POSITIONS = 2**20
 # What they make has the shape of their argument, whose value they do not read.
 _LIKE = tuple(
     getattr(torch.ops.aten, name)
@@ -83,34 +81,32 @@ class Values:
             if not taken:
                 raise
             result = self._run(func, args, kwargs, taken)
-        if self._drawn and not self._whatever_is_drawn(result, lambda: self._run(func, args, kwargs, taken)):
+        if self._drawn and not self._whateveris_drawn(result, lambda: self._run(func, args, kwargs, taken)):
             self._trace.drew = True
             place = self._drawn[0].place
             where = f" at {place.file}:{place.line}" if place else ""
             self._note(f"forward decides by a random number{where}: one draw was taken")
         return result
 
-    def check_lookup(self, asked: Ref, rows: int) -> None:
-        """Raise where torch would, as far as sizes and constants alone decide: fake mode looks up any row of an
-        embedding, so a model would seem to have positions without end.
+    def behind(self, asked: Ref) -> list[Op]:
+        """The operators and placeholders that the value of `asked` depends on, itself included."""
+        return [self._trace.ops[index] for index in self._behind([asked], set(), use_kept=False)[0]]
 
-        Raises:
-            IndexError: an element of `asked` is none of so many rows.
-            RuntimeError: `asked` is no index, which the fake mode of 2.11 does not mind.
-        """
-        fact = self._trace.ops[asked.op].outputs[asked.output]
-        if fact is not None and fact.dtype not in (torch.int64, torch.int32):
-            raise RuntimeError(f"Expected indices of an embedding to be Long or Int, but they are {fact.dtype}")
-        needed, _ = self._behind([asked], set(), use_kept=False)
-        ops = [self._trace.ops[index] for index in needed]
-        if any(op.kind == "input" or _is_drawn(op) or not 0 < _elements(op) <= MOST_POSITIONS for op in ops):
-            return
+    def extremes(self, asked: Ref) -> tuple[int, int] | None:
+        """The least and the largest element of an integer tensor that is not empty; None where something behind it has
+        no value."""
         try:
-            first, last = self._run(lambda index: (int(index.min()), int(index.max())), (asked,), {}, {})
+            found = self._run(lambda value: (int(value.min()), int(value.max())), (asked,), {}, {})
         except UnknownValueError:
-            return
-        if not 0 <= first <= last < rows:
-            raise IndexError(f"rows {first} to {last} of an embedding that has {rows}")
+            return None
+        return found  # type: ignore[no-any-return]
+
+    def of_inputs(self) -> dict[str, torch.Tensor]:
+        """The inputs as real tensors, by placeholder name, as far as they have values."""
+        if self._inputs is None:
+            with _disable_current_modes():
+                self._inputs = self._reload() if self._reload else {}
+        return self._inputs
 
     def given(self, place: Place | None) -> float | None:
         """What the user said that this line gets."""
@@ -135,7 +131,7 @@ class Values:
                     results[index] = self._evaluate(self._trace.ops[index], results)
             for index in needed if not self._drawn else ():  # what a draw decides is asked for draw by draw
                 op = self._trace.ops[index]
-                if _elements(op) <= KEPT and all(w in needed for s in _storages(op) for w in self._writers.get(s, ())):
+                if elements(op) <= KEPT and all(w in needed for s in _storages(op) for w in self._writers.get(s, ())):
                     self._kept[index] = results[index], self._times_written(index)
             return func(*_real(args, results), **{k: _real(v, results) for k, v in kwargs.items()})
 
@@ -204,11 +200,11 @@ class Values:
                 op.args[0].op: (torch.zeros((), dtype=fact.dtype).expand(fact.shape),) * (1 + op.args[0].output),
             }
         args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
-        if _is_drawn(op):
+        if is_drawn(op):
             return self._draw(op, args, kwargs)
         return op.target(*args, **kwargs)
 
-    def _whatever_is_drawn(self, result: Any, again: Callable[[], Any]) -> bool:
+    def _whateveris_drawn(self, result: Any, again: Callable[[], Any]) -> bool:
         """Whether the lowest and the highest draw give that result too: `rand() < 0` is false at any rate."""
         if any(op.target not in _UNIFORM for op in self._drawn):
             return False
@@ -237,12 +233,11 @@ class Values:
         if op.index in self.known:
             # A copy, since it may be written to; on the CPU, since x[[0, -1]] makes a real index on a GPU if any.
             return self.known[op.index].cpu().clone()
-        if op.kind == "input" and self._reload is not None:
-            if self._inputs is None:
-                self._inputs = self._reload()
-            if op.name in self._inputs and not self._inputs[op.name].is_meta:
-                return self._inputs[op.name].clone()
-        assumed = self._assume(op) if _elements(op) <= LIMIT else None
+        if op.kind == "input":
+            value = self.of_inputs().get(op.name)
+            if value is not None and not value.is_meta:
+                return value.clone()
+        assumed = self._assume(op) if elements(op) <= LIMIT else None
         if assumed is not None:
             return assumed
         raise UnknownValueError(f"it depends on {_describe(op)}, which has no values here")
@@ -257,7 +252,8 @@ class Values:
         return torch.full(fact.shape, filler, dtype=fact.dtype)
 
 
-def _is_drawn(op: Op) -> bool:
+def is_drawn(op: Op) -> bool:
+    """Whether a random number is drawn."""
     return op.kind == "call" and torch.Tag.nondeterministic_seeded in op.target.tags
 
 
@@ -269,7 +265,8 @@ def _storages(op: Op) -> set[int]:
     return {fact.storage for fact in op.outputs if fact is not None}
 
 
-def _elements(op: Op) -> int:
+def elements(op: Op) -> int:
+    """Of all that it gives together."""
     return sum(torch.Size(fact.shape).numel() for fact in op.outputs if fact is not None)
 
 
