@@ -101,7 +101,7 @@ class Positions(nn.Module):
 def test_rows_that_an_embedding_does_not_have():
     ids = torch.zeros(2, 30, dtype=torch.int64)
     assert graphmem.analyze(Positions(32), {"ids": ids}).saved.bytes
-    with pytest.raises(ModelError, match="IndexError: rows 2 to 31 of an embedding that has 31"):
+    with pytest.raises(ModelError, match=r"IndexError: rows 2 to 31 of an embedding that has 31(?s:.*)shorter inputs"):
         graphmem.analyze(Positions(31), {"ids": ids})
     with pytest.raises(IndexError):
         Positions(31)(ids)

@@ -74,6 +74,9 @@ def _line(where: str | None) -> str:
 def _hint(error: BaseException, fitting: str) -> str:
     if isinstance(error, SystemExit):
         return "remove sys.exit()"
+    known: str | None = getattr(error, "graphmem_hint", None)
+    if known is not None:
+        return known
     if isinstance(error, (TypeError, RuntimeError, IndexError, AssertionError)):  # what misfitting sizes raise
         return f"{fitting}, and sizes must fit inside it; --traceback shows all of it"
     return "see all of it with --traceback"

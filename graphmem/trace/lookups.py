@@ -31,7 +31,9 @@ def check_lookup(trace: Trace, values: Values, index: Ref, rows: int) -> None:
         return
     asked = values.extremes(index)
     if asked is not None and not 0 <= asked[0] <= asked[1] < rows:
-        raise IndexError(f"rows {asked[0]} to {asked[1]} of an embedding that has {rows}")
+        error = IndexError(f"rows {asked[0]} to {asked[1]} of an embedding that has {rows}")
+        error.graphmem_hint = "shorter inputs, or more positions in the model's config"  # type: ignore[attr-defined]
+        raise error
 
 
 def _few_ids(trace: Trace, values: Values) -> bool:
