@@ -6,6 +6,9 @@ import dataclasses
 import gc
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -572,3 +575,16 @@ def test_it_leaves_the_gpu_as_it_was() -> None:
     before = torch.cuda.memory_allocated()
     validate_target(str(ROOT / "samples" / "megatron_layer.py"), wishes=Wishes(SMALL))
     assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.gpu
+def test_an_assertion_on_the_gpu_is_the_models_error(file: str) -> None:
+    """In a process of its own: no kernel runs there any more."""
+    wrong = "y = y + self.down.weight[x.detach().sum((1, 2)).long() * 0 + 10**6].sum()"
+    Path(file).write_text(MODEL.replace("y = self.up(x)", f"y = self.up(x); {wrong}"))
+    command = [sys.executable, "-m", "graphmem", "validate", file]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 2
+    assert "graphmem: error: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -98,10 +98,38 @@ class Positions(nn.Module):
         return (self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device) + 2)).tanh()
 
 
+LOOKUPS = {
+    "index": lambda table, at: table[at],
+    "from the end": lambda table, at: table[-at - 1],
+    "two indices": lambda table, at: table[at, at % 8],
+    "index_select": lambda table, at: table.index_select(0, at),
+}
+
+
+class LooksUp(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.table, self.how = nn.Parameter(torch.zeros(32, 8)), how
+
+    def forward(self, x):
+        return self.how(self.table, torch.arange(x.shape[0], device=x.device)).tanh()
+
+
+@pytest.mark.parametrize("how", LOOKUPS)
+def test_rows_that_a_table_does_not_have(how):
+    module = LooksUp(LOOKUPS[how])
+    assert graphmem.analyze(module, {"x": torch.zeros(32)}).saved.bytes
+    module(torch.zeros(32))
+    with pytest.raises(ModelError, match=r"IndexError: rows .* of 32"):
+        graphmem.analyze(module, {"x": torch.zeros(33)})
+    with pytest.raises(IndexError):
+        module(torch.zeros(33))
+
+
 def test_rows_that_an_embedding_does_not_have():
     ids = torch.zeros(2, 30, dtype=torch.int64)
     assert graphmem.analyze(Positions(32), {"ids": ids}).saved.bytes
-    with pytest.raises(ModelError, match=r"IndexError: rows 2 to 31 of an embedding that has 31(?s:.*)shorter inputs"):
+    with pytest.raises(ModelError, match=r"IndexError: rows 2 to 31 of 31(?s:.*)shorter inputs"):
         graphmem.analyze(Positions(31), {"ids": ids})
     with pytest.raises(IndexError):
         Positions(31)(ids)

@@ -10,7 +10,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any
 
 import torch
@@ -142,13 +142,18 @@ def _stdout_to_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def _set_gpus(states: list[torch.Tensor]) -> None:
+    with suppress(RuntimeError):  # after an assertion on a GPU nothing works there: that error is to be seen
+        torch.cuda.set_rng_state_all(states)
+
+
 def _random_states() -> list[Callable[[], None]]:
     """Functions that put the random generators back."""
     python, cpu = random.getstate(), torch.get_rng_state()
     restore: list[Callable[[], None]] = [lambda: random.setstate(python), lambda: torch.set_rng_state(cpu)]
     if torch.cuda.is_initialized():
         gpus = torch.cuda.get_rng_state_all()
-        restore.append(lambda: torch.cuda.set_rng_state_all(gpus))
+        restore.append(lambda: _set_gpus(gpus))
     if "numpy" in sys.modules:
         import numpy
 

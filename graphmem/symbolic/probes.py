@@ -18,7 +18,7 @@ Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
-_LENGTH = 16  # what is shorter is no length
+_LENGTH = 8  # what is shorter is no length
 _TOGETHER = 3  # tries per pair: half, twice, three times
 # Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
 # seconds, which only a forward with thousands of operators a layer needs.

@@ -1,39 +1,80 @@
-"""Rows that an embedding does not have: torch raises, fake mode looks up any, and a model would seem to have positions
+"""Rows that a table does not have: torch raises, fake mode looks up any, and a model would seem to have positions
 without end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 
-from graphmem.trace.record import Op, Ref, Trace
-from graphmem.trace.values import Values, elements, is_drawn
+from graphmem.trace.record import Op, Ref, Trace, references_in
+from graphmem.trace.values import Values, elements, is_drawn, is_like
 
-# Positions of the longest inputs, but no matrix of them.
-LIMIT = 2**20
+# Positions of the longest inputs, but no matrix of them; and what works them out.
+LIMIT, _MOST_OPERATORS = 2**20, 64
 # Ids themselves are looked up as they are, or as views: only what is worked out from them is asked for.
 _VIEWS = 3
+_WHOLE = (torch.int64, torch.int32)
+_aten = torch.ops.aten
 
 
-def check_lookup(trace: Trace, values: Values, index: Ref, rows: int) -> None:
-    """Raise where torch would, as far as sizes, constants and padding decide.
+def check_lookup(trace: Trace, values: Values, func: Any, args: Any) -> None:
+    """Raise where torch would, as far as sizes, constants and padding decide; `args` as recorded.
 
     Raises:
-        IndexError: an element of `index` is none of so many rows.
-        RuntimeError: `index` is none, which the fake mode of 2.11 does not mind.
+        IndexError: an element of an index is none of the rows.
+        RuntimeError: the index of an embedding is none, which the fake mode of 2.11 does not mind.
     """
-    fact = trace.ops[index.op].outputs[index.output]
-    if fact is not None and fact.dtype not in (torch.int64, torch.int32):
-        raise RuntimeError(f"Expected indices of an embedding to be Long or Int, but they are {fact.dtype}")
-    behind = values.behind(index)
-    if any(is_drawn(op) or not 0 < elements(op) <= LIMIT for op in behind):
+    if func not in _LOOKUPS:
         return
-    if any(op.kind == "input" for op in behind) and not (len(behind) > _VIEWS and _few_ids(trace, values)):
-        return
-    asked = values.extremes(index)
-    if asked is not None and not 0 <= asked[0] <= asked[1] < rows:
-        error = IndexError(f"rows {asked[0]} to {asked[1]} of an embedding that has {rows}")
-        error.graphmem_hint = "shorter inputs, or more positions in the model's config"  # type: ignore[attr-defined]
-        raise error
+    dtypes = [_dtype(trace, index) for index, _, _ in _lookups(trace, func, args)]
+    if func is _aten.embedding.default and dtypes[0] not in _WHOLE:
+        raise RuntimeError(f"Expected indices of an embedding to be Long or Int, but they are {dtypes[0]}")
+    for index, least, rows in _lookups(trace, func, args) if all(d in _WHOLE for d in dtypes) else ():
+        asked = values.extremes(index) if _is_known(trace, values, index) else None
+        if asked is not None and not least <= asked[0] <= asked[1] < rows:
+            error = IndexError(f"rows {asked[0]} to {asked[1]} of {rows}")
+            error.graphmem_hint = "shorter inputs, or more positions in the model's config"  # type: ignore[attr-defined]
+            raise error
+
+
+_LOOKUPS = (_aten.embedding.default, _aten.index_select.default, _aten.index.Tensor)
+
+
+def _lookups(trace: Trace, func: Any, args: Any) -> Iterator[tuple[Ref, int, int]]:
+    """Indices, and the least and the number of the rows that they may ask for."""
+    shape = _shape(trace, args[0])
+    if func is _aten.embedding.default:
+        yield args[1], 0, shape[0]
+    elif func is _aten.index_select.default:
+        yield args[2], 0, shape[args[1]] if shape else 1
+    else:
+        yield from ((index, -rows, rows) for index, rows in zip(args[1], shape, strict=False) if index is not None)
+
+
+def _is_known(trace: Trace, values: Values, index: Ref) -> bool:
+    """Whether it is little work to know an index, and nothing is taken for granted."""
+    behind = _behind(trace, index)
+    if behind is None:
+        return False
+    return not any(op.kind == "input" for op in behind) or (len(behind) > _VIEWS and _few_ids(trace, values))
+
+
+def _behind(trace: Trace, index: Ref) -> list[Op] | None:
+    """What an index is made of; None where that is much, or chance."""
+    found: dict[int, Op] = {}
+    todo = [index.op]
+    while todo:
+        op = trace.ops[todo.pop()]
+        if op.index in found:
+            continue
+        found[op.index] = op
+        if len(found) > _MOST_OPERATORS or is_drawn(op) or not 0 < elements(op) <= LIMIT:
+            return None
+        if not is_like(op):
+            todo += [ref.op for ref in references_in([*op.args, *op.kwargs.values()])]
+    return list(found.values())
 
 
 def _few_ids(trace: Trace, values: Values) -> bool:
@@ -48,3 +89,13 @@ def _few_ids(trace: Trace, values: Values) -> bool:
 def _is_whole(op: Op) -> bool:
     fact = op.outputs[0]
     return fact is not None and not fact.dtype.is_floating_point and not fact.dtype.is_complex
+
+
+def _dtype(trace: Trace, ref: Ref) -> torch.dtype | None:
+    fact = trace.ops[ref.op].outputs[ref.output]
+    return None if fact is None else fact.dtype
+
+
+def _shape(trace: Trace, ref: Ref) -> tuple[int, ...]:
+    fact = trace.ops[ref.op].outputs[ref.output]
+    return () if fact is None else fact.shape

@@ -125,8 +125,7 @@ class Recorder(TorchDispatchMode):
             result = made_here(args, kwargs) if made_here else self._answers.ask(self._mode, func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
-        if func is torch.ops.aten.embedding.default:
-            check_lookup(self.trace, self._values, seen_args[1], args[0].shape[0])
+        check_lookup(self.trace, self._values, func, seen_args)
         if self.trace.device == "cpu" and func in ON_CPU:
             result = ON_CPU[func](args, result)
         index = len(self.trace.ops)

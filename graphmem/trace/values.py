@@ -88,10 +88,6 @@ class Values:
             self._note(f"forward decides by a random number{where}: one draw was taken")
         return result
 
-    def behind(self, asked: Ref) -> list[Op]:
-        """The operators and placeholders that the value of `asked` depends on, itself included."""
-        return [self._trace.ops[index] for index in self._behind([asked], set(), use_kept=False)[0]]
-
     def extremes(self, asked: Ref) -> tuple[int, int] | None:
         """The least and the largest element of an integer tensor that is not empty; None where something behind it has
         no value."""
@@ -165,7 +161,7 @@ class Values:
                 known.add(index)
                 continue
             op = self._trace.ops[index]
-            if index not in read_until and index not in leaves and not _is_like(op):
+            if index not in read_until and index not in leaves and not is_like(op):
                 todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
             read_until[index] = reader
             todo += [(w, w) for s in _storages(op) for w in self._writers.get(s, ()) if index < w < reader]
@@ -192,7 +188,7 @@ class Values:
         for fact in op.outputs:
             if fact is not None and torch.Size(fact.shape).numel() > LIMIT:
                 raise UnknownValueError(f"{op.name} gives {list(fact.shape)}, too large to work out")
-        if _is_like(op):
+        if is_like(op):
             fact = self._trace.ops[op.args[0].op].outputs[op.args[0].output]
             assert fact is not None
             results = {
@@ -257,7 +253,8 @@ def is_drawn(op: Op) -> bool:
     return op.kind == "call" and torch.Tag.nondeterministic_seeded in op.target.tags
 
 
-def _is_like(op: Op) -> bool:
+def is_like(op: Op) -> bool:
+    """Whether only the layout of its first argument is read."""
     return op.kind == "call" and op.target.overloadpacket in _LIKE
 
 

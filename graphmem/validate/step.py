@@ -85,6 +85,13 @@ def measure(subject: Subject, point: dict[str, int], settings: Settings, existin
     """
     try:
         return _measured(subject, point, settings, existing)
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        raise ModelError(  # kernels run behind: it may come out anywhere
+            f"the GPU stopped: {str(error).splitlines()[0]}",
+            hint="most often an index that is out of range: --device cpu, with smaller sizes, says where",
+        ) from error
     finally:
         clean_up(settings.device)
 
