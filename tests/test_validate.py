@@ -520,6 +520,20 @@ class Fails(torch.autograd.Function):
     assert "Traceback" not in error
 
 
+def test_a_gpu_that_stopped(file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever it comes out: kernels run behind."""
+
+    def stopped(_device: str) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported elsewhere")
+
+    monkeypatch.setattr(step, "counters", stopped)
+    assert on_cpu(file) == 2
+    error = capsys.readouterr().err
+    assert "graphmem: error: the GPU stopped: CUDA error: device-side assert triggered\n" in error
+    assert "--device cpu" in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", file]) == 2
