@@ -11,8 +11,8 @@ import torch
 from graphmem.trace.record import Op, Ref, Trace, references_in
 from graphmem.trace.values import Values, elements, is_drawn, is_like
 
-# Positions of the longest inputs, but no matrix of them; and what works them out.
-LIMIT, _MOST_OPERATORS = 2**20, 64
+# Positions of the longest inputs, but no matrix of them (T5's distances); and what works them out.
+LIMIT, _MOST_OPERATORS = 2**17, 64
 # Ids themselves are looked up as they are, or as views: only what is worked out from them is asked for.
 _VIEWS = 3
 _WHOLE = (torch.int64, torch.int32)

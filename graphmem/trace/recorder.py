@@ -44,6 +44,7 @@ from graphmem.trace.record import (
 )
 from graphmem.trace.values import UnknownValueError, Values
 
+_DEVICE = torch.ops.prim.device.default
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
 
 
@@ -113,8 +114,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "prim":  # a question about a tensor, such as its device: nothing is computed
-            return func(*args, **kwargs)
+        if func.namespace == "prim":  # a question about a tensor, mostly its device: nothing is computed
+            return args[0].device if func is _DEVICE else func(*args, **kwargs)
         if self._most is not None and len(self.trace.ops) >= self._most:
             raise TooLongError(f"forward runs more than {self._most} operators")
         sequence = torch._C._autograd._get_sequence_nr()
