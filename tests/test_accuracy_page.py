@@ -50,7 +50,10 @@ def test_much_was_measured(stem):
 
 
 def test_nothing_is_left_on_the_gpu():
-    left = {r["target"]: r["left_on_gpu"] for r in MANY["h200"]["runs"] if r.get("left_on_gpu") and "result" in r}
+    """Less than before is what an error held that ended the run before in the same process."""
+    left = {
+        r["target"]: r["left_on_gpu"] for r in MANY["h200"]["runs"] if r.get("left_on_gpu", 0) > 0 and "result" in r
+    }
     assert not left
 
 
