@@ -11,8 +11,8 @@ import torch
 from graphmem.trace.record import Op, Ref, Trace, references_in
 from graphmem.trace.values import Values, elements, is_drawn, is_like
 
-# Positions of the longest inputs, but no matrix of them (T5's distances); and what works them out.
-LIMIT, _MOST_OPERATORS = 2**17, 64
+# Positions of the longest inputs, and what works them out.
+LIMIT, _MOST_OPERATORS = 2**20, 64
 # Ids themselves are looked up as they are, or as views: only what is worked out from them is asked for.
 _VIEWS = 3
 _WHOLE = (torch.int64, torch.int32)
@@ -62,7 +62,7 @@ def _is_known(trace: Trace, values: Values, index: Ref) -> bool:
 
 
 def _behind(trace: Trace, index: Ref) -> list[Op] | None:
-    """What an index is made of; None where that is much, or chance."""
+    """What an index is made of; None where that is much, chance, or not in whole numbers all along: T5's distances."""
     found: dict[int, Op] = {}
     todo = [index.op]
     while todo:
@@ -70,7 +70,7 @@ def _behind(trace: Trace, index: Ref) -> list[Op] | None:
         if op.index in found:
             continue
         found[op.index] = op
-        if len(found) > _MOST_OPERATORS or is_drawn(op) or not 0 < elements(op) <= LIMIT:
+        if len(found) > _MOST_OPERATORS or is_drawn(op) or not (_is_whole(op) and 0 < elements(op) <= LIMIT):
             return None
         if not is_like(op):
             todo += [ref.op for ref in references_in([*op.args, *op.kwargs.values()])]
