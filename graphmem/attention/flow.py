@@ -51,7 +51,7 @@ class Flow:
 
     def fact(self, ref: Ref) -> TensorFact | None:
         """The tensor behind a reference."""
-        return self.trace.ops[ref.op].outputs[ref.output]
+        return self.trace.fact(ref)
 
     def _written(self, op: Op) -> list[int]:
         """The storages that the operator writes into."""

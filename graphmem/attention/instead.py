@@ -65,7 +65,7 @@ def instead_of(site: Site, derived: Derivation, machine: Target) -> Instead | No
 
 def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, machine: Target) -> Instead | None:
     shapes = [derived.shape(ref) for ref in (operands.q, operands.k, operands.v)]
-    outputs = [derived.trace.ops[ref.op].outputs[ref.output] for ref in (operands.q, operands.k, operands.v)]
+    outputs = [derived.trace.fact(ref) for ref in (operands.q, operands.k, operands.v)]
     facts = [fact for fact in outputs if fact is not None]
     if any(s is None for s in shapes) or len(facts) < len(outputs):
         return None
@@ -102,7 +102,7 @@ class _Mask:
 def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Mask | None]:
     """How to call scaled_dot_product_attention with what is done to the scores: in words, and the mask."""
     call, trace = "scaled_dot_product_attention", derived.trace
-    found = [(ref, fact) for ref in operands.masks if (fact := trace.ops[ref.op].outputs[ref.output]) is not None]
+    found = [(ref, fact) for ref in operands.masks if (fact := trace.fact(ref)) is not None]
     if not found:
         return call, None
     shapes = [_four(derived.shape(ref) or tuple(map(sympy.Integer, fact.shape))) for ref, fact in found]

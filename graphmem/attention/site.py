@@ -82,7 +82,7 @@ class Roles:
     def add(self, part: str, refs: Iterable[Ref], *, unless: Iterable[str] = ()) -> None:
         """The storages behind `refs` are `part`; not those that already play one of `unless`."""
         for ref in refs:
-            fact = self._trace.ops[ref.op].outputs[ref.output]
+            fact = self._trace.fact(ref)
             if fact is not None and not set(unless) & self._found.get(fact.storage, set()):
                 self._found.setdefault(fact.storage, set()).add(part)
 

@@ -15,7 +15,7 @@ from graphmem.trace.values import Values, elements, is_drawn, is_like
 LIMIT, _MOST_OPERATORS = 2**20, 64
 # Ids themselves are looked up as they are, or as views: only what is worked out from them is asked for.
 _VIEWS = 3
-_WHOLE = (torch.int64, torch.int32)
+_OF_INDICES = (torch.int64, torch.int32)
 _aten = torch.ops.aten
 
 
@@ -28,10 +28,11 @@ def check_lookup(trace: Trace, values: Values, func: Any, args: Any) -> None:
     """
     if func not in _LOOKUPS:
         return
-    dtypes = [_dtype(trace, index) for index, _, _ in _lookups(trace, func, args)]
-    if func is _aten.embedding.default and dtypes[0] not in _WHOLE:
+    lookups = list(_lookups(trace, func, args))
+    dtypes = [fact.dtype if (fact := trace.fact(index)) else None for index, _, _ in lookups]
+    if func is _aten.embedding.default and dtypes[0] not in _OF_INDICES:
         raise RuntimeError(f"Expected indices of an embedding to be Long or Int, but they are {dtypes[0]}")
-    for index, least, rows in _lookups(trace, func, args) if all(d in _WHOLE for d in dtypes) else ():
+    for index, least, rows in lookups if all(d in _OF_INDICES for d in dtypes) else ():
         asked = values.extremes(index) if _is_known(trace, values, index) else None
         if asked is not None and not least <= asked[0] <= asked[1] < rows:
             error = IndexError(f"rows {asked[0]} to {asked[1]} of {rows}")
@@ -44,7 +45,8 @@ _LOOKUPS = (_aten.embedding.default, _aten.index_select.default, _aten.index.Ten
 
 def _lookups(trace: Trace, func: Any, args: Any) -> Iterator[tuple[Ref, int, int]]:
     """Indices, and the least and the number of the rows that they may ask for."""
-    shape = _shape(trace, args[0])
+    table = trace.fact(args[0])
+    shape = table.shape if table else ()
     if func is _aten.embedding.default:
         yield args[1], 0, shape[0]
     elif func is _aten.index_select.default:
@@ -89,13 +91,3 @@ def _few_ids(trace: Trace, values: Values) -> bool:
 def _is_whole(op: Op) -> bool:
     fact = op.outputs[0]
     return fact is not None and not fact.dtype.is_floating_point and not fact.dtype.is_complex
-
-
-def _dtype(trace: Trace, ref: Ref) -> torch.dtype | None:
-    fact = trace.ops[ref.op].outputs[ref.output]
-    return None if fact is None else fact.dtype
-
-
-def _shape(trace: Trace, ref: Ref) -> tuple[int, ...]:
-    fact = trace.ops[ref.op].outputs[ref.output]
-    return () if fact is None else fact.shape

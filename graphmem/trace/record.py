@@ -169,6 +169,10 @@ class Trace:
         """What two traces must share for their operators to correspond one to one."""
         return [(op.name, op.call) for op in self.ops]
 
+    def fact(self, ref: Ref) -> TensorFact | None:
+        """What is known of the tensor; None where it has no storage."""
+        return self.ops[ref.op].outputs[ref.output]
+
     def requires_grad(self, ref: Ref) -> bool:
         """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but its
         number goes up with every node that it makes."""

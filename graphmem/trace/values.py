@@ -136,7 +136,7 @@ class Values:
         new, self._looked_at = self._trace.ops[self._looked_at :], len(self._trace.ops)
         for op in new:
             facts: list[TensorFact | None] = [
-                self._trace.ops[r.op].outputs[r.output] for r in references_in([*op.args, *op.kwargs.values()])
+                self._trace.fact(r) for r in references_in([*op.args, *op.kwargs.values()])
             ]
             if any(f is not None and f.dtype.is_floating_point for f in facts):
                 with _disable_current_modes():
