@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphmem.errors import GraphmemError, SymbolError
-from graphmem.report.solve import solve
+from graphmem.report.solve import most_taken, solve
 
 if TYPE_CHECKING:
     from graphmem.report.tables import Report
@@ -33,8 +33,7 @@ class Fit:
     @property
     def most(self) -> int | None:
         """The largest that the model takes at all, where that is known."""
-        limits = [x.most for x in self.at.limits if x.symbol == self.symbol and x.refused and x.most]
-        return min(limits, default=None)
+        return most_taken(self.at, self.symbol)
 
     @property
     def used(self) -> int:
@@ -53,19 +52,18 @@ def fit(report: Report, symbol: str, memory: int, reserve: int) -> Fit:
         return weights({**point, symbol: value})
 
     try:
-        value = solve(report, symbol, max(memory - reserve, 0), {}, alive=True, besides=parameters)
+        largest = solve(report, symbol, max(memory - reserve, 0), {}, alive=True, besides=parameters)
     except SymbolError as error:
         if not error.what.startswith("nothing fits"):
             raise
         return Fit(symbol, None, error.what, memory, weights(point), reserve, report)
-    near = (v for v in range(value, max(0, value - _NEAR), -1) if _runs(report, symbol, v))
-    found = next(near, None)
-    if found is None:
+    near = (v for v in range(largest, max(0, largest - _NEAR), -1) if _runs(report, symbol, v))
+    value = next(near, None)
+    if value is None:
         raise SymbolError(
-            f"by the formula {symbol} = {value:,} fits, but neither there nor just below does the model run so",
-            hint=f"analyse again with {symbol}={value}",
+            f"by the formula {symbol} = {largest:,} fits, but neither there nor just below does the model run so",
+            hint=f"analyse again with {symbol}={largest}",
         )
-    value = found
     return Fit(symbol, value, "", memory, parameters(value), reserve, report.at(**{symbol: value}))
 
 

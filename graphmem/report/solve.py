@@ -68,11 +68,16 @@ def solve(
     if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
         raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
-    takes = [x.most for x in there.limits if x.symbol == name and x.refused and x.most]
-    value = min([value, *takes])
+    value = min(value, most_taken(there, name) or value)
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
     return _that_holds(exactly, name, value, limit)
+
+
+def most_taken(report: Report, name: str) -> int | None:
+    """The largest value of symbol `name` that the model takes at all, where that is known."""
+    limits = (x.most for x in report.limits if x.symbol == name and x.refused and x.most is not None)
+    return min(limits, default=None)
 
 
 def _tried(exactly: Callable[[int], int], value: int) -> int | None:
