@@ -18,7 +18,7 @@ Point = dict[str, int]
 Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
-_LENGTH = 8  # what is shorter is no length
+_FEWEST = 8  # so few of something are no limit that a model has
 _TOGETHER = 3  # tries per pair: half, twice, three times
 # Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
 # seconds, which only a forward with thousands of operators a layer needs.
@@ -109,7 +109,7 @@ class Probes:
     def _is_full(self, name: str) -> bool:
         """Whether an input is about as long as the model takes: what was longer was refused."""
         known, value = self.base[name], self.values.get(name, 0)
-        return name not in self.model_symbols and name not in self.doubtful and _LENGTH <= value < known
+        return name not in self.model_symbols and name not in self.doubtful and _FEWEST <= value < known
 
     def at(self, point: Point) -> Trace | None:
         """The trace at `point`; None where the model refuses it."""
