@@ -9,19 +9,19 @@ Importing this package does not import torch; the first use of a name below does
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from graphmem.analysis import analyze as analyze
-    from graphmem.errors import GraphmemError as GraphmemError
-    from graphmem.fits import assert_fits as assert_fits
-    from graphmem.report import Report as Report
+from graphmem.version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from graphmem.analysis.analyze import analyze as analyze
+    from graphmem.analysis.assert_fits import assert_fits as assert_fits
+    from graphmem.analysis.report import Report as Report
+    from graphmem.errors import GraphmemError as GraphmemError
 
 _HOMES = {
-    "analyze": "graphmem.analysis",
-    "assert_fits": "graphmem.fits",
+    "analyze": "graphmem.analysis.analyze",
+    "assert_fits": "graphmem.analysis.assert_fits",
     "GraphmemError": "graphmem.errors",
-    "Report": "graphmem.report",
+    "Report": "graphmem.analysis.report",
 }
 
 __all__ = ["GraphmemError", "Report", "__version__", "analyze", "assert_fits"]

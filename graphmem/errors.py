@@ -5,13 +5,16 @@ GraphmemError              exit code 2; what happened, where, how to fix it
 |-- TargetError            the file, module or factory cannot be found or loaded
 |-- ModelError             code of the user's raised: while loading, building or in forward
 |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
-|-- TargetDeviceError      an unknown GPU, or a device that this torch cannot pretend to be
+|-- MachineError      an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
 |-- MissingKernelError     an operator that cannot run on fake tensors
 `-- MemoryLimitError       a real run that does not fit into the device's memory
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class GraphmemError(Exception):
@@ -58,7 +61,7 @@ class SymbolError(GraphmemError):
     """A symbol that is unknown, or a size that has no formula in it."""
 
 
-class TargetDeviceError(GraphmemError):
+class MachineError(GraphmemError):
     """An unknown GPU, or one that this build of torch cannot stand in for."""
 
 
@@ -76,3 +79,10 @@ class TooLongError(GraphmemError):
 
 class MemoryLimitError(GraphmemError):
     """A real run that would not fit into the device's memory, or did not."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is unknown: the closest one, and all that there are."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(names) or 'none'}"

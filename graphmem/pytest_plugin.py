@@ -44,7 +44,7 @@ def graphmem_fits(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     def fits(model: Any, inputs: Any, **options: Any) -> Any:
         __tracebackhide__ = True
-        from graphmem.fits import assert_fits
+        from graphmem.analysis.assert_fits import assert_fits
 
         if "budget" not in {**given, **options}:
             raise pytest.UsageError(f"no budget: mark the test with {_MARKER}, or pass budget=")

@@ -31,7 +31,7 @@ from validated import (
     worst,
 )
 
-from graphmem.validate.predict import UNSPLIT
+from graphmem.validation.predict import UNSPLIT
 
 PAGE = ROOT / "docs" / "accuracy.md"
 FIGURES = PAGE.parent / "figures"

@@ -35,9 +35,9 @@ def run(case):
     import time
 
     sys.path.insert(0, str(ROOT))
-    from graphmem.analysis import analyze_subject
+    from graphmem.analysis.analyze import analyze_subject
     from graphmem.load import Wishes, isolated, load_target
-    from graphmem.target import resolve
+    from graphmem.machine import resolve
 
     settings = CASES[case]
     sample = ROOT / "samples" / ("gpt2.py" if settings is None else "llama.py")
@@ -59,10 +59,11 @@ def config_file(model_type):
     sys.path.insert(0, str(ROOT))
     import transformers
 
-    from graphmem.analysis import Tracer, analyze_subject
-    from graphmem.load import isolated
-    from graphmem.load.huggingface import from_config_file
-    from graphmem.target import resolve
+    from graphmem.analysis.analyze import analyze_subject
+from graphmem.analysis.tracer import Tracer
+    from graphmem.usercode.isolate import isolated
+    from graphmem.load.hf.subject import from_config_file
+    from graphmem.machine import resolve
 
     architecture, fields = CONFIGS[model_type]
     getattr(transformers, architecture)  # imported with it

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import graphmem.paths  # noqa: F401  (paths are shown from where it is first imported, and some tests run elsewhere)
+import graphmem.usercode.paths  # noqa: F401  (paths are shown from where it is first imported, and some tests run elsewhere)
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -45,6 +45,6 @@ def measured(name):
 @pytest.fixture(scope="session")
 def h100():
     """The target under which tests/truth was measured."""
-    from graphmem.target import resolve
+    from graphmem.machine import resolve
 
     return resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")

@@ -168,8 +168,8 @@ def _work(*, formulas: bool) -> None:
 def _written(name, file, say):
     """Write the type's default config; the tasks to try, with the class of each."""
     from graphmem.errors import GraphmemError
-    from graphmem.load.hf_file import read
-    from graphmem.load.hf_tasks import class_for, tasks_of
+    from graphmem.load.hf.file import read
+    from graphmem.load.hf.tasks import class_for, tasks_of
 
     file.write_text(json.dumps({"model_type": name, "dtype": "bfloat16"}))
     try:
@@ -196,7 +196,7 @@ def _written(name, file, say):
 def _outcome(file: str, task: str) -> Result:
     """The outcome with few layers in bfloat16; with all of them, or in float32, where the rest does not fit that."""
     from graphmem.errors import GraphmemError
-    from graphmem.load.hf_file import read
+    from graphmem.load.hf.file import read
 
     whole = Path(file).read_text()
     try:
@@ -236,10 +236,10 @@ def _raises_without(file: str, task: str, text: str) -> bool:
     """Whether the class raises the same without graphmem, on the meta device, with the same inputs."""
     import torch
 
-    from graphmem.load import isolated
-    from graphmem.load.hf_file import read
-    from graphmem.load.hf_tasks import class_for
-    from graphmem.load.huggingface import from_config_file
+    from graphmem.usercode.isolate import isolated
+    from graphmem.load.hf.file import read
+    from graphmem.load.hf.tasks import class_for
+    from graphmem.load.hf.subject import from_config_file
 
     try:
         with isolated(keep_stdout_clean=True):
@@ -260,11 +260,11 @@ def _raises_without(file: str, task: str, text: str) -> bool:
 
 
 def _analysed(file: str, task: str) -> Result:
-    from graphmem.analysis import analyze_subject
+    from graphmem.analysis.analyze import analyze_subject
     from graphmem.errors import GraphmemError
-    from graphmem.load import isolated
-    from graphmem.load.huggingface import from_config_file
-    from graphmem.target import resolve
+    from graphmem.usercode.isolate import isolated
+    from graphmem.load.hf.subject import from_config_file
+    from graphmem.machine import resolve
 
     started = time.time()
     try:

@@ -1,7 +1,7 @@
 """The figures of docs/accuracy.md: predicted lines and measured dots, and issue 899's three formulas."""
 
-from graphmem.validate.plot import Row, chart
-from graphmem.validate.svg import Panel, Series, drawn
+from graphmem.validation.plot import Row, chart
+from graphmem.validation.svg import Panel, Series, drawn
 
 SHOWN = "gpt2", "llama", "megatron_layer", "hf_llama"
 ISSUE = "issue_899.svg"

@@ -164,7 +164,7 @@ def test_an_operator_that_writes_in_place_keeps_what_it_overwrites():
 
     module = Normalised()
     assert type(module(torch.zeros(4, 8)).grad_fn).__name__ == "DivBackward0"
-    kept = graphmem.analyze(module, (torch.zeros(4, 8),)).findings.derived.kept
+    kept = graphmem.analyze(module, (torch.zeros(4, 8),)).analysis.derived.kept
     assert {(k.op.name, k.keepers) for k in kept if k.table == "saved"} == {
         ("aten.sigmoid.default", ("SigmoidBackward0",)),
         ("aten.clone.default", ("DivBackward0",)),

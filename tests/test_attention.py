@@ -9,8 +9,8 @@ from torch import nn
 import graphmem
 from graphmem.attention import KINDS, PARTS, find_attention
 from graphmem.attention.example import Attending, example_input
-from graphmem.attention.flow import Flow
-from graphmem.load import isolated
+from graphmem.record.flow import Flow
+from graphmem.usercode.isolate import isolated
 from graphmem.trace import trace
 
 
@@ -35,7 +35,7 @@ def test_good_examples_are_found_by_their_kind(kind, example, h100):
     found = find_attention(record)
     assert found
     assert found == kind.find(Flow(record))
-    kept = [(site.part(k), k) for site in found for k in site.kept(graphmem.saved.sort_storages(record))]
+    kept = [(site.part(k), k) for site in found for k in site.kept(graphmem.accounts.saved.sort_storages(record))]
     assert kept
     assert all(name in PARTS for part, _ in kept for name in part.split(" + "))
     assert not [k for part, k in kept if part == "other"]

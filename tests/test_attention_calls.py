@@ -95,7 +95,7 @@ def test_the_choice_of_the_gpu_at_hand():
     from truth.measure_attention import arguments as real
     from truth.measure_attention import choice_of
 
-    from graphmem.target import resolve
+    from graphmem.machine import resolve
 
     here, wrong = resolve(gpu=None, device="cuda"), []
     for row in measured("h100_sdpa.json.gz")["rows"][::7]:

@@ -7,7 +7,7 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import SymbolError
-from graphmem.render.formula import formula
+from graphmem.symbolic.text import formula
 from graphmem.report import Limit
 from graphmem.symbolic.bounds import _last
 

@@ -7,7 +7,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-from graphmem.symbolic.depth import depth_symbols
+from graphmem.load.depth import depth_symbols
 
 
 class Layer(nn.Module):
@@ -158,7 +158,7 @@ def test_labels_and_counts():
 def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
     traced = []
     import graphmem.analysis as analysis
-    import graphmem.derivation as derivation
+    import graphmem.symbolic.strategy as derivation
 
     original = analysis.trace
     monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
@@ -193,8 +193,8 @@ class TwoStacks(nn.Module):
 
 
 def fully_traced(module):
-    from graphmem.saved import SAVED, sort_storages
-    from graphmem.target import resolve
+    from graphmem.accounts.saved import SAVED, sort_storages
+    from graphmem.machine import resolve
     from graphmem.trace import trace
 
     record = trace(module, inputs(), resolve(gpu="h100", device="cuda"))

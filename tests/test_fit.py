@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphmem.symbolic.fit import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.curves import Seen, candidates, evaluate, symbol
 
 BASE = {"b": 4, "s": 512, "h": 768, "a": 12, "p": 16}
 MOVED = {"b": 11, "s": 773, "h": 1536, "a": 6, "p": 8}

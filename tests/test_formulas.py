@@ -8,10 +8,10 @@ from oracle import real_saved
 from torch import nn
 
 import graphmem
-from graphmem.analysis import analyze_subject
+from graphmem.analysis.analyze import analyze_subject
 from graphmem.errors import GraphmemError
 from graphmem.load import Wishes, isolated, load_target
-from graphmem.render.formula import formula
+from graphmem.symbolic.text import formula
 
 
 def analyse(sample, target, **settings):

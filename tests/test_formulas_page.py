@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 
 from graphmem.cli import _report
-from graphmem.options import parser
-from graphmem.render.formula import formula
+from graphmem.cli.options import parser
+from graphmem.symbolic.text import formula
 
 PAGE = ROOT / "docs" / "formulas.md"
 ROW = re.compile(

@@ -5,9 +5,9 @@ from conftest import ROOT
 from torch.fx import Graph
 
 import graphmem
-from graphmem.analysis import analyze_subject
+from graphmem.analysis.analyze import analyze_subject
 from graphmem.load import Wishes, load_target
-from graphmem.target import resolve
+from graphmem.machine import resolve
 
 
 def graph_of(sample, **settings):

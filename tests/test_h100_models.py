@@ -10,11 +10,11 @@ from conftest import measured
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import graphmem
-from graphmem.saved import ALIVE, SAVED, sort_storages
+from graphmem.accounts.saved import ALIVE, SAVED, sort_storages
 from graphmem.trace import trace
 from graphmem.trace.assumptions import Assumptions
 from graphmem.units import allocated
-from graphmem.validate.predict import UNSPLIT
+from graphmem.validation.predict import UNSPLIT
 
 ROWS = zoo.rows(measured("h100_models.json.gz"))
 NAMES = ("issue899", "llama", "gpt2", "bert", "nn.Transformer_dec")

@@ -11,11 +11,11 @@ from collections import Counter
 import pytest
 from oracle import real_saved
 
-from graphmem.analysis import Tracer
-from graphmem.load import isolated
-from graphmem.load.huggingface import from_config_file
-from graphmem.saved import SAVED, sort_storages
-from graphmem.target import resolve
+from graphmem.analysis.tracer import Tracer
+from graphmem.usercode.isolate import isolated
+from graphmem.load.hf.subject import from_config_file
+from graphmem.accounts.saved import SAVED, sort_storages
+from graphmem.machine import resolve
 
 pytest.importorskip("transformers")
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import graphmem
-from graphmem.analysis import analyze_subject
+from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
-from graphmem.load import isolated
-from graphmem.load.hf_file import read
-from graphmem.load.huggingface import from_config_file
-from graphmem.saved import SAVED, sort_storages
-from graphmem.target import resolve
+from graphmem.usercode.isolate import isolated
+from graphmem.load.hf.file import read
+from graphmem.load.hf.subject import from_config_file
+from graphmem.accounts.saved import SAVED, sort_storages
+from graphmem.machine import resolve
 from graphmem.trace import trace
 
 transformers = pytest.importorskip("transformers")

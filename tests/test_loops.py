@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.saved import SAVED, sort_storages
+from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.symbolic.loops import Looped
-from graphmem.target import resolve
+from graphmem.machine import resolve
 from graphmem.trace import trace
 
 

@@ -12,7 +12,7 @@ from conftest import measured
 from test_h100_models import ASSUMED
 from truth.measure_more import digest
 
-from graphmem.saved import ALIVE, SAVED, sort_storages
+from graphmem.accounts.saved import ALIVE, SAVED, sort_storages
 from graphmem.trace import trace
 
 # Their classes come from timm, also where only a part of the model does.

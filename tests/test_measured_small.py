@@ -12,8 +12,8 @@ import zoo
 from conftest import ROOT, SAMPLES, measured
 
 from graphmem.load import Wishes, isolated, load_target
-from graphmem.saved import ALIVE, SAVED, sort_storages
-from graphmem.target import resolve
+from graphmem.accounts.saved import ALIVE, SAVED, sort_storages
+from graphmem.machine import resolve
 from graphmem.trace import trace
 
 ENTRIES = measured("h200_measured.json.gz")["entries"]

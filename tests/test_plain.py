@@ -12,12 +12,12 @@ import torch
 from oracle import real_saved
 from test_cpu_oracle import predicted
 
-from graphmem.analysis import analyze_subject
+from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
 from graphmem.load import Wishes, isolated, load_target
 from graphmem.load.files import _run_file
-from graphmem.target import resolve
-from graphmem.validate import validate_target
+from graphmem.machine import resolve
+from graphmem.validation import validate_target
 
 PLAIN = Path(__file__).parent / "plain"
 

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.kernels.sdpa.order import order
 from graphmem.kernels.sdpa.rules import RULES
-from graphmem.target import resolve
+from graphmem.machine import resolve
 from graphmem.trace import trace
 
 BF16 = (torch.bfloat16,) * 3

@@ -7,7 +7,7 @@ from test_depth import Stack
 from torch import nn
 
 import graphmem
-from graphmem.analysis import Tracer
+from graphmem.analysis.tracer import Tracer
 
 
 class Layer(nn.Module):

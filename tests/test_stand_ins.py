@@ -15,11 +15,11 @@ import transformers
 from torch import nn
 
 from graphmem.errors import ModelError
-from graphmem.saved import sort_storages
+from graphmem.accounts.saved import sort_storages
 from graphmem.stand_ins import stand_ins
 from graphmem.stand_ins.imports import LEAVES, NAMES, PACKAGES
-from graphmem.target import resolve
-from graphmem.target.pretend import answering_as
+from graphmem.machine import resolve
+from graphmem.machine.pretend import answering_as
 from graphmem.trace import trace
 
 BF16 = torch.bfloat16

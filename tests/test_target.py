@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.errors import TargetDeviceError
-from graphmem.target import resolve
-from graphmem.target.gpus import GPUS, find_gpu, gpu_by_device_name
+from graphmem.errors import MachineError
+from graphmem.machine import resolve
+from graphmem.machine.gpus import GPUS, find_gpu, gpu_by_device_name
 
 
 @pytest.mark.parametrize("spelled", ["h100", "H100", "rtx4090", "RTX-4090", "rtx 4090"])
@@ -17,7 +17,7 @@ def test_names_as_people_spell_them(spelled):
 
 
 def test_unknown_names_get_a_suggestion():
-    with pytest.raises(TargetDeviceError) as error:
+    with pytest.raises(MachineError) as error:
         find_gpu("h10")
     assert "did you mean h100?" in str(error.value)
     assert all(key in str(error.value) for key in GPUS)
@@ -34,7 +34,7 @@ def test_versions():
     target = resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")
     assert (target.torch, target.cudnn) == ((2, 11), 91900)
     assert resolve(gpu="h100", device="cuda", torch_version="2.11.0+cu130").cudnn == 91900
-    with pytest.raises(TargetDeviceError, match="cannot read the version"):
+    with pytest.raises(MachineError, match="cannot read the version"):
         resolve(gpu="h100", device="cuda", torch_version="new")
 
 
@@ -67,7 +67,7 @@ def test_any_other_gpu_by_capability_and_memory():
     assert (gpu.capability, gpu.memory) == ((8, 6), 48 * 2**30)
     assert find_gpu("SM120:32G").capability == (12, 0)
     for wrong in ("sm_86", "sm_8:1GiB", "sm_86:lots"):
-        with pytest.raises(TargetDeviceError, match=r"cannot read"):
+        with pytest.raises(MachineError, match=r"cannot read"):
             find_gpu(wrong)
     make, inputs = small_models.MODELS["sdpa causal"]
     report = graphmem.analyze(make(), inputs(), gpu="sm_61:8GiB")

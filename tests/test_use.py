@@ -14,10 +14,10 @@ from torch import nn
 import graphmem
 from graphmem.cli import _report, main
 from graphmem.errors import SymbolError, UsageError
-from graphmem.options import parser
+from graphmem.cli.options import parser
 from graphmem.render import FORMATS
 from graphmem.report.diff import diff, load_report
-from graphmem.symbolic.fit import symbol
+from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
 
 

@@ -20,13 +20,13 @@ from torch import nn
 
 from graphmem.cli import main
 from graphmem.load import Wishes
-from graphmem.validate import allocator, needs, run, step, validate, validate_target
-from graphmem.validate.allocator import Counters
-from graphmem.validate.compare import compare
-from graphmem.validate.output import FORMATS, svg
-from graphmem.validate.predict import Expected
-from graphmem.validate.sweep import points_of, read_sweep
-from graphmem.validate.watch import Seen
+from graphmem.validation import allocator, needs, run, step, validate, validate_target
+from graphmem.validation.allocator import Counters
+from graphmem.validation.compare import compare
+from graphmem.validation.output import FORMATS, svg
+from graphmem.validation.predict import Expected
+from graphmem.validation.sweep import points_of, read_sweep
+from graphmem.validation.watch import Seen
 
 MODEL = """
 import torch
@@ -65,7 +65,7 @@ SAMPLES = [
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("graphmem.paths._START", str(tmp_path))
+    monkeypatch.setattr("graphmem.usercode.paths._START", str(tmp_path))
     Path("model.py").write_text(MODEL)
     return "model.py"
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from graphmem.cli import main
-from graphmem.load import isolated, load_target
-from graphmem.validate import validate
+from graphmem.usercode.isolate import isolated, load_target
+from graphmem.validation import validate
 
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48,

@@ -6,9 +6,9 @@ One file per kind. Each has a `find(flow)` that returns the sites of its kind; K
 from __future__ import annotations
 
 from graphmem.attention import flash_attn, flex, sdpa, softmax, varlen, xformers
-from graphmem.attention.flow import Flow
 from graphmem.attention.site import PARTS, Operands, Site
-from graphmem.trace.record import Trace
+from graphmem.record import Trace
+from graphmem.record.flow import Flow
 
 KINDS = (sdpa, flash_attn, flex, varlen, xformers, softmax)
 

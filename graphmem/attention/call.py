@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend
 
 from graphmem.kernels.sdpa import SdpaFacts
 from graphmem.kernels.sdpa.order import disabled, order
-from graphmem.target import Target
-from graphmem.trace.record import TensorFact
+from graphmem.machine import Machine
+from graphmem.record import TensorFact
 
 BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -29,7 +29,7 @@ def facts_of_call(
     *,
     learned: bool,
     dropout: float,
-    machine: Target,
+    machine: Machine,
 ) -> SdpaFacts:
     """What the choice of a kernel would hang on.
 

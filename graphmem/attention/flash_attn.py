@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from graphmem.attention.example import Examples, S
-from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
 from graphmem.attention.site import LSE, OUTPUT, PROBABILITIES, RNG, Site
+from graphmem.record.flow import Flow
 
 # Outputs as the packages' fake kernels return them; of version 4, which has no operators, as graphmem's stand-in does.
 _TABLE = {

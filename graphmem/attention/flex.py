@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from graphmem.attention.example import Examples, S
-from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
 from graphmem.attention.site import LSE, MAX_SCORES, OUTPUT, Site
+from graphmem.record.flow import Flow
 
 _TABLE = {"graphmem.flex_attention": Fused("flex", {0: OUTPUT, 1: LSE, 2: MAX_SCORES}, "flex_attention")}
 

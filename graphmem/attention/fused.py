@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphmem.attention.flow import Flow
 from graphmem.attention.site import BLOCK_MASK, FLASH, LENGTHS, MASK, K, Q, Roles, Site, V
-from graphmem.trace.record import Op, Ref, references_in
+from graphmem.record import Op, Ref, references_in
+from graphmem.record.flow import Flow
 
 # Names of arguments in the schemas of such operators -> what they are.
 _ARGUMENTS = {

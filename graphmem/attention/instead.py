@@ -17,18 +17,19 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import sdpa_kernel
 
+from graphmem.accounts.saved import INPUT, SAVED
 from graphmem.attention.call import BACKENDS, facts_of_call, is_laid_out
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
+from graphmem.how import How
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
-from graphmem.saved import INPUT, SAVED
+from graphmem.machine import Machine
+from graphmem.record import TensorFact, Trace
+from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.dims import Dims
-from graphmem.symbolic.fit import evaluate
-from graphmem.target import Target
-from graphmem.trace import Trace, trace
-from graphmem.trace.record import TensorFact
+from graphmem.trace import trace
 
 _MASK = "3"  # the mask's place among the call's inputs
 
@@ -46,7 +47,7 @@ class Instead:
     size: sympy.Expr
 
 
-def instead_of(site: Site, derived: Derivation, machine: Target) -> Instead | None:
+def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | None:
     """The best kernel that could be reached in place of `site`; None where it is fused already, or none is known."""
     if site.kind != STANDARD or machine.device != "cuda":
         return None
@@ -63,7 +64,7 @@ def instead_of(site: Site, derived: Derivation, machine: Target) -> Instead | No
     return None
 
 
-def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, machine: Target) -> Instead | None:
+def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, machine: Machine) -> Instead | None:
     shapes = [derived.shape(ref) for ref in (operands.q, operands.k, operands.v)]
     outputs = [derived.trace.fact(ref) for ref in (operands.q, operands.k, operands.v)]
     facts = [fact for fact in outputs if fact is not None]
@@ -123,7 +124,12 @@ def _is_inside(path: str, module: str) -> bool:
 
 
 def _by_sdpa(
-    facts: SdpaFacts, shapes: Sequence[Dims], mask: _Mask | None, derived: Derivation, machine: Target, steps: list[str]
+    facts: SdpaFacts,
+    shapes: Sequence[Dims],
+    mask: _Mask | None,
+    derived: Derivation,
+    machine: Machine,
+    steps: list[str],
 ) -> Instead | None:
     """`shapes` as expressions; `facts` at the base point."""
     way = reachable(facts, machine)
@@ -141,7 +147,7 @@ def _by_sdpa(
 
 
 def _by_flex(
-    shapes: Sequence[Dims], dtype: torch.dtype, operands: Operands, derived: Derivation, machine: Target
+    shapes: Sequence[Dims], dtype: torch.dtype, operands: Operands, derived: Derivation, machine: Machine
 ) -> Instead | None:
     from torch.nn.attention import flex_attention  # noqa: F401  # slow to import, and seldom needed
 
@@ -156,7 +162,7 @@ def _kept(
     mask: _Mask | None,
     module: nn.Module,
     derived: Derivation,
-    machine: Target,
+    machine: Machine,
 ) -> sympy.Expr | None:
     """What `module` keeps of inputs of these shapes, as a proved expression; None where there is none."""
     names = {str(x) for dims in shapes for d in dims for x in d.free_symbols}
@@ -175,7 +181,7 @@ def _kept(
                 )
                 for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
             )
-            known[key] = trace(module, inputs, machine, point=point)
+            known[key] = trace(module, inputs, How(machine=machine), point=point)
         return known[key]
 
     found = derive(traced, working, derived.model_symbols & frozenset(working), {})

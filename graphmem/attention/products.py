@@ -7,7 +7,6 @@ from collections.abc import Collection
 import networkx as nx
 import torch
 
-from graphmem.attention.flow import Flow, references
 from graphmem.attention.site import (
     DROPOUT_MASK,
     MASK,
@@ -20,7 +19,8 @@ from graphmem.attention.site import (
     Roles,
     V,
 )
-from graphmem.trace.record import Ref, TensorFact
+from graphmem.record import Ref, TensorFact
+from graphmem.record.flow import Flow, references
 
 _aten = torch.ops.aten
 _SOFTMAXES = {_aten._softmax, _aten._safe_softmax, _aten._log_softmax}

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention.example import Examples
-from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, fused_roles
 from graphmem.attention.products import Region
 from graphmem.attention.site import FLASH, STANDARD, Site
-from graphmem.trace.record import Op, SdpaCall
+from graphmem.record import Op, SdpaCall
+from graphmem.record.flow import Flow
 
 _aten = torch.ops.aten
 

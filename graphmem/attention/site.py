@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphmem.saved import SAVED, Kept, folded
-from graphmem.trace.record import Place, Ref, Trace
+from graphmem.accounts.saved import SAVED, Kept, folded
+from graphmem.record import Place, Ref, Trace
 
 STANDARD, FLASH = "standard", "flash"
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention.example import Examples
-from graphmem.attention.flow import Flow
 from graphmem.attention.products import Region
 from graphmem.attention.site import STANDARD, Site, common_module
+from graphmem.record.flow import Flow
 
 _aten = torch.ops.aten
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from graphmem.attention.example import Examples, S
-from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
 from graphmem.attention.site import LSE, OUTPUT, RNG, Site
+from graphmem.record.flow import Flow
 
 _TABLE = {"torch_attn._varlen_attn": Fused("varlen", {0: OUTPUT, 1: LSE, 2: RNG}, "varlen_attn is called")}
 

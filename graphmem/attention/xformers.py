@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from graphmem.attention.example import Examples
-from graphmem.attention.flow import Flow
 from graphmem.attention.fused import Fused, find_operators
 from graphmem.attention.site import LSE, OUTPUT, RNG, Site
+from graphmem.record.flow import Flow
 
 _TABLE = {
     "xformers_flash.flash_fwd": Fused("xformers.flash", {0: OUTPUT, 1: LSE, 2: RNG}, "flash-attn's kernel fits"),

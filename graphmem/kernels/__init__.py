@@ -1,1 +1,1 @@
-"""What fake mode cannot decide by itself: which kernel the target would run."""
+"""What fake mode cannot decide by itself: which kernel the machine would run."""

@@ -1,4 +1,4 @@
-"""`F.batch_norm` as the target would run it: with cuDNN where torch takes that on CUDA.
+"""`F.batch_norm` as the machine would run it: with cuDNN where torch takes that on CUDA.
 
 A build without cuDNN always takes the native kernel, which saves the input as it is. cuDNN's works on a contiguous
 copy, saves that, and gives a contiguous output.
@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch._prims_common import suggest_memory_format
 
-from graphmem.target import Target
-from graphmem.trace.record import Trace
+from graphmem.machine import Machine
+from graphmem.record import Trace
 
 _MOST_TRAINED, _MOST_EVALUATED = 880801, 65535
 _ORIGINAL = F.batch_norm
 
 
-def batch_norm_as_on(target: Target, _trace: Trace) -> Callable[..., torch.Tensor]:
-    """F.batch_norm with the kernel that `target` takes."""
+def batch_norm_as_on(machine: Machine, _trace: Trace) -> Callable[..., torch.Tensor]:
+    """F.batch_norm with the kernel that `machine` takes."""
 
     def batch_norm(
         input: torch.Tensor,
@@ -32,7 +32,7 @@ def batch_norm_as_on(target: Target, _trace: Trace) -> Callable[..., torch.Tenso
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> torch.Tensor:
-        if weight is None or not _takes_cudnn(input, running_mean, weight, bias, training, target):
+        if weight is None or not _takes_cudnn(input, running_mean, weight, bias, training, machine):
             return _ORIGINAL(input, running_mean, running_var, weight, bias, training, momentum, eps)
         dense = input.contiguous(memory_format=suggest_memory_format(input))
         result: torch.Tensor = torch.ops.aten.cudnn_batch_norm(
@@ -49,11 +49,11 @@ def _takes_cudnn(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     training: bool,
-    target: Target,
+    machine: Machine,
 ) -> bool:
     """_batch_norm_impl_index in aten/src/ATen/native/Normalization.cpp (torch 2.11)."""
     return (
-        target.cudnn > 0
+        machine.cudnn > 0
         and torch.backends.cudnn.enabled
         and bias is not None
         and torch.bfloat16 not in (x.dtype, weight.dtype)

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from graphmem.target import Target
-from graphmem.trace.record import Trace
+from graphmem.machine import Machine
+from graphmem.record import Trace
 
 _aten = torch.ops.aten
 
 
-def ctc_loss_as_on(_target: Target, _trace: Trace) -> Any:
+def ctc_loss_as_on(_target: Machine, _trace: Trace) -> Any:
     """A function like F.ctc_loss."""
     return _ctc_loss
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
-from graphmem.load.usercode import raised
-from graphmem.paths import shown
+from graphmem.usercode.modules import raised
+from graphmem.usercode.paths import shown
 
 _KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
@@ -52,7 +52,7 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
     """
     wishes = wishes or Wishes()
     if target.endswith(".json"):
-        from graphmem.load.huggingface import from_config_file
+        from graphmem.load.hf.subject import from_config_file
 
         if wishes.config:
             raise UsageError("--config is for Python files", hint="--set NAME=VALUE sets any field of a config.json")
@@ -66,7 +66,7 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
     place, factory = _split(target)
     module = _run_file(Path(place)) if _is_file(place) else _import(place)
     if wishes.inputs or wishes.config or not _has_factories(module, factory):
-        from graphmem.load.plain import from_plain
+        from graphmem.load.discover import from_plain
 
         return from_plain(
             module, factory, name=target, settings=wishes.settings, inputs=wishes.inputs, config=wishes.config

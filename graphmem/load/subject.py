@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.callables import defined_at, name_of
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
-from graphmem.load.layers import layer_lists, shortened
-from graphmem.load.usercode import user_code
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
+from graphmem.usercode.callables import defined_at, name_of
+from graphmem.usercode.layers import layer_lists, shortened
+from graphmem.usercode.modules import user_code
 
 Point = dict[str, int]
 

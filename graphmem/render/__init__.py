@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphmem.render import code, json, markdown, table
-from graphmem.report import Report
+from graphmem.report import ReportData
 
-FORMATS: dict[str, Callable[[Report], str]] = {
+FORMATS: dict[str, Callable[[ReportData], str]] = {
     "table": table.render,
     "json": json.render,
     "markdown": markdown.render,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from graphmem.render.formula import formula
 from graphmem.render.text import amount, short, table, wrapped
-from graphmem.report import AttentionPart, AttentionRow, ModuleRow, Report
+from graphmem.report import AttentionPart, AttentionRow, ModuleRow, ReportData
+from graphmem.symbolic.text import formula
 from graphmem.units import human, unit_for
 
 _INDENT = " " * 11
 
 
-def attention(report: Report, columns: int) -> str:
+def attention(report: ReportData, columns: int) -> str:
     """A table of all attentions, then what there is to say about each."""
     if not report.attention:
         return "attention: none found"
@@ -26,14 +26,14 @@ def attention(report: Report, columns: int) -> str:
     return "\n".join(lines)
 
 
-def each(row: ModuleRow | AttentionRow | AttentionPart, report: Report) -> str:
+def each(row: ModuleRow | AttentionRow | AttentionPart, report: ReportData) -> str:
     """What one of the row's modules keeps, or all of them where they differ."""
     if row.each is not None:
         return formula(row.each, report.symbols)
     return f"together {formula(row.size.expr, report.symbols, report.depth)}"
 
 
-def _about(row: AttentionRow, report: Report, columns: int) -> list[str]:
+def _about(row: AttentionRow, report: ReportData, columns: int) -> list[str]:
     where = f", {short(row.where)}" if row.where else ""
     lines = wrapped(", ".join(f"{p.name} {each(p, report)}" for p in row.parts), columns, _INDENT, "  keeps    ")
     lines += wrapped(f"{row.why}{where}", columns, _INDENT, "  why      ")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.render.formula import formula
-from graphmem.report import Limit, Report
+from graphmem.report import Limit, ReportData
+from graphmem.symbolic.text import formula
 
 _ASCII = str.maketrans({"·": "*", **{d: f"^{i}" for i, d in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
 
@@ -23,7 +23,7 @@ def ascii_only(text: str) -> str:
     return text.translate(_ASCII).replace("×", "x").encode("ascii", "replace").decode("ascii")
 
 
-def latex(report: Report) -> str:
+def latex(report: ReportData) -> str:
     """The total as a LaTeX equation, layers factored out."""
     expr = report.saved.expr
     for name in report.depth:
@@ -33,7 +33,7 @@ def latex(report: Report) -> str:
     return f"\\[ \\text{{saved for backward}} = {text} \\]\n{notes}"
 
 
-def python(report: Report) -> str:
+def python(report: ReportData) -> str:
     """Source of `saved_bytes(s, b, ...)`, with the working point as defaults."""
     symbols = report.symbols
     arguments = ", ".join(f"{name}={value}" for name, value in symbols.items())
@@ -46,7 +46,7 @@ def python(report: Report) -> str:
     checks = "".join(
         f"    if {_outside(limit)}:\n        raise ValueError({_said(limit)!r})\n" for limit in report.limits
     )
-    return f'''"""What autograd keeps of {report.name}, as on {report.target}: {shown} bytes ({proof}).{notes}"""
+    return f'''"""What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof}).{notes}"""
 
 import math
 from fractions import Fraction
@@ -59,7 +59,7 @@ def saved_bytes({arguments}):
 '''
 
 
-def _about_the_formula(report: Report) -> list[str]:
+def _about_the_formula(report: ReportData) -> list[str]:
     return [note for note in report.notes if note.startswith("the formula")]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from graphmem.render.formula import formula
 from graphmem.render.text import amount, table, wrapped
 from graphmem.report.diff import Change, Diff
+from graphmem.symbolic.text import formula
 from graphmem.units import human, unit_for
 
 LARGEST = 15

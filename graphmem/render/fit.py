@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from graphmem.render.formula import formula
 from graphmem.report.fit import Fit
+from graphmem.symbolic.text import formula
 from graphmem.units import human
 
 
@@ -13,7 +13,7 @@ def render(fit: Fit) -> str:
     """The value, and where the memory goes."""
     report = fit.at
     others = " ".join(f"{n}={v}" for n, v in report.symbols.items() if n != fit.symbol)
-    lines = [f"{report.name}  ·  as on {report.target}  ·  {others}", ""]
+    lines = [f"{report.name}  ·  as on {report.machine}  ·  {others}", ""]
     if fit.value is None:
         lines += [f"{fit.symbol}: {fit.why}", ""]
     else:

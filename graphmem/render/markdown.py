@@ -6,15 +6,15 @@ from html import escape
 
 from tabulate import tabulate
 
-from graphmem.render.formula import formula
-from graphmem.report import Report
+from graphmem.report import ReportData
+from graphmem.symbolic.text import formula
 from graphmem.units import human
 
 LARGEST = 10
 Tables = list[tuple[str, list[str], list[list[str]]]]
 
 
-def render(report: Report) -> str:
+def render(report: ReportData) -> str:
     """GitHub's Markdown."""
     lines = [f"## {report.name}", "", _headline(report), ""]
     for title, headers, rows in _tables(report):
@@ -23,7 +23,7 @@ def render(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def render_html(report: Report) -> str:
+def render_html(report: ReportData) -> str:
     """One page without scripts or links."""
     body = [f"<h1>{escape(report.name)}</h1>", f"<p>{escape(_headline(report)).replace('**', '')}</p>"]
     for title, headers, rows in _tables(report):
@@ -34,16 +34,16 @@ def render_html(report: Report) -> str:
     return f"<!doctype html>\n<html><head>{head}</head><body>\n" + "\n".join(body) + "\n</body></html>\n"
 
 
-def _headline(report: Report) -> str:
+def _headline(report: ReportData) -> str:
     symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
     proof = "proved" if report.verified.exact else "NOT PROVED"
     return (
-        f"**{human(report.saved.bytes)}** ({report.saved.bytes:,} bytes) saved for backward, as on {report.target}, at "
-        f"{symbols or 'the sizes given'}: {formula(report.saved.expr, report.symbols, report.depth)} ({proof})"
+        f"**{human(report.saved.bytes)}** ({report.saved.bytes:,} bytes) saved for backward, as on {report.machine}, "
+        f"at {symbols or 'the sizes given'}: {formula(report.saved.expr, report.symbols, report.depth)} ({proof})"
     )
 
 
-def _tables(report: Report) -> Tables:
+def _tables(report: ReportData) -> Tables:
     point = report.symbols
     modules = [
         [

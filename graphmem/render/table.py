@@ -8,9 +8,9 @@ import shutil
 import sympy
 
 from graphmem.render.attention import attention, each
-from graphmem.render.formula import formula
 from graphmem.render.text import amount, filled, short, table, wrapped
-from graphmem.report import ModuleRow, NodeRow, Report
+from graphmem.report import ModuleRow, NodeRow, ReportData
+from graphmem.symbolic.text import formula
 from graphmem.units import human, unit_for
 
 NARROWEST, WIDE, WIDEST = 80, 120, 160
@@ -22,7 +22,7 @@ _ABBREVIATIONS = {
 }  # fmt: skip
 
 
-def render(report: Report, width: int | None = None) -> str:
+def render(report: ReportData, width: int | None = None) -> str:
     """The whole report.
 
     Args:
@@ -41,15 +41,15 @@ def render(report: Report, width: int | None = None) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _headline(report: Report, columns: int) -> str:
+def _headline(report: ReportData, columns: int) -> str:
     settings = [f"{k} {v}" for k, v in report.settings.items()]
     symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
     return "\n".join(
-        [*filled([report.name, f"as on {report.target}", *settings], "  ·  ", columns), *wrapped(symbols, columns, "")]
+        [*filled([report.name, f"as on {report.machine}", *settings], "  ·  ", columns), *wrapped(symbols, columns, "")]
     )
 
 
-def _saved(report: Report, columns: int) -> str:
+def _saved(report: ReportData, columns: int) -> str:
     saved = report.saved
     label = "saved for backward "
     indent = " " * (len(label) + 2)
@@ -68,7 +68,7 @@ def _saved(report: Report, columns: int) -> str:
     return "\n".join(lines)
 
 
-def _proof(report: Report) -> str:
+def _proof(report: ReportData) -> str:
     verified = report.verified
     if not report.symbols:
         return "no formula: no size was moved"
@@ -85,7 +85,7 @@ def _proof(report: Report) -> str:
     return f"NOT PROVED: {100 * verified.share:.1f} % have an expression, {human(missing)} a number only"
 
 
-def _growth(report: Report) -> str:
+def _growth(report: ReportData) -> str:
     """How much goes with s² or more, from where, and from which s on it is the larger part."""
     s = next((x for x in report.saved.expr.free_symbols if x.name == "s"), None)
     if s is None:
@@ -119,7 +119,7 @@ def _unrounded(expression: sympy.Expr) -> sympy.Expr:
     return expression
 
 
-def _modules(report: Report, columns: int) -> str:
+def _modules(report: ReportData, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
     shown = _shown(report)
     rows = [
@@ -135,12 +135,12 @@ def _modules(report: Report, columns: int) -> str:
     return table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
 
 
-def _shown(report: Report) -> list[ModuleRow]:
+def _shown(report: ReportData) -> list[ModuleRow]:
     """All modules but those that only pass on what their one child keeps."""
     return [m for m in report.modules if m.own.bytes or not _only_passes(m, report)]
 
 
-def _only_passes(module: ModuleRow, report: Report) -> bool:
+def _only_passes(module: ModuleRow, report: ReportData) -> bool:
     inside = [
         m for m in report.modules if m.path != module.path and m.path.startswith(module.path and f"{module.path}.")
     ]
@@ -156,7 +156,7 @@ def _indented(module: ModuleRow, shown: list[ModuleRow]) -> str:
     return "  " * (len(above) + 1) + name
 
 
-def _largest(report: Report, columns: int) -> str:
+def _largest(report: ReportData, columns: int) -> str:
     unit, size = unit_for(report.saved.bytes)
     rows = [
         [
@@ -193,7 +193,7 @@ def _short_node(name: str) -> str:
     return re.sub(r"^ScaledDotProduct(\w+)Attention", r"Sdpa\1", re.sub(r"Backward\d*$", "", name))
 
 
-def _not_counted(report: Report, columns: int) -> str:
+def _not_counted(report: ReportData, columns: int) -> str:
     lines = ["not counted"]
     for row in report.not_counted:
         amount = human(row.bytes) if row.bytes is not None else ""
@@ -201,13 +201,13 @@ def _not_counted(report: Report, columns: int) -> str:
     return "\n".join(lines)
 
 
-def _notes(report: Report, columns: int) -> str:
+def _notes(report: ReportData, columns: int) -> str:
     return "\n".join(line for note in report.notes for line in wrapped(note, columns, "      ", "note: "))
 
 
-def _formula(report: Report, expr: sympy.Expr, *, folded: bool = False) -> str:
+def _formula(report: ReportData, expr: sympy.Expr, *, folded: bool = False) -> str:
     return formula(expr, report.symbols, report.depth if folded else ())
 
 
-def _percent(module: ModuleRow, report: Report) -> str:
+def _percent(module: ModuleRow, report: ReportData) -> str:
     return f"{100 * module.size.bytes / report.saved.bytes:.1f}" if report.saved.bytes else ""

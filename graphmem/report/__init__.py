@@ -1,4 +1,4 @@
-"""What an analysis says: plain frozen data, without torch and without printing."""
+"""What an analysis says: values only, without torch, without a model behind them, and without printing."""
 
 from graphmem.report.tables import (
     AttentionPart,
@@ -9,7 +9,7 @@ from graphmem.report.tables import (
     NodeRow,
     NotCounted,
     OtherKernel,
-    Report,
+    ReportData,
     Size,
     Verified,
 )
@@ -23,7 +23,7 @@ __all__ = [
     "NodeRow",
     "NotCounted",
     "OtherKernel",
-    "Report",
+    "ReportData",
     "Size",
     "Verified",
 ]

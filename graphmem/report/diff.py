@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from graphmem.errors import UsageError
-from graphmem.symbolic.fit import symbol
+from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
 
 Data = Mapping[str, Any]

@@ -1,18 +1,10 @@
-"""`graphmem fit`: the largest value of a symbol at which parameters and what forward leaves alive fit into memory."""
+"""What `graphmem fit` answers: the largest value of a symbol at which the model fits into memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from graphmem.errors import GraphmemError, SymbolError
-from graphmem.report.solve import most_taken, solve
-
-if TYPE_CHECKING:
-    from graphmem.report.tables import Report
-
-# So many values below the largest that fits are tried, where the model does not take that.
-_NEAR = 64
+from graphmem.report.tables import ReportData
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class Fit:
     memory: int
     parameters: int
     reserve: int
-    at: Report
+    at: ReportData
 
     @property
     def most(self) -> int | None:
@@ -40,41 +32,7 @@ class Fit:
         return self.parameters + self.reserve + self.at.alive.bytes
 
 
-def fit(report: Report, symbol: str, memory: int, reserve: int) -> Fit:
-    """Solve for `symbol`.
-
-    Raises:
-        SymbolError: it is not in the formula, or the formula does not hold at the answer.
-    """
-    weights, point = report.findings.parameters, report.findings.working
-
-    def parameters(value: int) -> int:
-        return weights({**point, symbol: value})
-
-    try:
-        largest = solve(report, symbol, max(memory - reserve, 0), {}, alive=True, besides=parameters)
-    except SymbolError as error:
-        if not error.what.startswith("nothing fits"):
-            raise
-        return Fit(symbol, None, error.what, memory, weights(point), reserve, report)
-    near = (v for v in range(largest, max(0, largest - _NEAR), -1) if _runs(report, symbol, v))
-    value = next(near, None)
-    if value is None:
-        raise SymbolError(
-            f"by the formula {symbol} = {largest:,} fits, but neither there nor just below does the model run so",
-            hint=f"analyse again with {symbol}={largest}",
-        )
-    return Fit(symbol, value, "", memory, parameters(value), reserve, report.at(**{symbol: value}))
-
-
-def _runs(report: Report, symbol: str, value: int) -> bool:
-    """Whether the model takes a size of its own, which the formula does not know: heads that divide h."""
-    derived = report.findings.derived
-    if symbol not in derived.model_symbols or symbol in derived.depth or derived.follows:
-        return True
-    try:
-        report.at(**{symbol: value})
-        report.findings.tracer({**derived.base, symbol: value})
-    except GraphmemError:
-        return False
-    return True
+def most_taken(report: ReportData, name: str) -> int | None:
+    """The largest value of symbol `name` that the model takes at all, where that is known."""
+    limits = (x.most for x in report.limits if x.symbol == name and x.refused and x.most is not None)
+    return min(limits, default=None)

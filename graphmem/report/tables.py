@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sympy
-    import torch
-
-    from graphmem.report.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -170,18 +165,18 @@ class Limit:
     refused: bool = False
 
 
-@dataclass(frozen=True)
-class Report:
-    """The result of `graphmem.analyze`.
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """The tables of a report, as data alone: it pickles and compares. Every format is written from this.
 
     saved: what autograd keeps for backward. alive: that, and what else forward leaves behind: outputs that the caller
     holds, and what closures, caches and attributes hold. Neither counts parameters or the caller's inputs.
-    limits: where the formula does not hold. depth: the symbols that count layers. settings: what was asked for beyond
-    the target.
+    machine: the GPU and the releases that it is about. limits: where the formula does not hold. depth: the symbols that
+    count layers. settings: what was asked for beyond the machine.
     """
 
     name: str
-    target: str
+    machine: str
     symbols: dict[str, int]
     settings: dict[str, str]
     saved: Size
@@ -194,55 +189,3 @@ class Report:
     not_counted: tuple[NotCounted, ...]
     depth: tuple[str, ...]
     notes: tuple[str, ...]
-    _elsewhere: Callable[[Mapping[str, int]], Report] = field(repr=False, compare=False)
-    _make_graph: Callable[[], Any] = field(repr=False, compare=False)
-    _findings: Any = field(repr=False, compare=False)
-
-    def at(self, **symbols: int) -> Report:
-        """The same report at other values of the symbols, from the formulas: nothing is traced.
-
-        Only where a size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
-        that side, once: what there is one of needs no copies.
-
-        Raises:
-            SymbolError: an unknown symbol, a size whose formula was not proved, or a point at which it does not hold.
-            GraphmemError: the model cannot be analysed with a size of 1.
-        """
-        return self._elsewhere(symbols)
-
-    def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
-        """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
-        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, but for a
-        size of 1, as for `at`.
-
-        Raises:
-            SymbolError: nothing fits, the symbol is not in the formula, or the formula does not hold at the answer.
-        """
-        from graphmem.report.solve import solve
-
-        return solve(self, symbol, budget, others)
-
-    @property
-    def findings(self) -> Findings:
-        """What all points share: the derivation with its trace, operator by operator. For rules, not for people."""
-        return self._findings  # type: ignore[no-any-return]
-
-    @property
-    def graph(self) -> torch.fx.Graph:
-        """The forward at the working point as a `torch.fx.Graph` of ATen operators.
-
-        Each node's `meta` has `val`, `nn_module_stack` and `stack_trace` as torch writes them, `storage` (an index,
-        the same for views of one storage) and `kept_by` (names of the autograd nodes that hold that storage). All
-        layers are in it, so the first use traces the model at its full depth.
-        """
-        return self._make_graph()  # type: ignore[no-any-return]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers; see docs/json.md."""
-        from graphmem.render.json import as_dict
-
-        return as_dict(self)
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphmem.saved import Kept, folded, sort_storages
-from graphmem.trace.record import Op, Ref, SdpaCall, Trace
+from graphmem.accounts.saved import Kept, folded, sort_storages
+from graphmem.record import Op, Ref, SdpaCall, Trace
 
 Line = tuple[Any, ...]
 

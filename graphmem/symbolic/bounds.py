@@ -6,14 +6,13 @@ One far point on either side tells whether there is a bound at all; where, the m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
 from graphmem.symbolic.derived import Derivation
-from graphmem.trace.record import Trace
+from graphmem.symbolic.tracer import Point, TraceAt
 
-Point = dict[str, int]
 # How far off is looked, as a factor; an odd number of positions more, as no block or window is long.
 FAR, _ODD = 8, 37
 # What is shorter is no length.
@@ -66,9 +65,7 @@ class Multiple(NamedTuple):
         return f"multiples of {self.of} as {self.name}"
 
 
-def find_bounds(
-    tracer: Callable[[Point], Trace], derived: Derivation, working: Mapping[str, int]
-) -> tuple[Bound | Multiple, ...]:
+def find_bounds(tracer: TraceAt, derived: Derivation, working: Mapping[str, int]) -> tuple[Bound | Multiple, ...]:
     """Bounds of the sizes of the inputs, and what is said of a size of 1, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
     base = _shallow(tracer, derived)
@@ -93,7 +90,7 @@ def _least(holds: _Holds) -> int:
     return next((value for value in range(2, _LENGTH) if holds.at(value) is not False), _LENGTH)
 
 
-def _shallow(tracer: Callable[[Point], Trace], derived: Derivation) -> Point:
+def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
     """The base, with one layer of each kind where that has all that more layers have: half the operators to trace."""
     shallow = {**derived.base, **derived.periods}
     made = [
@@ -124,7 +121,7 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
 class _Holds(NamedTuple):
     """Whether the model runs with one symbol of `base` moved and the formula holds; None where graphmem cannot tell."""
 
-    tracer: Callable[[Point], Trace]
+    tracer: TraceAt
     derived: Derivation
     base: Point
     name: str

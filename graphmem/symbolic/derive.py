@@ -13,22 +13,25 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from graphmem.accounts.saved import sort_storages
 from graphmem.errors import GraphmemError
-from graphmem.saved import sort_storages
+from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
-from graphmem.symbolic.depth import SHALLOW
 from graphmem.symbolic.derived import Derivation, Group
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
 from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
-from graphmem.symbolic.probes import Point, Probes, Tracer
+from graphmem.symbolic.probes import Probes
 from graphmem.symbolic.single import MoreLayersNeededError, Single, single_of
-from graphmem.trace.record import Trace
+from graphmem.symbolic.tracer import Point, TraceAt
+
+# So many layers of each kind, or rounds of those that take turns, show how they repeat.
+SHALLOW = 2
 
 
 def derive(
-    tracer: Tracer, working: Point, model_symbols: frozenset[str], depth: Mapping[str, int], unlike: Sequence[str] = ()
+    tracer: TraceAt, working: Point, model_symbols: frozenset[str], depth: Mapping[str, int], unlike: Sequence[str] = ()
 ) -> Derivation | None:
     """Trace what is needed around `working` and derive. None where `depth` does not repeat layers that are alike.
 
@@ -50,7 +53,7 @@ def derive(
 
 
 def _derive(
-    tracer: Tracer,
+    tracer: TraceAt,
     working: Point,
     model_symbols: frozenset[str],
     start: Base,
@@ -120,7 +123,7 @@ def _with_groups(
     return _proved(derived, probes, [{**there.point, **layers} for there in held_out], working)
 
 
-def _loop(tracer: Tracer, step: Step, turned: Trace, deeper: Mapping[str, Trace]) -> Loop:
+def _loop(tracer: TraceAt, step: Step, turned: Trace, deeper: Mapping[str, Trace]) -> Loop:
     return Loop(step, turned, {d: tracer({**turned.point, d: t.point[d]}) for d, t in deeper.items()})
 
 

@@ -10,14 +10,15 @@ from functools import cached_property
 
 import sympy
 
-from graphmem.saved import Kept, sort_storages
+from graphmem.accounts.saved import Kept, sort_storages
+from graphmem.record import Ref, SdpaCall, Trace
 from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, fitting
-from graphmem.symbolic.fit import evaluate, symbol
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
-from graphmem.symbolic.probes import Point, is_dense
-from graphmem.trace.record import Ref, SdpaCall, Trace
+from graphmem.symbolic.probes import is_dense
+from graphmem.symbolic.tracer import Point
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
 
-from graphmem.saved import Kept
+from graphmem.accounts.saved import Kept
 from graphmem.symbolic.align import Aligned
-from graphmem.symbolic.fit import Seen, candidates, evaluate
-from graphmem.symbolic.probes import Point, Probes
+from graphmem.symbolic.curves import Seen, candidates, evaluate
+from graphmem.symbolic.probes import Probes
+from graphmem.symbolic.tracer import Point
 
 Dims = tuple[sympy.Expr, ...]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.points import Coincidence, coincidences
-from graphmem.symbolic.probes import Point, Tracer
+from graphmem.symbolic.tracer import Point, TraceAt
 
 # So many traces more are worth it.
 _MOST_CHECKS = 3
 
 
-def is_enough(tracer: Tracer, derived: Derivation) -> bool:
+def is_enough(tracer: TraceAt, derived: Derivation) -> bool:
     """Whether a derivation from a single layer is as good as one from more: the formula is proved, also for one layer,
     and for more where no two sizes go together; or it is right for two layers and wrong for many."""
     depth = derived.depth
@@ -22,7 +22,7 @@ def is_enough(tracer: Tracer, derived: Derivation) -> bool:
     return derived.holds(tracer({**derived.proofs[0], **{d: derived.base[d] for d in depth}}))
 
 
-def _told_apart(tracer: Tracer, derived: Derivation) -> bool:
+def _told_apart(tracer: TraceAt, derived: Derivation) -> bool:
     """Whether no layer can have one size where another has one that is the same by chance: h and f, k and a.
 
     Held-out points may keep such chances, since a model may need them. With single symbols moved, it does not.

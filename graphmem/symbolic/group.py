@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 
 import sympy
 
-from graphmem.saved import SAVED, Kept, Ordinal, folded
-from graphmem.symbolic.fit import symbol
+from graphmem.accounts.saved import SAVED, Kept, Ordinal, folded
+from graphmem.symbolic.curves import symbol
 
 K = TypeVar("K")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from graphmem.saved import Kept, sort_storages
+from graphmem.accounts.saved import Kept, sort_storages
+from graphmem.record import Trace
 from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
 from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, layers, numbers, with_turns
-from graphmem.trace.record import Trace
 
 K = TypeVar("K")
 # How many positions, or layers, a turn takes: one, or the blocks and the patterns that are usual.

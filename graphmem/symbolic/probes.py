@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from graphmem.accounts.saved import Kept
 from graphmem.errors import GraphmemError
-from graphmem.saved import Kept
+from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.group import Step
 from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
 from graphmem.symbolic.single import MoreLayersNeededError, Single
-from graphmem.trace.record import Trace
+from graphmem.symbolic.tracer import Point, TraceAt
 
-Point = dict[str, int]
-Tracer = Callable[[Point], Trace]
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _FEWEST = 8  # so few of something are no limit that a model has
@@ -33,7 +32,9 @@ class Probes:
     run other operators at some other value. skipped: symbols for which there was not enough left of what may be traced.
     """
 
-    def __init__(self, tracer: Tracer, base: Base, model_symbols: frozenset[str], single: Single | None = None) -> None:
+    def __init__(
+        self, tracer: TraceAt, base: Base, model_symbols: frozenset[str], single: Single | None = None
+    ) -> None:
         self._tracer, self._single, self._beside = tracer, single, single.base if single else base
         self._align = single.align if single else base.align
         self.trace, self.kept, self.base = base.trace, base.kept, dict(self._beside.trace.point)

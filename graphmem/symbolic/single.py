@@ -7,12 +7,13 @@ taken only if it is proved, with more layers too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphmem.saved import folded, sort_storages
+from graphmem.accounts.saved import folded, sort_storages
+from graphmem.record import Op, Trace
 from graphmem.symbolic.align import Aligned, Base, Line
-from graphmem.trace.record import Op, Trace
+from graphmem.symbolic.tracer import TraceAt
 
 # A forward with more operators is not tried with one layer first: where that proves nothing, it takes time.
 _MOST = 2000
@@ -56,7 +57,7 @@ class Single:
         return Aligned(trace, {i: found.pairs[j] for i, j in self.pairs.items() if j in found.pairs})
 
 
-def single_of(tracer: Callable[[dict[str, int]], Trace], whole: Base, layers: Mapping[str, int]) -> Single | None:
+def single_of(tracer: TraceAt, whole: Base, layers: Mapping[str, int]) -> Single | None:
     """The trace with so many of `layers` in place of `whole`; None where that does not have all, or there are none."""
     if not layers or len(whole.trace.ops) > _MOST:
         return None

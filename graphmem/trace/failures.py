@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError
-from graphmem.paths import OURS, shown
+from graphmem.usercode.paths import OURS, shown
 
 _TORCH = str(Path(torch.__file__).parent)
 

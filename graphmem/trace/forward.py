@@ -1,4 +1,4 @@
-"""`trace`: one forward of a subject at one point, on fake tensors that pretend to be on the target."""
+"""`trace`: one forward of a subject at one point, on fake tensors that pretend to be on the machine."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from graphmem.callables import defined_at
 from graphmem.errors import ModelError
-from graphmem.kernels.as_on import KernelsAsOn
+from graphmem.how import How
 from graphmem.kernels.flex import flex_attention_as_kernel
+from graphmem.kernels.replaced import KernelsAsOn
 from graphmem.kernels.sdpa.call import CPU_OUTPUTS
+from graphmem.machine.guard import ensure_cuda_guard
+from graphmem.machine.pretend import answering_as
+from graphmem.record import Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
-from graphmem.target import Target
-from graphmem.target.guard import ensure_cuda_guard
-from graphmem.target.pretend import answering_as
 from graphmem.trace.answers import Answers
-from graphmem.trace.assumptions import Assumptions
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.inputs import named_tensors
-from graphmem.trace.record import Trace
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
+from graphmem.usercode.callables import defined_at
 
 Loss = Callable[[Any], torch.Tensor]
 
@@ -39,14 +38,11 @@ Loss = Callable[[Any], torch.Tensor]
 def trace(
     module: nn.Module,
     inputs: Any,
-    target: Target,
+    how: How,
     *,
     point: dict[str, int] | None = None,
-    dtype: torch.dtype | None = None,
-    autocast: torch.dtype | None = None,
     loss: Loss | None = None,
     reload: Callable[[], Any] | None = None,
-    assumptions: Assumptions | None = None,
     most_operators: int | None = None,
     answers: Answers | None = None,
 ) -> Trace:
@@ -55,13 +51,10 @@ def trace(
     Args:
         module: on any device; its parameters, buffers and attributes are as before when this returns or raises.
         inputs: a tensor, a tuple (positional) or a dict (keywords) of tensors and plain values.
-        target: where it pretends to run.
+        how: the machine that it pretends to run on, and the options; `full_depth` is the caller's.
         point: the values of the symbols, kept in the trace.
-        dtype: floating-point parameters, buffers and inputs become this; None leaves them.
-        autocast: as `torch.autocast(target.device, autocast)` around forward and loss.
         loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
-        assumptions: what is taken for granted where forward asks for values that weights or activations decide.
         most_operators: give up where there are more.
         answers: what fake mode answered in other traces.
 
@@ -76,23 +69,24 @@ def trace(
             f"module {scripted or '(the model)'} is TorchScript, whose parameters cannot be exchanged for fake ones",
             hint="use the eager module: leave out torch.jit.script and torch.jit.load",
         )
-    if target.device == "cuda":
+    machine = how.machine
+    if machine.device == "cuda":
         ensure_cuda_guard()
-    record = Trace(point=dict(point or {}), device=target.device)
-    values = Values(record, (lambda: named_tensors(reload())) if reload else None, assumptions)
+    record = Trace(point=dict(point or {}), device=machine.device)
+    values = Values(record, (lambda: named_tensors(reload())) if reload else None, how.assumptions)
     record.values = values
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
-    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=target.device == "cpu")
+    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=machine.device == "cpu")
     mode.cache_enabled = False  # `Answers` does that, and cheaper
     recorder = Recorder(record, module, CPU_OUTPUTS, values, mode, answers or Answers(), most_operators)
-    fake = Faker(mode, target.device, dtype)
+    fake = Faker(mode, machine.device, how.dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
         args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
-        with torch.enable_grad(), answering_as(target), _unnoticed(), flex_attention_as_kernel(), mode:
-            cast = torch.autocast(target.device, autocast) if autocast else contextlib.nullcontext()
-            with recorder.watching(), KernelsAsOn(target, record), cast:
+        with torch.enable_grad(), answering_as(machine), _unnoticed(), flex_attention_as_kernel(), mode:
+            cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
+            with recorder.watching(), KernelsAsOn(machine, record), cast:
                 kept = run_forward(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept, list(module.buffers()))

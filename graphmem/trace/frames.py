@@ -10,8 +10,8 @@ import torch
 import torch.utils.checkpoint
 
 from graphmem.kernels.flex import COMPILED_FRAME
-from graphmem.paths import OURS
-from graphmem.trace.record import Place
+from graphmem.record import Place
+from graphmem.usercode.paths import OURS
 
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
 # Beyond the frame that called forward is whoever called graphmem.

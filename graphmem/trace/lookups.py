@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from graphmem.trace.record import Op, Ref, Trace, references_in
+from graphmem.record import Op, Ref, Trace, references_in
 from graphmem.trace.values import Values, elements, is_drawn, is_like
 
 # Positions of the longest inputs, and what works them out.

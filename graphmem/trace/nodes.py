@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from graphmem.trace.record import Trace, saves_what_it_overwrites
+from graphmem.record import Trace, saves_what_it_overwrites
 
 
 def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:

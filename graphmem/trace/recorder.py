@@ -25,11 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from graphmem.errors import TooLongError
 from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
-from graphmem.trace.answers import Answers
-from graphmem.trace.frames import checkpoint_under_way, user_frames
-from graphmem.trace.lookups import check_lookup
-from graphmem.trace.nodes import differentiated, nodes_by_sequence
-from graphmem.trace.record import (
+from graphmem.record import (
     CHECKPOINT,
     MARK,
     UNREACHED,
@@ -42,6 +38,10 @@ from graphmem.trace.record import (
     TensorFact,
     Trace,
 )
+from graphmem.trace.answers import Answers
+from graphmem.trace.frames import checkpoint_under_way, user_frames
+from graphmem.trace.lookups import check_lookup
+from graphmem.trace.nodes import differentiated, nodes_by_sequence
 from graphmem.trace.values import UnknownValueError, Values
 
 _DEVICE = torch.ops.prim.device.default

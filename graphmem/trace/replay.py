@@ -1,7 +1,7 @@
 """A trace run again, operator by operator, with some of it swapped: what a model would keep if it were changed.
 
 Custom autograd functions and checkpointing stand above the operators and are not in a trace. So a replay is only worth
-something if, with nothing swapped, it keeps what the trace kept; `graphmem.lint.remeasure` asks for that first.
+something if, with nothing swapped, it keeps what the trace kept; `graphmem.linter.remeasure` asks for that first.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils.checkpoint import checkpoint
 
-from graphmem.target import Target
+from graphmem.how import How
+from graphmem.machine import Machine
+from graphmem.record import Op, Ref, Trace, references_in, saves_what_it_overwrites
 from graphmem.trace.forward import trace
-from graphmem.trace.record import Op, Ref, Trace, references_in, saves_what_it_overwrites
 from graphmem.trace.recorder import Recorder
 
 _aten = torch.ops.aten
@@ -51,10 +52,10 @@ def checkpointed(original: Trace, ops: Collection[int], result: Ref) -> Swap:
     return Swap(result, takes, partial(checkpoint, run, use_reentrant=False))
 
 
-def replay(original: Trace, swaps: Sequence[Swap], target: Target) -> Trace:
+def replay(original: Trace, swaps: Sequence[Swap], machine: Machine) -> Trace:
     """The trace of `original`'s operators with `swaps`; module calls are those of the original."""
     module = _Replayed(original, {swap.result.op: swap for swap in swaps})
-    return trace(module, module.inputs(), target, point=original.point)
+    return trace(module, module.inputs(), How(machine=machine), point=original.point)
 
 
 class _Replayed(nn.Module):

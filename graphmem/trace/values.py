@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from graphmem.trace.assumptions import Assumptions, assumed
-from graphmem.trace.record import Op, Place, Ref, TensorFact, Trace, references_in
+from graphmem.how import Assumptions
+from graphmem.record import Op, Place, Ref, TensorFact, Trace, references_in
+from graphmem.trace.assumed import assumed
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
 LIMIT = 2**26
@@ -47,11 +48,11 @@ class Values:
         self,
         trace: Trace,
         reload: Callable[[], dict[str, torch.Tensor]] | None,
-        assumptions: Assumptions | None = None,
+        assumptions: Assumptions,
     ) -> None:
         self._trace = trace
         self._reload = reload
-        self._assumptions = assumptions or Assumptions()
+        self._assumptions = assumptions
         self._inputs: dict[str, torch.Tensor] | None = None
         self._writers: dict[int, list[int]] = {}
         self._taken: dict[int, tuple[Any, str]] = {}

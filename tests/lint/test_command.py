@@ -8,11 +8,11 @@ import pytest
 import sarif_om
 from conftest import ROOT
 
-from graphmem.analysis import analyze_subject
+from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
-from graphmem.lint.engine import check
-from graphmem.load import isolated, load_target
-from graphmem.target import resolve
+from graphmem.linter.engine import check
+from graphmem.usercode.isolate import isolated, load_target
+from graphmem.machine import resolve
 
 MODEL = """
 import torch

@@ -12,9 +12,9 @@ import torch
 from conftest import ROOT
 
 import graphmem
-from graphmem.lint.engine import Checker
-from graphmem.lint.rule import all_rules
-from graphmem.saved import SAVED
+from graphmem.linter.engine import Checker
+from graphmem.linter.rule import all_rules
+from graphmem.accounts.saved import SAVED
 
 from .lint_examples import module_of
 from .lint_models import llama, llama_inputs
@@ -52,7 +52,7 @@ def compare(bad, fixed, promised, names):
     """Both reports with the entries of these names, and the promise with their difference."""
     sizes = [collections.Counter(entries()[name]["sizes"]) for name in names]
     for report, measured in zip((bad, fixed), sizes, strict=True):
-        assert collections.Counter(k.nbytes for k in report.findings.derived.kept if k.table == SAVED) == measured
+        assert collections.Counter(k.nbytes for k in report.analysis.derived.kept if k.table == SAVED) == measured
     assert promised == sum(sizes[0].elements()) - sum(sizes[1].elements())
 
 

@@ -5,9 +5,9 @@ import torch
 from conftest import ROOT
 
 import graphmem
-from graphmem.analysis import analyze_subject
-from graphmem.lint.engine import check
-from graphmem.lint.threshold import Threshold
+from graphmem.analysis.analyze import analyze_subject
+from graphmem.linter.engine import check
+from graphmem.linter.threshold import Threshold
 from graphmem.load import Wishes, isolated, load_target
 
 from .lint_examples import NEWEST

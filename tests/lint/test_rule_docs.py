@@ -2,8 +2,8 @@
 
 from conftest import ROOT
 
-from graphmem.lint.explain import explained, index
-from graphmem.lint.rule import all_rules
+from graphmem.linter.explain import explained, index
+from graphmem.linter.rule import all_rules
 
 FOLDER = ROOT / "docs" / "rules"
 

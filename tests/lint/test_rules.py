@@ -5,8 +5,8 @@ import functools
 import pytest
 from conftest import ROOT
 
-from graphmem.lint.engine import Checker
-from graphmem.lint.rule import SEVERITIES, all_rules
+from graphmem.linter.engine import Checker
+from graphmem.linter.rule import SEVERITIES, all_rules
 
 from .lint_examples import analysed, module_of
 

@@ -31,7 +31,7 @@ KINDS = ("alloc", "free_completed", "segment_alloc", "segment_free")
 
 def recorded(target, options, sweep):
     """In a fresh process: the run's entry, and the allocator's events with marks where it was read."""
-    from graphmem.validate import allocator, step
+    from graphmem.validation import allocator, step
 
     torch.cuda.init()
     torch.cuda.memory._record_memory_history("all", context=None, max_entries=1_000_000)

@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 from lint.lint_models import LLAMAS, llama, llama_inputs  # noqa: E402
 from oracle import real_saved  # noqa: E402
 
-from graphmem.lint.rule import all_rules  # noqa: E402
+from graphmem.linter.rule import all_rules  # noqa: E402
 from truth.measure import Autocast, measure, on_gpu  # noqa: E402
 
 

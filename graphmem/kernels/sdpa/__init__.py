@@ -1,4 +1,4 @@
-"""`F.scaled_dot_product_attention`: the facts of a call, the rules, the choice; `call` runs it as the target would."""
+"""`F.scaled_dot_product_attention`: the facts of a call, the rules, the choice; `call` runs it as the machine would."""
 
 from graphmem.kernels.sdpa.choice import Way, choose, reachable, regime
 from graphmem.kernels.sdpa.facts import SdpaFacts

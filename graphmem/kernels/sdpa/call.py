@@ -1,7 +1,7 @@
-"""`F.scaled_dot_product_attention` as the target would run it.
+"""`F.scaled_dot_product_attention` as the machine would run it.
 
 Without a GPU, torch takes the math path, which bills s² to a model that runs flash. So the call is caught, the backend
-chosen by the target's rules, and the ATen operator of that backend called, with what the C++ wrapper does around it
+chosen by the machine's rules, and the ATen operator of that backend called, with what the C++ wrapper does around it
 (aten/src/ATen/native/transformers/attention.cpp, scaled_dot_product_attention).
 """
 
@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from graphmem.errors import ModelError
 from graphmem.kernels.sdpa.choice import choose
 from graphmem.kernels.sdpa.facts import facts_of
-from graphmem.target import Target
-from graphmem.trace.record import MARK, SdpaCall, Trace
+from graphmem.machine import Machine
+from graphmem.record import MARK, SdpaCall, Trace
 
 _aten = torch.ops.aten
 _ORIGINAL = F.scaled_dot_product_attention
@@ -32,8 +32,8 @@ CPU_OUTPUTS: dict[Any, tuple[int, ...]] = {_aten._scaled_dot_product_efficient_a
 _ALIGNMENT = 8
 
 
-def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]:
-    """scaled_dot_product_attention with `target`'s backend; every call is noted in `trace`."""
+def attention_as_on(machine: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
+    """scaled_dot_product_attention with `machine`'s backend; every call is noted in `trace`."""
 
     unset = tuple(torch._C._get_sdp_priority_order())
 
@@ -51,8 +51,8 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
         query, key, value, attn_mask = _autocast(query, key, value, attn_mask)
         with torch.autocast("cuda", enabled=False):
             _validate(query, key, value, attn_mask)
-            facts = facts_of(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, target, unset)
-            backend, refused = choose(facts, target)
+            facts = facts_of(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, machine, unset)
+            backend, refused = choose(facts, machine)
             if backend is None:
                 raise ModelError(
                     "no backend of scaled_dot_product_attention is left: "
@@ -82,7 +82,7 @@ def attention_as_on(target: Target, trace: Trace) -> Callable[..., torch.Tensor]
     return attend
 
 
-def attention_on_cpu(_target: Target, trace: Trace) -> Callable[..., torch.Tensor]:
+def attention_on_cpu(_target: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
     """scaled_dot_product_attention itself; every call is noted in `trace`."""
 
     def attend(*args: Any, **kwargs: Any) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from graphmem.kernels.sdpa.order import disabled, order
-from graphmem.target import Target
+from graphmem.machine import Machine
 
 Shape = tuple[int, ...]
 
@@ -65,7 +65,7 @@ def facts_of(
     dropout: float,
     causal: bool,
     gqa: bool,
-    target: Target,
+    machine: Machine,
     unset: tuple[int, ...],
 ) -> SdpaFacts:
     """The facts of a call. `unset`: torch's order of backends where no code of the model's has set one."""
@@ -90,7 +90,7 @@ def facts_of(
         deterministic=torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled(),
         usual_order=tuple(torch._C._get_sdp_priority_order()) == unset,
-        order=order(target, unset),
+        order=order(machine, unset),
         disabled=disabled(),
     )
 

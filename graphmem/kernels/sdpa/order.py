@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from graphmem.target import Target
+from graphmem.machine import Machine
 
 # at::SDPBackend in aten/src/ATen/SDPBackend.h
 _BY_NUMBER = {0: "math", 1: "flash", 2: "efficient", 3: "cudnn"}
@@ -21,7 +21,7 @@ _ENABLED = {
 }
 
 
-def order(target: Target, unset: tuple[int, ...]) -> tuple[str, ...]:
+def order(machine: Machine, unset: tuple[int, ...]) -> tuple[str, ...]:
     """The backends as torch would try them.
 
     Args:
@@ -32,10 +32,10 @@ def order(target: Target, unset: tuple[int, ...]) -> tuple[str, ...]:
     names = tuple(_BY_NUMBER[n] for n in current if n in _BY_NUMBER)
     if current != unset or names not in (_FLASH_FIRST, _CUDNN_FIRST):
         return names  # sdpa_kernel(..., set_priority=True)
-    return _CUDNN_FIRST if prefers_cudnn(target) else _FLASH_FIRST
+    return _CUDNN_FIRST if prefers_cudnn(machine) else _FLASH_FIRST
 
 
-def prefers_cudnn(target: Target) -> bool:
+def prefers_cudnn(machine: Machine) -> bool:
     """check_prefer_cudnn_attention in sdp_utils.cpp, by release.
 
     2.5.0: on by default on Hopper with cuDNN 9; taken back in 2.5.1 (https://github.com/pytorch/pytorch/pull/138522),
@@ -45,18 +45,18 @@ def prefers_cudnn(target: Target) -> bool:
     2.10: only with cuDNN after 9.15.0 (https://github.com/pytorch/pytorch/pull/171627).
     2.11: the variable is TORCH_CUDNN_SDPA_DEPRIORITIZED.
     """
-    major = target.gpu.capability[0]
+    major = machine.gpu.capability[0]
     wished = os.environ.get("TORCH_CUDNN_SDPA_PREFERRED")
-    if target.torch[:2] < (2, 9):
-        by_default = target.torch == (2, 5, 0)
-        return major == 9 and target.cudnn >= 90000 and (by_default or wished == "1")
+    if machine.torch[:2] < (2, 9):
+        by_default = machine.torch == (2, 5, 0)
+        return major == 9 and machine.cudnn >= 90000 and (by_default or wished == "1")
     if major not in (9, 10):
         return False
-    if target.torch[:2] < (2, 10):
-        return wished != "0" and target.cudnn >= 90900 and target.gpu.capability[1] == 0
-    if target.torch[:2] < (2, 11):
-        return wished != "0" and target.cudnn > 91500
-    return os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") != "1" and target.cudnn > 91500
+    if machine.torch[:2] < (2, 10):
+        return wished != "0" and machine.cudnn >= 90900 and machine.gpu.capability[1] == 0
+    if machine.torch[:2] < (2, 11):
+        return wished != "0" and machine.cudnn > 91500
+    return os.environ.get("TORCH_CUDNN_SDPA_DEPRIORITIZED") != "1" and machine.cudnn > 91500
 
 
 def disabled() -> frozenset[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from graphmem.kernels.sdpa.facts import SdpaFacts, Shape
-from graphmem.target import Target
+from graphmem.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Rule:
     remedy: what the caller can do about it; change: the facts after that. Without a change there is no way out.
     cost: how much the remedy asks of the caller; 3 where the model computes something else afterwards."""
 
-    refuses: Callable[[SdpaFacts, Target], str | None]
+    refuses: Callable[[SdpaFacts, Machine], str | None]
     source: str
     remedy: str = ""
     change: Callable[[SdpaFacts], SdpaFacts] | None = None
@@ -30,8 +30,8 @@ class Rule:
     cost: int = 1
 
 
-def _below(major: int, minor: int) -> Callable[[SdpaFacts, Target], str | None]:
-    def refuses(_f: SdpaFacts, t: Target) -> str | None:
+def _below(major: int, minor: int) -> Callable[[SdpaFacts, Machine], str | None]:
+    def refuses(_f: SdpaFacts, t: Machine) -> str | None:
         if t.gpu.capability < (major, minor):
             return f"{t.gpu.name} is below compute capability {major}.{minor}"
         return f"{t.gpu.name} is newer than torch {t.release}" if t.gpu.capability > (12, 1) else None
@@ -39,7 +39,7 @@ def _below(major: int, minor: int) -> Callable[[SdpaFacts, Target], str | None]:
     return refuses
 
 
-def _four_dims(f: SdpaFacts, _t: Target) -> str | None:
+def _four_dims(f: SdpaFacts, _t: Machine) -> str | None:
     return None if len(f.q) == len(f.k) == len(f.v) == 4 else "q, k and v are not all 4-dimensional"
 
 
@@ -50,7 +50,7 @@ def _as_four_dims(f: SdpaFacts) -> SdpaFacts:
     return replace(f, q=four(f.q), k=four(f.k), v=four(f.v))
 
 
-def _half_only(f: SdpaFacts, t: Target) -> str | None:
+def _half_only(f: SdpaFacts, t: Machine) -> str | None:
     return None if f.half else f"{_name(f.dtypes[0])} (it takes bf16 and fp16)"
 
 
@@ -62,12 +62,12 @@ def _in_fp16(f: SdpaFacts) -> SdpaFacts:
     return replace(f, dtypes=(torch.float16,) * 3)
 
 
-def _efficient_dtype(f: SdpaFacts, t: Target) -> str | None:
+def _efficient_dtype(f: SdpaFacts, t: Machine) -> str | None:
     allowed = [torch.float16, torch.float32] + ([torch.bfloat16] if t.gpu.capability >= (8, 0) else [])
     return None if f.dtypes[0] in allowed else f"{_name(f.dtypes[0])} on this GPU"
 
 
-def _no_mask(f: SdpaFacts, _t: Target) -> str | None:
+def _no_mask(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.mask == "none" else "there is an attn_mask"
 
 
@@ -77,11 +77,11 @@ def _without_mask(f: SdpaFacts) -> SdpaFacts:
     )
 
 
-def _no_mask_gradient(f: SdpaFacts, _t: Target) -> str | None:
+def _no_mask_gradient(f: SdpaFacts, _t: Machine) -> str | None:
     return "attn_mask requires grad" if f.mask_requires_grad else None
 
 
-def _mask_broadcasts(f: SdpaFacts, _t: Target) -> str | None:
+def _mask_broadcasts(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.mask_broadcasts else f"attn_mask is of shape {list(f.mask_shape)}"
 
 
@@ -89,15 +89,15 @@ def _mask_of_four_dims(f: SdpaFacts) -> SdpaFacts:
     return replace(f, mask_broadcasts=True, mask_shape=(1,) * (4 - len(f.mask_shape)) + f.mask_shape)
 
 
-def _head_sizes_equal(f: SdpaFacts, _t: Target) -> str | None:
+def _head_sizes_equal(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.q[-1] == f.k[-1] == f.v[-1] else "q, k and v differ in head size"
 
 
-def _flash_head_size(f: SdpaFacts, _t: Target) -> str | None:
+def _flash_head_size(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.head <= 256 else f"head size {f.head} > 256"
 
 
-def _flash_small_sm_head_size(f: SdpaFacts, t: Target) -> str | None:
+def _flash_small_sm_head_size(f: SdpaFacts, t: Machine) -> str | None:
     capability = t.gpu.capability
     if not f.requires_grad or not ((8, 6) <= capability <= (8, 9) or capability >= (12, 0)):
         return None
@@ -106,11 +106,11 @@ def _flash_small_sm_head_size(f: SdpaFacts, t: Target) -> str | None:
     return None
 
 
-def _causal_square(f: SdpaFacts, _t: Target) -> str | None:
+def _causal_square(f: SdpaFacts, _t: Machine) -> str | None:
     return "is_causal with s_q != s_k" if f.causal and f.q[-2] != f.k[-2] else None
 
 
-def _batches_equal(f: SdpaFacts, _t: Target) -> str | None:
+def _batches_equal(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.q[0] == f.k[0] == f.v[0] else "q, k and v differ in batch size"
 
 
@@ -119,12 +119,12 @@ def _with_one_batch(f: SdpaFacts) -> SdpaFacts:
     return replace(f, q=(b, *f.q[1:]), k=(b, *f.k[1:]), v=(b, *f.v[1:]))
 
 
-def _implicit_multi_query(f: SdpaFacts, t: Target) -> bool:
+def _implicit_multi_query(f: SdpaFacts, t: Machine) -> bool:
     """https://github.com/pytorch/pytorch/pull/191085, in 2.14."""
     return t.torch[:2] >= (2, 14) and f.k[-3] == f.v[-3] == 1
 
 
-def _heads_equal(f: SdpaFacts, t: Target) -> str | None:
+def _heads_equal(f: SdpaFacts, t: Machine) -> str | None:
     if f.q[-3] == f.k[-3] == f.v[-3] or _implicit_multi_query(f, t):
         return None
     if t.torch[:2] >= (2, 14) and f.gqa and f.k[-3] == f.v[-3] and f.q[-3] % f.k[-3] == 0:
@@ -137,28 +137,28 @@ def _heads_repeated(f: SdpaFacts) -> SdpaFacts:
     return replace(f, k=(f.k[0], heads, *f.k[2:]), v=(f.v[0], heads, *f.v[2:]), gqa=False)
 
 
-def _flag_for_gqa(f: SdpaFacts, t: Target) -> str | None:
+def _flag_for_gqa(f: SdpaFacts, t: Machine) -> str | None:
     same = f.q[-3] == f.k[-3] == f.v[-3]
     if same or f.gqa or _implicit_multi_query(f, t):
         return None
     return "q, k and v differ in number of heads, without enable_gqa"
 
 
-def _heads_divide(f: SdpaFacts, _t: Target) -> str | None:
+def _heads_divide(f: SdpaFacts, _t: Machine) -> str | None:
     fits = f.k[-3] and f.v[-3] and f.q[-3] % f.k[-3] == 0 and f.q[-3] % f.v[-3] == 0
     return None if fits else "the number of query heads is no multiple of the key heads"
 
 
-def _key_and_value_heads(f: SdpaFacts, _t: Target) -> str | None:
+def _key_and_value_heads(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.k[-3] == f.v[-3] else "k and v differ in number of heads"
 
 
-def _nonzero_lengths(f: SdpaFacts, _t: Target) -> str | None:
+def _nonzero_lengths(f: SdpaFacts, _t: Machine) -> str | None:
     return "a sequence length is 0" if 0 in (f.q[-2], f.k[-2]) else None
 
 
-def _last_stride(ignore_one: bool) -> Callable[[SdpaFacts, Target], str | None]:
-    def refuses(f: SdpaFacts, _t: Target) -> str | None:
+def _last_stride(ignore_one: bool) -> Callable[[SdpaFacts, Machine], str | None]:
+    def refuses(f: SdpaFacts, _t: Machine) -> str | None:
         if not (f.last_stride_1 or (ignore_one and f.head == 1)):
             return "the last dimension of q, k or v is not contiguous"
         return None if f.mask_last_stride_1 else "the last dimension of attn_mask is not contiguous"
@@ -170,7 +170,7 @@ def _contiguous(f: SdpaFacts) -> SdpaFacts:
     return replace(f, last_stride_1=True, mask_last_stride_1=True, offsets_aligned=True)
 
 
-def _efficient_alignment(f: SdpaFacts, t: Target) -> str | None:
+def _efficient_alignment(f: SdpaFacts, t: Machine) -> str | None:
     """minimum_gemm_alignment: 16 bytes where tensor cores are used, else 4 elements from sm80 on and 1 before."""
     major = t.gpu.capability[0]
     tensor_cores = major >= 8 or (major == 7 and f.half)
@@ -188,24 +188,24 @@ def _padded_to_8(f: SdpaFacts) -> SdpaFacts:
     return replace(f, q=pad(f.q), k=pad(f.k), v=pad(f.v))
 
 
-def _offsets(f: SdpaFacts, t: Target) -> str | None:
+def _offsets(f: SdpaFacts, t: Machine) -> str | None:
     aligned = f.offsets_aligned or t.gpu.capability < (8, 0)
     return None if aligned else "q, k or v starts at no multiple of 16 bytes"
 
 
-def _cudnn_there(_f: SdpaFacts, t: Target) -> str | None:
+def _cudnn_there(_f: SdpaFacts, t: Machine) -> str | None:
     return None if t.cudnn >= 90000 else "no cuDNN of at least 9.0"
 
 
-def _cudnn_dropout_version(f: SdpaFacts, t: Target) -> str | None:
+def _cudnn_dropout_version(f: SdpaFacts, t: Machine) -> str | None:
     return "dropout with cuDNN 9.11 to 9.13" if f.dropout > 0 and 91100 < t.cudnn < 91400 else None
 
 
-def _cudnn_dropout_step(f: SdpaFacts, _t: Target) -> str | None:
+def _cudnn_dropout_step(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.dropout * 16 % 1 == 0 else f"dropout {f.dropout:g} is no multiple of 1/16"
 
 
-def _cudnn_head_limit(f: SdpaFacts, t: Target) -> str | None:
+def _cudnn_head_limit(f: SdpaFacts, t: Machine) -> str | None:
     """check_cudnn_tensor_shapes: 256 on Hopper with cuDNN 9.10 (https://github.com/pytorch/pytorch/pull/161210); since
     2.14 on sm90 and sm10x with cuDNN after 9.22 (https://github.com/pytorch/pytorch/pull/185553)."""
     capability, pair = t.gpu.capability, (f.q[-1], f.v[-1])
@@ -223,29 +223,29 @@ def _cudnn_head_limit(f: SdpaFacts, t: Target) -> str | None:
     return None if max(pair) <= limit else f"head size {max(pair)} > {limit}"
 
 
-def _cudnn_head_backward(f: SdpaFacts, t: Target) -> str | None:
+def _cudnn_head_backward(f: SdpaFacts, t: Machine) -> str | None:
     large = max(f.q[-1], f.v[-1]) > 128
     if f.requires_grad and large and (f.q[-1], f.v[-1]) not in ((192, 128), (256, 256)):
         return f"backward with head sizes {f.q[-1]} and {f.v[-1]}"
     return None
 
 
-def _cudnn_multiple_of_8(f: SdpaFacts, _t: Target) -> str | None:
+def _cudnn_multiple_of_8(f: SdpaFacts, _t: Machine) -> str | None:
     wrong = next((d for d in (f.q[-1], f.v[-1]) if d % 8), None)
     return None if wrong is None else f"head size {wrong} is no multiple of 8"
 
 
-def _cudnn_lengths(f: SdpaFacts, _t: Target) -> str | None:
+def _cudnn_lengths(f: SdpaFacts, _t: Machine) -> str | None:
     if f.k[-2] == 1:
         return "s_k = 1"
     return "dropout with s_q = 1" if f.dropout > 0 and f.q[-2] == 1 else None
 
 
-def _cudnn_sizes(f: SdpaFacts, _t: Target) -> str | None:
+def _cudnn_sizes(f: SdpaFacts, _t: Machine) -> str | None:
     return None if max(f.q[0], f.q[1]) <= 65535 else "more than 65,535 batches or heads"
 
 
-def _deterministic(f: SdpaFacts, _t: Target) -> str | None:
+def _deterministic(f: SdpaFacts, _t: Machine) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 
 __version__ = "3.0.0"
 Window = tuple[int, int]

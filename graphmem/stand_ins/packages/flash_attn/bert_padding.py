@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving
+from graphmem.stand_ins.operators import Saving
 
 
 class IndexFirstAxis(Saving):

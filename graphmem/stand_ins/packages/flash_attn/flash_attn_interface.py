@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel, last_dim_contiguous, refuse_shapes
+from graphmem.stand_ins.operators import Saving, empty, kernel, last_dim_contiguous, refuse_shapes
 
 flash_attn_gpu = None  # the compiled extension, which a stand-in has not
 Window = tuple[int, int]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 
 Window = tuple[int | None, int | None]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flash_attn.ops.triton.rotary import apply_rotary
-from graphmem.stand_ins.kernels import Saving
+from graphmem.stand_ins.operators import Saving
 
 
 def _save(ctx: Any, tables: tuple[Tensor | None, ...], offsets: int | Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, kernel
+from graphmem.stand_ins.operators import Saving, kernel
 
 
 @kernel("graphmem::swiglu")

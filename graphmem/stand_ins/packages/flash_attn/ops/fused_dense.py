@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flash_attn.ops.activations import sqrelu_fwd
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_approx": partial(F.gelu, approximate="tanh"),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 
 
 @kernel("graphmem::dropout_add_layer_norm")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving
+from graphmem.stand_ins.operators import Saving
 
 
 class _Unbind(Saving):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 
 
 @kernel("graphmem::cross_entropy")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphmem.stand_ins.kernels import Saving, empty, kernel
+from graphmem.stand_ins.operators import Saving, empty, kernel
 from xformers.ops.fmha import attn_bias
 from xformers.ops.fmha.attn_bias import AttentionBias, BlockDiagonalMask, LowerTriangularMask
 from xformers.ops.fmha.dispatch import Cutlass, Flash, Inputs, Kernel, bias_tensor, choose

@@ -1,0 +1,142 @@
+"""From a trace to what is alive after forward: every storage once, with who made it and who keeps it.
+
+A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in
+the autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from graphmem.record import Op, Place, Storage, Trace
+
+# The tables. SAVED is what the tool is about; ALIVE is what the step still holds of what forward made.
+SAVED = "saved"
+OUTPUT = "output"  # held by the caller, saved by no node
+OTHERWISE = "held otherwise"  # a closure, a cache, an attribute
+INPUT, PARAMETER, BUFFER = "saved input", "saved parameter", "saved buffer"  # there before forward
+ELSEWHERE = "saved elsewhere"  # on another device than the target's, such as RNG seeds on the CPU
+ALIVE = (SAVED, OUTPUT, OTHERWISE)
+
+SHARED = "*"
+Ordinal = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One storage that is alive after forward.
+
+    table: which of the tables above it stands in.
+    storage: its index in the trace; op: the operator that made it.
+    module: the innermost module within which all its keepers ran: the attention for what q, k and v projections share.
+    made_in: the module whose forward made it. Both with layer numbers in place.
+    ordinal: which operator of that module's forward made it: (after which child, which one since then).
+    shape, dtype: of the tensor as it was made; nbytes: of the storage.
+    keepers: names of the autograd nodes; keeper_ops: the operators these belong to.
+    """
+
+    table: str
+    storage: int
+    op: Op
+    module: str
+    made_in: str
+    ordinal: Ordinal
+    shape: tuple[int, ...]
+    dtype: str
+    itemsize: int
+    nbytes: int
+    keepers: tuple[str, ...]
+    keeper_ops: tuple[int, ...]
+
+    @property
+    def place(self) -> Place | None:
+        return self.op.place
+
+
+def sort_storages(trace: Trace) -> tuple[Kept, ...]:
+    """Every storage of the trace that is alive after forward, in exactly one table; parameters are left out."""
+    ordinals = _ordinals(trace)
+    return tuple(
+        _kept(storage, table, trace, ordinals)
+        for storage in trace.storages
+        if (table := _table(storage, trace.device)) not in (None, PARAMETER) and storage.nbytes
+    )
+
+
+def _table(storage: Storage, device: str) -> str | None:
+    if storage.keeps and storage.device != device:
+        return ELSEWHERE
+    if storage.keeps:
+        before = {"input": INPUT, "parameter": PARAMETER, "buffer": BUFFER, "constant": BUFFER}
+        return before.get(storage.origin, SAVED)
+    if storage.alive and storage.origin == "forward" and storage.device == device:
+        return OUTPUT if storage.held else OTHERWISE
+    return None
+
+
+def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordinal]) -> Kept:
+    op = trace.ops[storage.born.op]
+    fact = op.outputs[storage.born.output]
+    assert table is not None
+    assert fact is not None, "a storage is born as a tensor"
+    return Kept(
+        table=table,
+        storage=storage.index,
+        op=op,
+        module=_common_module(storage, trace),
+        made_in=trace.calls[op.call].path if op.call >= 0 else "",
+        ordinal=ordinals[op.index],
+        shape=fact.shape,
+        dtype=str(fact.dtype).removeprefix("torch."),
+        itemsize=fact.dtype.itemsize,
+        nbytes=storage.nbytes,
+        keepers=tuple(keep.node for keep in storage.keeps),
+        keeper_ops=tuple(sorted({keep.op for keep in storage.keeps if keep.op >= 0})),
+    )
+
+
+def _common_module(storage: Storage, trace: Trace) -> str:
+    paths = [trace.call_path(keep.call) for keep in storage.keeps]
+    common = 0
+    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
+        common += 1
+    return trace.calls[paths[0][common - 1]].path if common else ""
+
+
+def _ordinals(trace: Trace) -> list[Ordinal]:
+    """Where in its module's forward each operator ran: after which child module, and as which operator since then.
+
+    Counted from the last child, an operator in a loop over layers has the same place after each of them.
+    """
+    last_child: dict[int, int] = {}
+    since: Counter[int] = Counter()
+    ordinals = []
+    for op in trace.ops:
+        child, call = -1, op.call
+        while call >= 0:
+            if child >= 0 and last_child.get(call) != child:
+                last_child[call] = child
+                since[call] = 0
+            child, call = call, trace.calls[call].parent
+        after = trace.calls[last_child[op.call]].path if op.call in last_child else ""
+        ordinals.append((folded(after, trace.containers)[0], since[op.call]))
+        since[op.call] += op.kind == "call"  # placeholders have names, and their number depends on the depth
+    return ordinals
+
+
+def folded(path: str, containers: frozenset[str]) -> tuple[str, tuple[int, ...]]:
+    """`layers.3.attn` as (`layers.*.attn`, (3,)): the number of every layer in one of `containers` is taken out."""
+    parts = path.split(".") if path else []
+    numbers: list[int] = []
+    for i, part in enumerate(parts):
+        if part.isdigit() and ".".join(_numbered(parts[:i], numbers)) in containers:
+            numbers.append(int(part))
+            parts[i] = SHARED
+    return ".".join(parts), tuple(numbers)
+
+
+def _numbered(parts: list[str], numbers: list[int]) -> list[str]:
+    """Put the numbers back that `folded` has taken out so far."""
+    remaining = iter(numbers)
+    return [str(next(remaining)) if part == SHARED else part for part in parts]

@@ -1,0 +1,119 @@
+"""`analyze`: the stages in their order. load -> trace -> accounts -> symbolic -> attention -> report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+from graphmem.analysis.analysis import Analysis
+from graphmem.analysis.at import runs_the_same_kernels
+from graphmem.analysis.build import build_report
+from graphmem.analysis.depth import depth_symbols
+from graphmem.analysis.parameters import Parameters
+from graphmem.analysis.report import Report
+from graphmem.analysis.tracer import Tracer
+from graphmem.how import How, Options, read_how
+from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
+from graphmem.machine.pretend import answering_as
+from graphmem.symbolic.strategy import derive_for
+from graphmem.usercode.collector import set_aside
+from graphmem.usercode.isolate import isolated
+
+
+def analyze(
+    model: Model,
+    inputs: Any = None,
+    *,
+    symbols: Mapping[str, object] | None = None,
+    loss: Loss | None = None,
+    config: str | None = None,
+    input: Mapping[str, str] | None = None,
+    task: str | None = None,
+    trust_remote_code: bool = False,
+    **options: Unpack[Options],
+) -> Report:
+    """What autograd keeps of one forward of `model`, in bytes and as a formula. Nothing runs on a GPU.
+
+    Args:
+        model: a module (meta device welcome; dtype and train/eval mode are kept; nothing in it is changed); or a
+            function whose parameters are symbols with their working point as defaults and which returns one; or a
+            target as on the command line: "model.py", "model.py:name", "package.module:name", "config.json".
+        inputs: a tuple or dict of tensors (meta welcome; dtype and requires_grad are kept), or such a function. A
+            target brings its own.
+        symbols: with functions and targets: values in place of their defaults, as `--set` takes them. With tensors:
+            names for sizes, {"b": 2, "s": 200}.
+        loss: forward's output -> the tensor that backward starts from. Default: the output's `loss`, and all other
+            outputs are released; without one all outputs are kept.
+        config, input, task, trust_remote_code: with targets, as `--config`, `--input` ({"idx": "int64[b,s]"}), `--task`
+            and `--trust-remote-code`.
+        options: gpu (default "h100"), device, torch_version, cudnn_version, dtype, autocast, assume, full_depth: see
+            `graphmem.how.Options`.
+
+    Raises:
+        GraphmemError: see `graphmem.errors`.
+    """
+    how = read_how({**options, "gpu": options.get("gpu", "h100")})
+    wishes = wishes_of(symbols, config, input, task, trust_remote_code)
+    with isolated():
+        return analyze_subject(subject_of(model, inputs, loss, wishes), how)
+
+
+@set_aside()
+def analyze_subject(subject: Subject, how: How) -> Report:
+    """`analyze` for a loaded subject; the caller isolates it."""
+    working = dict(subject.symbols)
+    return build_report(_Analyst(Tracer(subject, how), *_depth(subject, how, working))(working), working)
+
+
+def _depth(subject: Subject, how: How, working: dict[str, int]) -> tuple[dict[str, int], list[str]]:
+    names = [n for n in working if n in subject.model_symbols and working[n] > 0]
+    with answering_as(how.machine, building=True):
+        return depth_symbols(subject.build, working, names)
+
+
+@dataclass(frozen=True)
+class _Analyst:
+    """Makes the analysis of a working point, once for each.
+
+    tracer: for what is asked for later; what a derivation traces is forgotten with it.
+    """
+
+    tracer: Tracer
+    depth: dict[str, int]
+    unlike: list[str]
+    _made: dict[tuple[tuple[str, int], ...], Analysis] = field(default_factory=dict)
+
+    def __call__(self, working: dict[str, int]) -> Analysis:
+        key = tuple(sorted(working.items()))
+        if key not in self._made:
+            tracer = self.tracer.afresh()
+            found = self._derive(tracer, working, short=True)
+            same = runs_the_same_kernels(found, working)
+            self._made[key] = found if same else self._derive(tracer, working, short=False)
+        return self._made[key]
+
+    def _anew(self, working: dict[str, int]) -> Analysis:
+        with isolated(), set_aside():
+            return self(working)
+
+    def _derive(self, tracer: Tracer, working: dict[str, int], *, short: bool) -> Analysis:
+        subject, how = tracer.subject, tracer.how
+        derived, bounds, remarks = derive_for(
+            tracer, working, subject.model_symbols, self.depth, self.unlike, full_depth=how.full_depth, short=short
+        )
+        return Analysis(
+            name=subject.name,
+            working=working,
+            derived=derived,
+            bounds=bounds,
+            notes=(
+                *subject.remarks,
+                *(note for name, note in subject.notes.items() if name in derived.symbols),
+                *remarks,
+            ),
+            how=how,
+            tracer=self.tracer,
+            anew=self._anew,
+            parameters=Parameters(self.tracer, derived.base, derived.periods),
+        )

@@ -1,0 +1,112 @@
+"""Where the formulas hold: the points that a report can be moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from graphmem.analysis.analysis import Analysis
+from graphmem.errors import SymbolError
+from graphmem.kernels.sdpa import SdpaFacts, choose, regime
+from graphmem.record import SdpaCall
+from graphmem.symbolic.bounds import Bound
+from graphmem.symbolic.curves import evaluate
+
+Point = Mapping[str, int]
+
+
+def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
+    """The analysis whose formula is for such a point: others where a size is 1, or is not 1 any more.
+
+    What there is one of is broadcast and needs no copies, so a formula is often for a batch of 1 alone, or for any
+    other. The model is analysed on the other side of that, when somebody first asks for it.
+    """
+    derived = analysis.derived
+    to_one = {b.name for b in analysis.bounds if isinstance(b, Bound) and b.from_two and symbols.get(b.name) == 1}
+    only_one = {n for n in derived.refused if analysis.working[n] == 1}
+    from_one = {n for n, v in symbols.items() if n in only_one and isinstance(v, int) and v > 1}
+    crossed = to_one | from_one
+    return analysis.anew({**analysis.working, **{n: symbols[n] for n in crossed}}) if crossed else analysis
+
+
+def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> dict[str, int]:
+    """`point` with `symbols` in place of its values, and with what follows them.
+
+    Raises:
+        SymbolError: an unknown symbol, or a point at which the formula does not hold.
+    """
+    for name, value in symbols.items():
+        if name not in analysis.working:
+            raise SymbolError(f"unknown symbol {name!r}", hint=f"known: {', '.join(analysis.working)}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise SymbolError(f"{name} must be a positive integer, not {value!r}")
+        if value != analysis.working[name] and name in analysis.derived.refused:
+            raise SymbolError(
+                f"{name} is not in the formula: it was only traced at {analysis.working[name]}",
+                hint=f"analyse again with {name}={value}",
+            )
+    there = {**point, **symbols}
+    for name in analysis.derived.loops:
+        lowest = min(analysis.derived.base[name], analysis.working[name])
+        if there[name] < lowest:
+            raise SymbolError(
+                f"the formula counts the turns of a loop over {name}, and was proved from {name}={lowest} on",
+                hint=f"analyse again with {name}={there[name]}",
+            )
+    for name in analysis.derived.follows:
+        there[name] = _following(analysis, name, there, symbols.get(name))
+    _check_kernels(analysis, there)
+    for bound in analysis.bounds:
+        if bound.keeps_out(there):
+            asked = ", ".join(f"{n}={v}" for n, v in symbols.items()) or f"{bound.name}={there[bound.name]}"
+            if isinstance(bound, Bound) and bound.refused:
+                raise SymbolError(f"the model takes {bound} only", hint=f"for its own error, analyse with {asked}")
+            raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")
+    return there
+
+
+def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:
+    """The value of a symbol that goes with others; another one is refused."""
+    expression = analysis.derived.following(name)
+    value = evaluate(expression, point)
+    if value is None or asked not in (None, value):
+        leaders = ", ".join(analysis.derived.follows[name])
+        raise SymbolError(
+            f"the formula is for {name} = {expression} only", hint=f"give {leaders}, or analyse again at that point"
+        )
+    return value
+
+
+def _check_kernels(analysis: Analysis, point: Point) -> None:
+    """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
+    for _, shapes in analysis.derived.attentions:
+        if any(evaluate(d, point) is None for shape in shapes for d in shape):
+            raise SymbolError("there a dimension of q, k or v is no whole number", hint="heads have to divide h")
+    for call, facts in _other_kernels(analysis, point):
+        backend, refused = choose(facts, analysis.machine)
+        reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
+        if backend == call.backend:
+            reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
+        raise SymbolError(
+            f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
+            f"traced ({reasons})",
+            hint="analyse again at that point",
+        )
+
+
+def runs_the_same_kernels(analysis: Analysis, point: Point) -> bool:
+    """Whether every attention runs the kernel at `point` that it ran where it was traced."""
+    derived = analysis.derived
+    if all(point[n] == v for n, v in derived.base.items() if n not in derived.depth):
+        return True  # no attention hangs on the number of layers
+    return next(_other_kernels(analysis, point), None) is None
+
+
+def _other_kernels(analysis: Analysis, point: Point) -> Iterator[tuple[SdpaCall, SdpaFacts]]:
+    for call, shapes in dict.fromkeys(analysis.derived.attentions):
+        if call.facts is None:
+            continue
+        q, k, v, mask = (tuple(evaluate(d, point) or 0 for d in shape) for shape in shapes)
+        facts = replace(call.facts, q=q, k=k, v=v, mask_shape=mask)
+        if regime(facts, analysis.machine) != regime(call.facts, analysis.machine):
+            yield call, facts

@@ -1,0 +1,57 @@
+"""`build_report`: an analysis, evaluated at a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from graphmem.accounts.saved import ALIVE
+from graphmem.analysis.analysis import Analysis
+from graphmem.analysis.at import analysis_for, moved_to
+from graphmem.analysis.report import Report
+from graphmem.analysis.rows import Rows, limit
+from graphmem.analysis.solve import solve
+
+
+def build_report(analysis: Analysis, point: Mapping[str, int]) -> Report:
+    """The report at `point`."""
+    derived = analysis.derived
+    rows = Rows(analysis, point)
+    return Report(
+        name=analysis.name,
+        machine=analysis.machine.describe(),
+        symbols={n: point[n] for n in derived.symbols},
+        settings=analysis.how.settings,
+        saved=rows.total(analysis.saved),
+        alive=rows.total(analysis.tables(*ALIVE)),
+        verified=rows.verified(),
+        limits=tuple(limit(bound, point) for bound in analysis.bounds),
+        nodes=tuple(sorted((rows.node(g) for g in analysis.saved), key=lambda n: -n.size.bytes)),
+        modules=rows.modules(),
+        attention=rows.attention(),
+        not_counted=rows.not_counted(),
+        depth=derived.depth,
+        notes=analysis.notes,
+        _live=_Model(analysis, point),
+    )
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model behind a report at `point`."""
+
+    analysis: Analysis
+    point: Mapping[str, int]
+
+    @property
+    def graph(self) -> torch.fx.Graph:
+        return self.analysis.graph
+
+    def at(self, symbols: Mapping[str, int]) -> Report:
+        there = analysis_for(self.analysis, symbols)
+        return build_report(there, moved_to(there, self.point, symbols))
+
+    def solve(self, report: Report, symbol: str, budget: int | str, others: Mapping[str, int]) -> int:
+        return solve(report, symbol, budget, others)

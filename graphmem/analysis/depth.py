@@ -1,0 +1,150 @@
+"""Depth: symbols that say how often a layer is repeated.
+
+Such a symbol is no size to probe. Two and three layers are traced, every kept tensor counted in both, and the counts
+carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself,
+built at its full depth without weights: class, shapes and settings of each layer against those that were traced.
+Layers of several kinds that take turns are counted by rounds: two and three of these are traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import GraphmemError
+from graphmem.symbolic.derive import SHALLOW
+
+Point = Mapping[str, int]
+# Kinds of layers take turns: a window in five of six.
+_LONGEST = 8
+_LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")
+
+
+def depth_symbols(
+    build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]
+) -> tuple[dict[str, int], list[str]]:
+    """Those of `names` that repeat layers, and how many layers come again together: 1 where all are alike, 2 where two
+    kinds take turns. And those that count layers that are neither.
+
+    A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of such layers.
+    """
+    found: dict[str, int] = {}
+    unlike: list[str] = []
+    shallow = dict(point)
+    whole = build(dict(shallow))
+    for name in sorted(names, key=lambda n: n.lower() not in _LIKELY):
+        try:
+            reduced = build({**shallow, name: SHALLOW})
+            # A model no deeper than that is compared upwards: there is nothing to cut.
+            full = whole if point[name] > SHALLOW else build({**shallow, name: 2 * SHALLOW})
+        except GraphmemError:
+            continue
+        if _only_longer(full, reduced, _alike):
+            found[name], shallow[name], whole = 1, SHALLOW, reduced
+        elif _only_longer(full, reduced, _whatever):
+            period = _period(build, shallow, name, full)
+            if period is None:
+                unlike.append(name)
+                continue
+            found[name], shallow[name] = period, SHALLOW * period
+            whole = build(dict(shallow))
+    return found, unlike
+
+
+def _period(
+    build: Callable[[dict[str, int]], nn.Module], point: dict[str, int], name: str, full: nn.Module
+) -> int | None:
+    """How many layers come again together in `full`; None where none do, or the model does not end with them."""
+    for period in range(2, min(_LONGEST, point[name]) + 1):
+        if point[name] % period == 0:
+            try:
+                reduced = build({**point, name: period})
+                twice = full if point[name] >= 2 * period else build({**point, name: 2 * period})
+            except GraphmemError:
+                continue
+            if _only_longer(twice, reduced, _in_turns):
+                return period
+    return None
+
+
+def _only_longer(
+    full: nn.Module, reduced: nn.Module, alike: Callable[[list[nn.Module], list[nn.Module]], bool]
+) -> bool:
+    """Whether `full` is `reduced` with more layers at the end of its module lists that are `alike` those there."""
+    shrunk = False
+    reduced_modules = dict(reduced.named_modules())
+    grown: list[str] = []
+    for path, module in full.named_modules():
+        if any(path != g and path.startswith(g and f"{g}.") for g in grown):
+            continue
+        twin = reduced_modules.get(path)
+        if twin is None or _class(twin) != _class(module):
+            return False
+        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
+            if len(module) < len(twin) or not alike(list(module), list(twin)):
+                return False
+            grown.append(path)
+            shrunk = True
+        elif _own_shapes(module) != _own_shapes(twin):
+            return False
+    return shrunk
+
+
+def _whatever(_layers: list[nn.Module], _traced: list[nn.Module]) -> bool:
+    return True
+
+
+def _alike(layers: list[nn.Module], traced: list[nn.Module]) -> bool:
+    """Whether `layers` are `traced` and more of one kind: a first layer, or some, may be special."""
+    if len(traced) < SHALLOW:
+        return False
+    rest, added = [_kind(layer) for layer in traced], []
+    kinds = list(rest)
+    for kind in (_kind(layer) for layer in layers):
+        if kind in rest:
+            rest.remove(kind)
+        else:
+            added.append(kind)
+    return not rest and all(kind == added[0] for kind in added) and (not added or added[0] in kinds)
+
+
+def _in_turns(layers: list[nn.Module], period: list[nn.Module]) -> bool:
+    """Whether `layers` are `period` over and over."""
+    kinds = [_kind(layer) for layer in period]
+    if not kinds:
+        return not layers
+    return len(layers) % len(kinds) == 0 and all(
+        _kind(layer) == kinds[i % len(kinds)] for i, layer in enumerate(layers)
+    )
+
+
+def _kind(layer: nn.Module) -> list[Any]:
+    """What makes two layers run the same operators: classes, shapes and settings, but for the layer's own number."""
+    return [(path, _class(m), _own_shapes(m), _settings(m)) for path, m in layer.named_modules()]
+
+
+def _class(module: nn.Module) -> str:
+    """By name: a class that a factory defines is another one each time."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def _own_shapes(module: nn.Module) -> list[Any]:
+    own = [*module._parameters.items(), *module._buffers.items()]
+    return [(name, tuple(t.shape), t.dtype) if t is not None else (name, None) for name, t in own]
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_") or isinstance(value, (torch.Tensor, nn.Module)):
+            continue
+        if isinstance(value, float):
+            kept[name] = value != 0  # a drop rate that grows with depth keeps the same tensors unless it is 0
+        elif isinstance(value, (bool, str, type(None))) or (
+            isinstance(value, int) and "layer" not in name and "idx" not in name and "index" not in name
+        ):
+            kept[name] = value
+    return kept

@@ -1,0 +1,106 @@
+"""`Report`: the tables of an analysis, and what can still be asked of the model behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from graphmem.errors import UsageError
+from graphmem.render import table
+from graphmem.report import ReportData
+from graphmem.report.plain import as_dict
+from graphmem.symbolic.text import formula
+from graphmem.units import human
+
+if TYPE_CHECKING:
+    import torch
+
+    from graphmem.analysis.analysis import Analysis
+
+
+class Live(Protocol):
+    """The model behind a report, in this process. Everything else in a report is data."""
+
+    @property
+    def analysis(self) -> Analysis: ...
+    @property
+    def graph(self) -> torch.fx.Graph: ...
+    def at(self, symbols: Mapping[str, int]) -> Report: ...
+    def solve(self, report: Report, symbol: str, budget: int | str, others: Mapping[str, int]) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Report(ReportData):
+    """The result of `graphmem.analyze`. `str()` is the table; it compares and pickles as the data that it is.
+
+    A report that was pickled has no model behind it any more: `at`, `solve`, `graph` and `analysis` say so.
+    """
+
+    _live: Live | None = field(default=None, compare=False)
+
+    def at(self, **symbols: int) -> Report:
+        """The same report at other values of the symbols, from the formulas: nothing is traced.
+
+        Only where a size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
+        that side, once: what there is one of needs no copies.
+
+        Raises:
+            SymbolError: an unknown symbol, a size whose formula was not proved, or a point at which it does not hold.
+            GraphmemError: the model cannot be analysed with a size of 1.
+        """
+        return self._model.at(symbols)
+
+    def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
+        """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
+        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, but for a
+        size of 1, as for `at`.
+
+        Raises:
+            SymbolError: nothing fits, the symbol is not in the formula, or the formula does not hold at the answer.
+        """
+        return self._model.solve(self, symbol, budget, others)
+
+    @property
+    def analysis(self) -> Analysis:
+        """What all points share: the derivation with its trace, operator by operator. For rules, not for people."""
+        return self._model.analysis
+
+    @property
+    def graph(self) -> torch.fx.Graph:
+        """The forward at the working point as a `torch.fx.Graph` of ATen operators.
+
+        Each node's `meta` has `val`, `nn_module_stack` and `stack_trace` as torch writes them, `storage` (an index,
+        the same for views of one storage) and `kept_by` (names of the autograd nodes that hold that storage). All
+        layers are in it, so the first use traces the model at its full depth.
+        """
+        return self._model.graph
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, strings and numbers; see docs/json.md."""
+        return as_dict(self)
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    @property
+    def _model(self) -> Live:
+        if self._live is None:
+            raise UsageError("this report is data alone: the model is not with it any more", hint="analyse it again")
+        return self._live
+
+    def __str__(self) -> str:
+        return table.render(self)
+
+    def __repr__(self) -> str:
+        point = " ".join(f"{n}={v}" for n, v in self.symbols.items())
+        saved = formula(self.saved.expr, self.symbols, self.depth)
+        return f"<Report of {self.name} at {point}: {human(self.saved.bytes)} saved for backward = {saved}>"
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.machine, tuple(self.symbols.items()), self.saved.bytes, self.alive.bytes))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_live": None}

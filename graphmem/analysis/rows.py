@@ -1,0 +1,260 @@
+"""The rows of a report: an analysis, evaluated at a point."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+
+from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
+from graphmem.analysis.analysis import Analysis, is_within
+from graphmem.attention import PARTS
+from graphmem.attention.instead import Instead
+from graphmem.errors import GraphmemError, SymbolError
+from graphmem.record import Place
+from graphmem.report.tables import (
+    AttentionPart,
+    AttentionRow,
+    Limit,
+    Location,
+    ModuleRow,
+    NodeRow,
+    NotCounted,
+    OtherKernel,
+    Size,
+    Verified,
+)
+from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.curves import evaluate
+from graphmem.symbolic.derived import Group
+from graphmem.symbolic.group import Count, Steps
+from graphmem.units import allocated
+from graphmem.usercode.paths import shown
+
+Point = Mapping[str, int]
+
+
+def limit(bound: Bound | Multiple, point: Point) -> Limit:
+    """The row of a bound."""
+    if isinstance(bound, Multiple):
+        return Limit(bound.name, multiple_of=bound.of)
+    value = bound.at(point)
+    least, most = (None, value) if bound.up else (value, None)
+    return Limit(bound.name, least=least, most=most, refused=bound.refused)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows at one point."""
+
+    analysis: Analysis
+    point: Point
+
+    def each(self, group: Group) -> int:
+        """One storage's bytes."""
+        derived = self.analysis.derived
+        moved = [n for n in derived.symbols if n not in derived.depth and self.point[n] != derived.base[n]]
+        value = group.bytes_at(self.point)
+        if value is None or (group.dims is None and moved):
+            module = group.key.module or "the model"
+            raise SymbolError(
+                f"{group.key.op} in {module}: no proved formula gives its size at {', '.join(moved)}",
+                hint="analyse again at that point",
+            )
+        return value
+
+    def total(self, groups: Iterable[Group]) -> Size:
+        nbytes = rounded = 0
+        sizes: dict[sympy.Expr, sympy.Expr] = defaultdict(lambda: sympy.S.Zero)
+        for group in groups:
+            count, each = group.count.at(self.point), self.each(group)
+            nbytes += count * each
+            rounded += count * allocated(each)
+            sizes[group.size] += group.count.expr
+        return Size(nbytes, rounded, sympy.expand(sympy.Add(*(n * size for size, n in sizes.items()))))
+
+    def verified(self) -> Verified:
+        derived = self.analysis.derived
+        total = sum(self.each(g) * g.count.at(self.point) for g in self.analysis.saved)
+        proved = sum(self.each(g) * g.count.at(self.point) for g in self.analysis.saved if g.dims is not None)
+        share = Fraction(proved, total) if total and derived.proofs else Fraction(bool(derived.proofs))
+        return Verified(derived.proofs[0] if derived.proofs else None, derived.exact, derived.proofs, float(share))
+
+    def node(self, group: Group) -> NodeRow:
+        key, each = group.key, self.each(group)
+        dims = group.dims if group.dense else None
+        return NodeRow(
+            op=key.op,
+            module=key.module,
+            made_in=key.made_in,
+            count=group.count.at(self.point),
+            shape=tuple(evaluate(d, self.point) or 0 for d in dims) if dims is not None else key.shape,
+            dims=tuple(str(d) for d in dims) if dims is not None else None,
+            dtype=key.dtype,
+            each_bytes=each,
+            each_expr=group.size,
+            size=self.total([group]),
+            kept_by=key.keepers,
+            where=_location(group.members[0].place),
+            proved=group.dims is not None,
+        )
+
+    def modules(self) -> tuple[ModuleRow, ...]:
+        """Every module that keeps something, parents before children, in the order in which they run."""
+        own: dict[str, list[Group]] = defaultdict(list)
+        for group in self.analysis.saved:
+            own[group.key.module].append(group)
+        paths = self.analysis.running_order
+        rows = []
+        for path in paths:
+            inside = [g for p, groups in own.items() if is_within(p, path) for g in groups]
+            if not inside:
+                continue
+            rows.append(
+                ModuleRow(
+                    path=path,
+                    label=self.label(path),
+                    cls=paths[path],
+                    depth=sum(is_within(path, p) for p in paths) - 1,
+                    count=self.count(path),
+                    size=self.total(inside),
+                    own=self.total(own.get(path, [])),
+                    each=self.one_of(self.analysis.instances.get(path, Count(1)), inside),
+                )
+            )
+        return tuple(rows)
+
+    def count(self, path: str) -> int:
+        count = self.analysis.instances.get(path)
+        return count.at(self.point) if count else 1
+
+    def one_of(self, instances: Count, groups: list[Group]) -> sympy.Expr | None:
+        """The expression for one of so many that together keep `groups`; None where they do not all keep the same."""
+        by_size: dict[sympy.Expr, Counter[Steps]] = defaultdict(Counter)
+        for group in groups:
+            for steps, slope in group.count.terms.items():
+                by_size[group.size][steps] += slope
+        total = sympy.S.Zero
+        for size, counted in by_size.items():
+            times = _times(counted, instances)
+            if times is None:
+                return None
+            total += times * size
+        return sympy.expand(total)
+
+    def label(self, path: str) -> str:
+        """`layers.*.attn` as `layers.0-31.attn`; with several stars, or numbers that skip, the stars stay."""
+        if path.count(SHARED) != 1:
+            return path
+        upto = path[: path.index(SHARED) + 1]
+        numbers = sorted(
+            n
+            for c in self.analysis.derived.trace.calls
+            for f, ns in [folded(c.path, self._containers)]
+            if f == upto
+            for n in ns
+        )
+        count = self.count(upto)
+        if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            return path
+        last = numbers[0] + count - 1
+        return path.replace(SHARED, f"{numbers[0]}-{last}" if count > 1 else str(numbers[0]))
+
+    @property
+    def _containers(self) -> frozenset[str]:
+        return self.analysis.derived.trace.containers
+
+    def attention(self) -> tuple[AttentionRow, ...]:
+        rows = []
+        group_of = self.analysis.derived.group_of
+        for key, (sites, count) in self.analysis.sites.items():
+            kept = {k.storage: (site.part(k), k) for site in sites for k in site.kept(self.analysis.derived.kept)}
+            parts = [(part, group_of[k.storage]) for part, k in kept.values()]
+            groups = list({group.key: group for _, group in parts}.values())
+            n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
+            size = self.total(groups)
+            rows.append(
+                AttentionRow(
+                    module=module,
+                    label=self.label(module),
+                    count=n,
+                    kind=sites[0].kind,
+                    kernel=sites[0].kernel,
+                    why=sites[0].why,
+                    where=_location(sites[0].place),
+                    size=size,
+                    each=self.one_of(count, groups),
+                    parts=self._parts(parts, count),
+                    instead=self._instead(self.analysis.instead[key], n, size.bytes),
+                )
+            )
+        return tuple(rows)
+
+    def _parts(self, kept: Sequence[tuple[str, Group]], count: Count) -> tuple[AttentionPart, ...]:
+        """What the attentions keep, by what it is to them; several parts may be of one group: q, k and v."""
+        by_key = {group.key: group for _, group in kept}
+        groups: dict[str, list[Group]] = defaultdict(list)
+        for (part, key), n in Counter((part, group.key) for part, group in kept).items():
+            share = by_key[key].share(n)
+            if share is None:  # in some layers it is one part, in others another
+                return ()
+            groups[part].append(share)
+        order = sorted(groups, key=lambda part: PARTS.index(part.split(" + ")[0]))
+        return tuple(AttentionPart(p, self.total(groups[p]), self.one_of(count, groups[p])) for p in order)
+
+    def _instead(self, other: Instead | None, count: int, kept: int) -> OtherKernel | None:
+        """None where it would keep more than what is kept now."""
+        each = evaluate(other.size, self.point) if other else None
+        if other is None or each is None or count * each >= kept:
+            return None
+        return OtherKernel(other.kernel, other.how, count * each, other.size)
+
+    def _parameters(self) -> NotCounted:
+        try:
+            return NotCounted("parameters", self.analysis.parameters(self.point), None, "the weights themselves")
+        except GraphmemError as error:
+            return NotCounted("parameters", None, None, f"the weights themselves; at these sizes {error.what}")
+
+    def not_counted(self) -> tuple[NotCounted, ...]:
+        """What else there is; kinds that are empty are left out."""
+        rows = [self._parameters()]
+        for what, why in _OTHER_TABLES.items():
+            size = self.total(self.analysis.tables(what))
+            if size.bytes:
+                rows.append(NotCounted(what, size.bytes, size.expr, why))
+        why = "freed during forward or made in backward: so this is not the peak; gradients, optimizer state"
+        return (*rows, NotCounted("temporaries", None, None, why))
+
+
+def _times(counted: Mapping[Steps, int], instances: Count) -> sympy.Expr | None:
+    """`counted` by instance: a number, or an expression where something turns in a loop within one. None where it
+    would be an average, since some instances keep it and some do not."""
+    wanted = instances.terms
+    # What goes with layers goes with the instances; what is left of it, the turns, is in each of them.
+    layers = {step for steps in wanted for step in steps}
+    apart: dict[Steps, Counter[Steps]] = defaultdict(Counter)
+    for steps, n in counted.items():
+        apart[tuple(s for s in steps if s not in layers)][tuple(s for s in steps if s in layers)] += n
+    times = sympy.S.Zero
+    for turns, by_layer in apart.items():
+        each = Fraction(by_layer[()], instances.at_base)
+        if each.denominator > 1 or any(by_layer[s] != each * wanted.get(s, 0) for s in {*by_layer, *wanted}):
+            return None
+        times += each.numerator * sympy.Mul(*(step.expr for step in turns))
+    return times
+
+
+_OTHER_TABLES = {
+    INPUT: "saved, but yours: it exists anyway",
+    BUFFER: "saved, but the model's own: it exists anyway",
+    OUTPUT: "held by whoever called forward, and by no autograd node",
+    OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
+    ELSEWHERE: "saved on another device, such as RNG seeds on the CPU",
+}
+
+
+def _location(place: Place | None) -> Location | None:
+    return Location(shown(place.file), place.line) if place else None

@@ -1,0 +1,133 @@
+"""The largest value of a symbol that fits into a budget, from the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from graphmem.errors import GraphmemError, SymbolError
+from graphmem.report.fit import most_taken
+from graphmem.symbolic.curves import evaluate
+from graphmem.units import human, parse_bytes
+
+if TYPE_CHECKING:
+    from graphmem.analysis.report import Report
+
+# Beyond this no length and no batch goes: a formula that still fits there does not grow with the symbol.
+_TOP = 2**48
+# Below the largest value that fits, so many are asked whether the traced kernels would run there.
+_NEAR = 512
+
+
+def solve(
+    report: Report,
+    name: str,
+    budget: int | str,
+    others: Mapping[str, int],
+    *,
+    alive: bool = False,
+    besides: Callable[[int], int] | None = None,
+) -> int:
+    """The largest value of symbol `name` at which the report's saved (or alive) bytes stay within `budget`.
+
+    Args:
+        budget: bytes, or text such as "80GiB".
+        others: values of other symbols in place of the working point's.
+        besides: at a value, the bytes of what else has to fit.
+
+    Raises:
+        SymbolError: the symbol is not in the formula or a value is none, nothing fits, or the formula does not hold
+            near the answer.
+    """
+    limit = _bytes(budget)
+    if name in others:
+        raise SymbolError(f"{name} is what is solved for, and {name}={others[name]} is given", hint="leave it out")
+    there = report.at(**others) if others else report
+    if there.analysis.working.get(name) == 1 and name in there.analysis.derived.refused:
+        there = there.at(**{name: 2})  # the formula is for 1 alone: from 2 on there is another
+    if name not in there.symbols:
+        raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(there.symbols) or 'no symbols'}")
+    size = there.alive if alive else there.saved
+    point = {n: v for n, v in there.symbols.items() if n != name}
+
+    def needs(value: int) -> int | None:
+        kept = evaluate(size.expr, {**point, name: value})
+        return kept if kept is None or besides is None else kept + besides(value)
+
+    def exactly(value: int) -> int:
+        found = there.at(**{name: value})
+        return (found.alive if alive else found.saved).bytes + (besides(value) if besides else 0)
+
+    if besides is None and all(str(x) != name for x in size.expr.free_symbols):
+        raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
+    least = _whole(needs, 1)
+    first = needs(least) if least else None
+    value = _largest(needs, least, limit) if least and first is not None and first <= limit else 0
+    if least == 1 and value <= 1:  # the formula may be for larger ones
+        first = _tried(exactly, 1) or first
+        value = 1 if first is not None and first <= limit else 0
+    if not value:
+        needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
+        raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
+    value = min(value, most_taken(there, name) or value)
+    if value >= _TOP:
+        raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
+    return _that_holds(exactly, name, value, limit)
+
+
+def _tried(exactly: Callable[[int], int], value: int) -> int | None:
+    """The bytes at `value`; None where the formula does not hold there."""
+    try:
+        return exactly(value)
+    except GraphmemError:
+        return None
+
+
+def _largest(needs: Callable[[int], int | None], least: int, limit: int) -> int:
+    """By doubling and bisection: what is kept never shrinks as a size grows."""
+    low, high = least, least * 2
+    while high < _TOP and _fits(needs, high, limit):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _fits(needs, middle, limit) else (low, middle)
+    return low
+
+
+def _fits(needs: Callable[[int], int | None], value: int, limit: int) -> bool:
+    """Also where `value` itself is not allowed (heads that do not divide h): then the next one that is, counts."""
+    allowed = _whole(needs, value)
+    found = needs(allowed) if allowed is not None else None
+    return found is not None and found <= limit
+
+
+def _whole(needs: Callable[[int], int | None], value: int) -> int | None:
+    return next((v for v in range(value, value + _NEAR) if needs(v) is not None), None)
+
+
+def _that_holds(exactly: Callable[[int], int], name: str, value: int, limit: int) -> int:
+    """The largest value up to `value` at which the kernels run that the formula is about."""
+    reason: SymbolError | None = None
+    for candidate in range(value, max(0, value - _NEAR), -1):
+        try:
+            found = exactly(candidate)
+        except SymbolError as error:
+            reason = reason or error
+            continue
+        if found <= limit:
+            return candidate
+    assert reason is not None, "none of these points was refused, so one of them fits"
+    fits = f"by the formula {name} = {value:,} fits into {human(limit)}"
+    raise SymbolError(
+        f"{fits}, but the formula does not hold there: {reason.what}",
+        hint=f"analyse again with {name}={value}",
+    )
+
+
+def _bytes(budget: int | str) -> int:
+    if isinstance(budget, int):
+        return budget
+    try:
+        return parse_bytes(budget)
+    except ValueError as error:
+        raise SymbolError(str(error), hint="80GiB") from None

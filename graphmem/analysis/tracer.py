@@ -1,0 +1,75 @@
+"""`Tracer`: traces a subject at any point, each point once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from graphmem.errors import ModelError
+from graphmem.how import How
+from graphmem.load import Subject
+from graphmem.machine.pretend import answering_as
+from graphmem.record import Trace
+from graphmem.trace import trace
+from graphmem.trace.answers import Answers
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """Traces `subject` as `how` says; see `graphmem.symbolic.tracer` for what the derivation asks of it."""
+
+    subject: Subject
+    how: How
+    most_operators: int | None = None
+    _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
+    _answers: Answers = field(default_factory=Answers)
+
+    def __call__(self, point: dict[str, int]) -> Trace:
+        key = tuple(sorted(point.items()))
+        if key not in self._made:
+            subject = self.subject
+            with answering_as(self.how.machine, building=True):
+                module = subject.build(point)
+            try:
+                self._made[key] = trace(
+                    module,
+                    subject.make_inputs(point, False),
+                    self.how,
+                    point=point,
+                    loss=subject.loss,
+                    reload=lambda: subject.values_at(point),
+                    most_operators=self.most_operators,
+                    answers=self._answers,
+                )
+            except ModelError as error:
+                error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
+                raise
+        return self._made[key]
+
+    def of(self, subject: Subject) -> Tracer:
+        """The same for a changed subject; nothing that this one has traced is known to it."""
+        return replace(self, subject=subject, _made={})
+
+    def limited(self, most_operators: int) -> Tracer:
+        """The same, but giving up where there are more operators."""
+        return replace(self, most_operators=most_operators)
+
+    def afresh(self) -> Tracer:
+        """The same without what it has traced."""
+        return replace(self, _made={}, _answers=Answers())
+
+    @property
+    def finished(self) -> bool:
+        """Whether the module exists, and is only shortened."""
+        return self.subject.finished
+
+    def knows(self, point: dict[str, int]) -> bool:
+        """Whether that point was traced."""
+        return tuple(sorted(point.items())) in self._made
+
+    def parameter_bytes(self, point: Mapping[str, int]) -> int:
+        """Bytes of the model's parameters at `point`, each once."""
+        dtype = self.how.dtype
+        with answering_as(self.how.machine, building=True):
+            parameters = self.subject.build(dict(point)).parameters()
+        return sum(p.numel() * (dtype if dtype and p.is_floating_point() else p.dtype).itemsize for p in parameters)

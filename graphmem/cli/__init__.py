@@ -1,0 +1,5 @@
+"""The command line: options, commands, and the files that they write."""
+
+from graphmem.cli.run import main
+
+__all__ = ["main"]

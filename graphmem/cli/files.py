@@ -1,0 +1,62 @@
+"""Files and standard output that a command writes: all of the text, or none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from graphmem.errors import UsageError
+
+_OUTPUT = "{} takes a file in an existing folder that can be written"
+
+
+def check_output(file: str | None, option: str = "-o") -> None:
+    """Refuse a file that cannot be written before any work is done for it."""
+    if file is None:
+        return
+    path = Path(file)
+    if not path.name or path.is_dir():
+        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT.format(option))
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT.format(option))
+
+
+def write(text: str, file: str | None, option: str = "-o") -> None:
+    """Write `text` to `file`, which is replaced as a whole; to stdout where there is none."""
+    if file is None:
+        show(text)
+        return
+    path = Path(os.path.realpath(file))  # a link stays a link
+    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+        path.write_text(text, encoding="utf-8")
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        if path.exists():
+            shutil.copymode(path, partial)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
+
+
+def show(text: str) -> None:
+    """Print, whatever the terminal can show."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ² shows ?
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What could not be written must not be tried again when the interpreter closes stdout.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(f"cannot write to stdout: {error.strerror}", hint="free some space, or -o FILE") from error

@@ -1,0 +1,231 @@
+"""The command line: arguments in, text and an exit code out. Nothing here imports torch before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from graphmem.cli.files import check_output, show, write
+from graphmem.cli.options import parser
+from graphmem.errors import GraphmemError, UsageError
+
+if TYPE_CHECKING:
+    from graphmem.analysis.report import Report
+    from graphmem.how import How
+    from graphmem.load import Wishes
+
+CLEAN, FINDINGS, FAILED = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 clean, 1 findings, 2 could not analyse."""
+    whole = parser()
+    options = whole.parse_args(arguments)
+    if options.command is None:
+        whole.print_help(sys.stderr)
+        return FAILED
+    try:
+        return _COMMANDS[options.command](options)
+    except GraphmemError as error:
+        if options.traceback:
+            traceback.print_exc()
+        print(f"graphmem: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("graphmem: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader of stdout has seen enough
+        sys.stderr.close()
+        return CLEAN
+    except Exception:  # 1 would say that there are findings
+        traceback.print_exc()
+        print("graphmem: internal error: please report it with the lines above, and with the model", file=sys.stderr)
+        return FAILED
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    check_output(options.output)
+    report = _report(options)
+    from graphmem.render import FORMATS
+    from graphmem.render.code import ascii_only
+
+    text = FORMATS[options.format](report)
+    write(ascii_only(text) if options.ascii else text, options.output)
+    return CLEAN
+
+
+def _fit(options: argparse.Namespace) -> int:
+    check_output(options.output)
+    report = _report(options)
+    from graphmem.analysis.fit import fit
+    from graphmem.render import fit as rendered
+
+    found = fit(report, options.solve, _memory(options), _bytes("--reserve", options.reserve))
+    write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    return CLEAN if found.value is not None else FINDINGS
+
+
+def _memory(options: argparse.Namespace) -> int:
+    from graphmem.machine import resolve
+
+    return _bytes("--memory", options.memory) if options.memory else resolve(gpu=options.gpu, device="cuda").gpu.memory
+
+
+def _bytes(option: str, text: str) -> int:
+    from graphmem.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"{option} 40GiB") from None
+
+
+def _diff(options: argparse.Namespace) -> int:
+    check_output(options.output)
+    from graphmem.report.diff import diff, is_report, load_report
+
+    def side(target: str, own: str) -> Mapping[str, Any]:
+        try:
+            words = [*shlex.split(options.both), *shlex.split(own)]
+        except ValueError as error:
+            raise UsageError(f"cannot read {own or options.both!r}: {error}", hint="--b '--set b=2'") from None
+        if target.endswith(".json") and is_report(target):
+            if words:
+                raise UsageError(f"{target} is a saved report: {' '.join(words)} goes with a target only")
+            return load_report(target)
+        words = ["analyze", target, *words]
+        return _report(parser().parse_args(words)).to_dict()
+
+    found = diff(side(options.first, options.a), side(options.second or options.first, options.b))
+    from graphmem.render import diff as rendered
+
+    write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    return CLEAN
+
+
+def _validate(options: argparse.Namespace) -> int:
+    check_output(options.output)
+    check_output(options.svg, "--svg")
+    _pairs("--assume", options.assume), _pairs("--set", options.set)  # a slip is told before torch is imported
+    _import_torch()
+    from graphmem.load import load_target
+    from graphmem.usercode.isolate import isolated
+    from graphmem.validation.output import FORMATS, svg
+    from graphmem.validation.run import validate_subject
+    from graphmem.validation.step import Settings
+    from graphmem.validation.sweep import read_sweep
+
+    settings, sweep, wishes = (
+        Settings(how=_how(options), steps=options.steps),
+        read_sweep(options.sweep),
+        _wishes(options),
+    )
+    changed: list[str] = []
+    try:
+        with isolated(changed, keep_stdout_clean=True, standing_in=False):
+            result = validate_subject(lambda: load_target(options.target, wishes), settings, sweep, force=options.force)
+    finally:
+        _say_changed(changed)
+    write(FORMATS[options.format](result), options.output)
+    if options.svg is not None:
+        write(svg(result), options.svg, "--svg")
+    for failure in result.failures:
+        print(f"graphmem: error: {failure}", file=sys.stderr)
+    return FAILED if result.failures else CLEAN if result.exact else FINDINGS
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from graphmem.linter.command import lint, read_request
+    from graphmem.linter.settings import with_settings
+
+    check_output(options.output)
+    given = with_settings(vars(options))
+    request = read_request(given)
+    result = lint(request, given["targets"], lambda target: _report(argparse.Namespace(**{**given, "target": target})))
+    if options.write_baseline:
+        from graphmem.linter.baseline import DEFAULT_FILE, baseline_text
+
+        file = given["baseline"] or DEFAULT_FILE
+        write(baseline_text(result.findings), file, "--baseline")
+        print(f"graphmem: note: {file} knows {len(result.findings)} findings now", file=sys.stderr)
+        return CLEAN
+    from graphmem.linter.formats import FORMATS
+
+    write(FORMATS[given["format"]](result), options.output)
+    return FINDINGS if result.findings else CLEAN
+
+
+def _rule(options: argparse.Namespace) -> int:
+    from graphmem.linter.explain import explained, listed
+    from graphmem.linter.rule import all_rules, find_rule
+
+    if options.all == (options.rule is not None):
+        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
+    show(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
+    return CLEAN
+
+
+def _say_changed(changed: Sequence[str]) -> None:
+    for note in changed:
+        print(f"graphmem: note: {note}", file=sys.stderr)
+
+
+def _report(options: argparse.Namespace) -> Report:
+    """The report that the options of a command ask for."""
+    _pairs("--set", options.set)  # a slip is told before torch is imported
+    _import_torch()
+    from graphmem.analysis.analyze import analyze_subject
+    from graphmem.load import load_target
+    from graphmem.usercode.isolate import isolated
+
+    how = _how(options)
+    changed: list[str] = []
+    try:
+        with isolated(changed, keep_stdout_clean=True):
+            return analyze_subject(load_target(options.target, _wishes(options)), how)
+    finally:
+        _say_changed(changed)
+
+
+def _import_torch() -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
+        import torch  # noqa: F401
+
+
+def _how(options: argparse.Namespace) -> How:
+    """The options of an analysis, which have the same names there."""
+    from graphmem.how import Options, read_how
+
+    given = {name: value for name, value in vars(options).items() if name in Options.__annotations__}
+    return read_how(cast(Options, {**given, "assume": _pairs("--assume", options.assume)}))
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    from graphmem.load import Wishes
+
+    settings = _pairs("--set", options.set)
+    return Wishes(settings, tuple(options.input), options.config, options.task, options.trust_remote_code)
+
+
+_EXAMPLES = {"--set": "--set s=4096", "--assume": "--assume experts=worst"}
+
+
+def _pairs(option: str, pairs: Sequence[str]) -> dict[str, object]:
+    settings: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.rpartition("=") if option == "--assume" else pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {pair}: not NAME=VALUE", hint=_EXAMPLES[option])
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+_COMMANDS = {
+    "analyze": _analyze, "fit": _fit, "diff": _diff, "validate": _validate, "lint": _lint, "rule": _rule,
+}  # fmt: skip

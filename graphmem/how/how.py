@@ -1,0 +1,80 @@
+"""`How`: the options of an analysis. It is made once from what the user wrote and passed whole to whoever needs one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import torch
+
+from graphmem.errors import UsageError, did_you_mean
+from graphmem.how.assumptions import Assumptions, read_assumptions
+from graphmem.how.dtypes import as_autocast, as_dtype, dtype_name
+from graphmem.machine import Machine, resolve
+
+
+class Options(TypedDict, total=False):
+    """The options as users write them, in Python by these names, on the command line and in pyproject.toml likewise.
+
+    gpu: the GPU whose kernels run, such as "h100" or "sm_86:48GiB". None: the one present, else an H100.
+    device: "cuda", or "cpu" for what the CPU keeps.
+    torch_version, cudnn_version: whose backend rules apply ("2.11", "9.19"); default: the installed torch, and the
+        cuDNN that its CUDA build carries.
+    dtype: floating-point parameters, buffers and inputs are cast to this; None leaves them.
+    autocast: the dtype, as in `torch.autocast(device, dtype)` around forward and loss.
+    assume: answers where forward asks for a value that weights or activations decide: {"experts": "worst"} if all
+        tokens choose the same experts (default: all experts equally often), {"model.py:88": 3} for a line.
+    full_depth: trace all layers, however many. By default graphmem leaves that out where there are very many and the
+        first ones are alike; the report says so.
+    """
+
+    gpu: str | None
+    device: str
+    torch_version: str | None
+    cudnn_version: str | None
+    dtype: torch.dtype | str | None
+    autocast: torch.dtype | str | None
+    assume: Mapping[str, object] | None
+    full_depth: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """`Options`, read and checked."""
+
+    machine: Machine
+    dtype: torch.dtype | None = None
+    autocast: torch.dtype | None = None
+    assumptions: Assumptions = field(default_factory=Assumptions)
+    full_depth: bool = False
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What was asked for beyond the machine, by option, for a headline."""
+        named = (("dtype", self.dtype), ("autocast", self.autocast))
+        return {name: dtype_name(dtype) for name, dtype in named if dtype is not None}
+
+
+def read_how(options: Options) -> How:
+    """Read and check `options`.
+
+    Raises:
+        UsageError: an option that does not exist, or a value that cannot be read.
+        MachineError: an unknown GPU or device.
+    """
+    for name in options:
+        if name not in Options.__annotations__:
+            raise UsageError(f"unknown option {name!r}", hint=did_you_mean(name, Options.__annotations__))
+    return How(
+        machine=resolve(
+            gpu=options.get("gpu"),
+            device=options.get("device", "cuda"),
+            torch_version=options.get("torch_version"),
+            cudnn_version=options.get("cudnn_version"),
+        ),
+        dtype=as_dtype(options.get("dtype")),
+        autocast=as_autocast(options.get("autocast")),
+        assumptions=read_assumptions(options.get("assume") or {}),
+        full_depth=options.get("full_depth", False),
+    )

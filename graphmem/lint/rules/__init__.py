@@ -1,1 +1,0 @@
-"""One file per rule; `graphmem.lint.rule` says what is in each."""

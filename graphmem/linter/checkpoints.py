@@ -1,0 +1,125 @@
+"""Checkpoints of a traced model: what they hold, and the model traced without them, or with one around every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import sympy
+import torch.utils.checkpoint
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from graphmem.accounts.saved import ALIVE, sort_storages
+from graphmem.analysis.analysis import Analysis
+from graphmem.analysis.tracer import Tracer
+from graphmem.errors import GraphmemError
+from graphmem.linter.context import Context
+from graphmem.linter.remeasure import saved_in
+from graphmem.record import Place, Trace
+from graphmem.symbolic.derive import derive
+from graphmem.trace.frames import user_frames
+from graphmem.usercode.isolate import isolated
+
+
+def held_by_checkpoints(context: Context) -> Iterator[tuple[int, Place]]:
+    """(storage, line) of everything that a checkpoint holds as an input; the line is the innermost of the user's that
+    called torch.utils.checkpoint."""
+    for storage in context.trace.storages:
+        for keep in storage.keeps:
+            if keep.checkpoint is not None:
+                yield storage.index, keep.checkpoint
+
+
+def without_checkpoints(context: Context, line: Place) -> Trace | None:
+    """The model at the traced point, with the checkpoints of one line switched off; None where that cannot run."""
+    try:
+        with isolated(), _switched_off(line):
+            return _again(context.analysis)(dict(context.trace.point))
+    except GraphmemError:
+        return None
+
+
+def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
+    """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
+    derived, lists = analysis.derived, layer_lists(analysis.derived.trace)
+    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+
+    def tracer(point: dict[str, int]) -> Trace:
+        key = tuple(sorted(point.items()))
+        if key not in known:
+            known[key] = _checkpointed(_again(analysis), lists, point)
+        return known[key]
+
+    try:
+        with isolated():
+            changed = derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
+    except GraphmemError:
+        return None
+    return None if changed is None else saved_in(changed)
+
+
+def layer_lists(trace: Trace) -> list[str]:
+    """The paths of the outermost lists of modules of one class."""
+    paths = sorted(trace.containers)
+    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
+
+
+def _again(analysis: Analysis) -> Tracer:
+    """A tracer that does not know yet how the model ran before it was changed."""
+    return analysis.tracer.of(analysis.tracer.subject)
+
+
+def _checkpointed(tracer: Tracer, lists: Sequence[str], point: dict[str, int]) -> Trace:
+    """The trace with every layer's forward in a checkpoint; what `build` returns may be the user's own module."""
+    changed: list[tuple[nn.Module, dict[str, Any]]] = []
+
+    def build(at: dict[str, int]) -> nn.Module:
+        module = tracer.subject.build(at)
+        for layer in (layer for path in lists for layer in module.get_submodule(path).children()):
+            changed.append((layer, dict(vars(layer))))
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        return module
+
+    try:
+        return tracer.of(replace(tracer.subject, build=build))(point)
+    finally:
+        for layer, before in changed:
+            vars(layer).pop("forward")
+            vars(layer).update({"forward": before["forward"]} if "forward" in before else {})
+
+
+def alive(trace: Trace) -> int:
+    """Bytes that forward leaves behind."""
+    return sum(kept.nbytes for kept in sort_storages(trace) if kept.table in ALIVE)
+
+
+@contextmanager
+def _switched_off(line: Place) -> Iterator[None]:
+    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
+    module = torch.utils.checkpoint
+    generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
+
+    def made(*args: Any, **kwargs: Any) -> Iterator[None]:
+        if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+            return (None for _ in range(1))
+        again: Iterator[None] = generator(*args, **kwargs)
+        return again
+
+    class Called:
+        @staticmethod
+        def apply(run: Any, preserve: Any, *args: Any) -> Any:
+            if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+                return run(*args)
+            return function.apply(run, preserve, *args)
+
+    module._checkpoint_without_reentrant_generator = made
+    module.CheckpointFunction = Called  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        module._checkpoint_without_reentrant_generator = generator
+        module.CheckpointFunction = function  # type: ignore[misc]

@@ -1,0 +1,114 @@
+"""`graphmem lint`: several targets, their findings, what is left out, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphmem.errors import UsageError
+from graphmem.linter.baseline import is_known, read_baseline
+from graphmem.linter.finding import Finding
+from graphmem.linter.rule import Rule, chosen_rules
+from graphmem.linter.threshold import Threshold, read_threshold
+from graphmem.units import parse_bytes
+
+if TYPE_CHECKING:
+    from graphmem.analysis.report import Report
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of lint found.
+
+    findings: to report, the worst first. rules: those that were on. targets: their names, with the bytes saved at the
+    working point. points: where they were judged in its place.
+    suppressed, known, small: how many findings a comment, the baseline or the threshold left out.
+    """
+
+    findings: tuple[Finding, ...]
+    rules: tuple[Rule, ...]
+    targets: tuple[tuple[str, int], ...]
+    points: tuple[dict[str, int], ...] = ()
+    suppressed: int = 0
+    known: int = 0
+    small: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run of lint is asked, read and checked before any model is."""
+
+    rules: tuple[Rule, ...]
+    points: tuple[dict[str, int], ...]
+    budget: int | None
+    threshold: Threshold
+    baseline: dict[str, int]
+
+
+def read_request(options: dict[str, Any]) -> Request:
+    """From options as the command line or pyproject.toml give them.
+
+    Raises:
+        UsageError: one that cannot be read.
+    """
+    baseline = options.get("baseline")
+    return Request(
+        rules=chosen_rules(*(_split(options.get(name) or ()) for name in ("select", "extend_select", "ignore"))),
+        points=tuple(_point(text) for text in options.get("at") or ()),
+        budget=_bytes(options.get("budget")),
+        threshold=read_threshold(options.get("threshold") or "1%"),
+        baseline=read_baseline(baseline) if baseline and not options.get("write_baseline") else {},
+    )
+
+
+def lint(request: Request, targets: Sequence[str], analyze: Callable[[str], Report]) -> Result:
+    """Analyse each target and judge it."""
+    from graphmem.linter.engine import Checker, by_weight
+    from graphmem.linter.suppress import Suppressions
+
+    comments = Suppressions()
+    found: list[Finding] = []
+    names = []
+    for target in targets:
+        report = analyze(target)
+        names.append((report.name, report.saved.bytes))
+        comments.read({p.file for op in report.analysis.derived.trace.ops for p in op.stack})
+        found += Checker(report, request.rules, request.budget).findings(request.points)
+    heard = comments.without(found)
+    large = [f for f in heard if request.threshold.admits(f)]
+    large += comments.unused(request.rules)
+    new = [f for f in large if not is_known(f, request.baseline)]
+    return Result(
+        findings=tuple(by_weight(new)),
+        rules=request.rules,
+        targets=tuple(names),
+        points=request.points,
+        suppressed=len(found) - len(heard),
+        known=len(large) - len(new),
+        small=len([f for f in heard if not request.threshold.admits(f)]),
+    )
+
+
+def _split(entries: Sequence[str]) -> list[str]:
+    return [part.strip() for entry in entries for part in entry.split(",") if part.strip()]
+
+
+def _point(text: str) -> dict[str, int]:
+    """`s=8192` or `s=8192,b=1`."""
+    point = {}
+    for pair in _split([text]):
+        name, _, value = pair.partition("=")
+        if not name.strip() or not value.strip().isdecimal():
+            raise UsageError(f"--at {text}: not NAME=INTEGER", hint="--at s=8192, or --at s=8192,b=1")
+        point[name.strip()] = int(value)
+    if not point:
+        raise UsageError("--at says no point", hint="--at s=8192, or --at s=8192,b=1")
+    return point
+
+
+def _bytes(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"cannot read the budget: {error}", hint="--budget 40GiB") from None

@@ -1,0 +1,71 @@
+"""What a model would keep if some of its operators were others: traced again, at all the points of the derivation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import sympy
+
+from graphmem.accounts.saved import SAVED, sort_storages
+from graphmem.analysis.analysis import Analysis
+from graphmem.linter.spot import Change
+from graphmem.record import Trace
+from graphmem.symbolic.derive import derive
+from graphmem.symbolic.derived import Derivation
+from graphmem.trace.replay import Swap, replay
+from graphmem.usercode.isolate import isolated
+
+SwapsOf = Callable[[Trace], Sequence[Swap]]
+
+
+def swapping(of: object, swaps_of: SwapsOf) -> Change:
+    """A change that swaps operators; `swaps_of` has to find all of them in whatever trace it is given."""
+    return Change(of, partial(_saved_after, swaps_of))
+
+
+def _saved_after(swaps_of: SwapsOf, analysis: Analysis) -> sympy.Expr | None:
+    """None where a replay does not keep what the trace kept, or where the changed model has no proved formula."""
+    derived, machine = analysis.derived, analysis.machine
+    try:
+        if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):
+            return None
+        with isolated():
+            changed = _derived(analysis, lambda t: replay(t, swaps_of(t), machine))
+    except Exception:  # a suggestion that cannot be traced is none, whatever the user's operators raise
+        return None
+    return None if changed is None else saved_in(changed)
+
+
+def saved_in(changed: Derivation) -> sympy.Expr | None:
+    """What is saved, of a derivation for a changed model; None where its formula is not proved: another kernel may run
+    at another length."""
+    if not changed.exact:
+        return None
+    return sympy.expand(sympy.Add(*(g.size * g.count.expr for g in changed.groups if g.key.table == SAVED)))
+
+
+def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation | None:
+    """The derivation of the changed model from the traces that there are; where it asks for more, they are made."""
+    derived = analysis.derived
+    aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
+    traces = [derived.trace, *derived.deeper.values(), *aligned]
+    known = {_key(t.point): t for t in traces}
+    made: dict[tuple[tuple[str, int], ...], Trace] = {}
+
+    def tracer(point: dict[str, int]) -> Trace:
+        key = _key(point)
+        if key not in made:
+            made[key] = again(known[key] if key in known else analysis.tracer(point))
+        return made[key]
+
+    return derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
+
+
+def _key(point: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(point.items()))
+
+
+def _sizes(trace: Trace) -> Counter[int]:
+    return Counter(k.nbytes for k in sort_storages(trace) if k.table == SAVED)

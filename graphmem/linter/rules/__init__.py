@@ -1,0 +1,1 @@
+"""One file per rule; `graphmem.linter.rule` says what is in each."""

@@ -1,0 +1,116 @@
+"""A full mask that is only causal, where `is_causal=True` says the same.
+
+**Why is this bad?**
+A mask keeps the flash kernel away, has s² elements that are kept for backward, and where it is boolean, or its rows
+are not aligned, every layer keeps a copy of its own. The flag costs nothing.
+
+**Example**
+
+    mask = torch.ones(s, s, dtype=torch.bool).tril()
+    F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+**Use instead**
+
+    F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+The mask's values are worked out for this, as far as they follow from positions and constants: a mask that hangs on
+the input, or that is causal and more, is not reported. The saving is measured: the traced model is run again with the
+flag.
+
+**Sources**
+[ModernBERT#40](https://github.com/AnswerDotAI/ModernBERT/pull/40),
+[transformers#30010](https://github.com/huggingface/transformers/issues/30010), `sdpa_attention.py` in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from graphmem.attention import Site
+from graphmem.attention.site import alike
+from graphmem.linter.context import Context
+from graphmem.linter.example import Attention, Example, Examples, Layers, attending
+from graphmem.linter.fused import NO_MASK, at_other_facts, sites_like
+from graphmem.linter.masks import is_causal
+from graphmem.linter.remeasure import swapping
+from graphmem.linter.spot import Spot
+from graphmem.machine import Machine
+from graphmem.record import Ref, Trace
+from graphmem.record.flow import Flow
+from graphmem.trace.replay import Swap
+
+CODE, NAME, SEVERITY, DEFAULT = "GM104", "causal-mask", "warning", True
+
+
+def check(context: Context) -> Iterator[Spot]:
+    """Every call with a mask whose value is known to be causal."""
+    known: dict[Ref, bool] = {}
+    for _, sites in context.attention:
+        masks = [_mask(site, context.flow) for site in sites]
+        for mask in masks:
+            if mask is not None and mask not in known:
+                known[mask] = is_causal(mask, context.flow)
+        if not masks or not all(mask is not None and known[mask] for mask in masks):
+            continue
+        key = alike(sites[0], context.trace)
+        for site in sites:
+            kept = site.kept(context.derived.kept)
+            yield Spot(
+                op=min(site.ops),
+                storages=tuple(k.storage for k in kept if "mask" in site.part(k)) or tuple(k.storage for k in kept),
+                message="attn_mask is causal and nothing else",
+                fix="is_causal=True in its place",
+                change=swapping(("causal", key), partial(_swaps, key, context.machine)),
+                module=site.module,
+            )
+
+
+def _mask(site: Site, flow: Flow) -> Ref | None:
+    call = flow.trace.sdpa[site.call] if site.call >= 0 else None
+    if call is None or call.facts is None or len(call.operands) != 4 or call.facts.q[-2] != call.facts.k[-2]:
+        return None
+    return call.operands[3]
+
+
+def _swaps(key: tuple[object, ...], machine: Machine, trace: Trace) -> list[Swap]:
+    flow = Flow(trace)
+    swaps = [at_other_facts(site, flow, machine, causal=True, **NO_MASK) for site in sites_like(key, trace)]
+    return [swap for swap in swaps if swap is not None]
+
+
+# -- examples ----------------------------------------------------------------------------------------------------------
+
+
+class _Layer(Attention):
+    def __init__(self) -> None:
+        super().__init__(lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, mask))
+
+
+def _allowed(x: Tensor) -> Tensor:
+    return torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+
+
+def _numbers(x: Tensor) -> Tensor:
+    full = torch.full((x.shape[1], x.shape[1]), torch.finfo(x.dtype).min, dtype=x.dtype, device=x.device)
+    return full.triu(1)[None, None].expand(x.shape[0], 1, -1, -1)
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+BAD: Examples = {
+    "boolean": Example(lambda: Layers(_Layer, lambda x: (_allowed(x),))),
+    "numbers": Example(lambda: Layers(_Layer, lambda x: (_numbers(x),))),
+}
+FIXED: Examples = {"boolean": attending(_causal), "numbers": attending(_causal)}
+GOOD: Examples = {
+    "flag": attending(_causal),
+    "sliding window": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & ~_allowed(x).tril(-8),))),
+    "hangs on the input": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & (x[0, :, 0] > 0),))),
+}

@@ -1,0 +1,36 @@
+"""What is too small to report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphmem.errors import UsageError
+from graphmem.linter.finding import Finding
+from graphmem.units import parse_bytes
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From where on a finding is reported: so many bytes, and such a share of all that is saved."""
+
+    bytes: int = 0
+    share: float = 0.01
+
+    def admits(self, finding: Finding) -> bool:
+        """Whether it is large enough, or of a rule that is always reported."""
+        return finding.rule.always or finding.weight >= max(self.bytes, self.share * finding.of, 1)
+
+
+def read_threshold(text: str) -> Threshold:
+    """`1%` or `10MiB`.
+
+    Raises:
+        UsageError: neither.
+    """
+    number = text.strip().removesuffix("%")
+    try:
+        if number != text.strip():
+            return Threshold(share=float(number) / 100)
+        return Threshold(bytes=parse_bytes(text), share=0)
+    except ValueError:
+        raise UsageError(f"cannot read the threshold {text!r}", hint="a share or a size: 1% or 10MiB") from None

@@ -1,0 +1,54 @@
+"""What a caller in Python gives as the model, and what it comes with, as a `Subject`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import UsageError
+from graphmem.load.files import Wishes, load_target
+from graphmem.load.subject import Subject, from_factories, from_module
+
+Model = nn.Module | Callable[..., nn.Module] | str | os.PathLike[str]
+Loss = Callable[[Any], torch.Tensor]
+
+
+def wishes_of(
+    symbols: Mapping[str, object] | None,
+    config: str | None,
+    input: Mapping[str, str] | None,
+    task: str | None,
+    trust_remote_code: bool,
+) -> Wishes:
+    """The same as the command line would say it."""
+    texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
+    return Wishes(symbols or {}, texts, config, task, trust_remote_code)
+
+
+def subject_of(model: Model, inputs: Any, loss: Loss | None, wishes: Wishes) -> Subject:
+    """The Subject of a target, of a module with its tensors, or of two functions.
+
+    Raises:
+        UsageError: things that do not go together.
+        GraphmemError: it cannot be loaded.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        if inputs is not None or loss is not None:
+            raise UsageError("a target brings its own inputs and loss", hint="define inputs() and loss() in the file")
+        return load_target(os.fspath(model), wishes)
+    if wishes.inputs or wishes.config or wishes.task or wishes.trust_remote_code:
+        raise UsageError("config, input, task and trust_remote_code go with a target", hint='analyze("model.py", ...)')
+    if isinstance(model, nn.Module):
+        if inputs is None:
+            raise UsageError("a module goes with its inputs", hint="analyze(module, inputs)")
+        if callable(inputs) and not isinstance(inputs, torch.Tensor):
+            raise UsageError("a module goes with tensors, a function with a function: inputs is a function")
+        return from_module(model, inputs, loss=loss, symbols=wishes.settings)  # type: ignore[arg-type]
+    if not callable(inputs):
+        raise UsageError("a function for the model needs a function for the inputs")
+    name = getattr(model, "__qualname__", type(model).__name__)
+    return from_factories(model, inputs, name=name, loss=loss, settings=wishes.settings)

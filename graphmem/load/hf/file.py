@@ -1,0 +1,108 @@
+"""Reading a config.json: what it is, which class of transformers reads it, and code of its own beside it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from graphmem.errors import TargetError
+from graphmem.load.hf.config import ConfigFile
+from graphmem.load.hf.quietly import quietly
+from graphmem.usercode.modules import raised
+
+
+def read(path: str, trust_remote_code: bool) -> ConfigFile:
+    """The file at `path`.
+
+    Raises:
+        TargetError: there is none, it is no config.json, or it is one of a model that transformers does not know.
+    """
+    file = Path(path)
+    if not file.is_file():
+        what = "is a directory" if file.is_dir() else "does not exist"
+        raise TargetError(f"{path} {what}", hint="give the path of a Hugging Face config.json")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise TargetError(f"{path} is no text in UTF-8", where=path, hint="save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        lines = error.doc.splitlines()
+        line = lines[error.lineno - 1].strip() if error.lineno <= len(lines) else ""
+        where = f"{path}:{error.lineno}    {line}"
+        raise TargetError(f"{path} is no JSON: {error.msg}", where=where, hint="fix the line") from error
+    if not isinstance(content, dict) or not content:
+        raise TargetError(f"{path} holds no JSON object", where=path, hint='a config.json starts with {"model_type": ')
+    return ConfigFile(path, content, _config_class(file, content, trust_remote_code))
+
+
+def _config_class(file: Path, content: Mapping[str, Any], trust_remote_code: bool) -> Any:
+    with quietly():
+        from transformers import CONFIG_MAPPING
+
+        model_type = content.get("model_type")
+        remote = content.get("auto_map")
+        if isinstance(remote, dict) and "AutoConfig" in remote and trust_remote_code:
+            return remote_code(file, remote["AutoConfig"])
+        if model_type == "mistral" and "layer_types" in content:
+            model_type = "ministral"  # as AutoConfig does
+        if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
+            return CONFIG_MAPPING[model_type]
+        if remote:
+            raise TargetError(
+                f"{file} needs code of its own ({', '.join(map(str, _flat(remote)))}), which graphmem does not"
+                " run unasked",
+                where=str(file),
+                hint="read the code; with --trust-remote-code what lies beside the file is run, nothing is downloaded",
+            )
+        raise _unknown(file, model_type, list(CONFIG_MAPPING))
+
+
+def _unknown(file: Path, model_type: Any, known: list[str]) -> TargetError:
+    from transformers import __version__
+
+    if model_type is None:
+        a_report = '"graphmem":' in file.read_text()
+        return TargetError(
+            f"{file} has no model_type, so it is no config.json of a transformers model",
+            where=str(file),
+            hint="it is a report: graphmem diff reads these" if a_report else 'add it, such as "model_type": "llama"',
+        )
+    close = difflib.get_close_matches(str(model_type), known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return TargetError(
+        f"{file}: transformers {__version__} knows no model_type {model_type!r}",
+        where=str(file),
+        hint=f"{guess}a newer model may need a newer transformers: pip install -U transformers",
+    )
+
+
+def remote_code(file: Path, reference: Any) -> Any:
+    """The class that auto_map names, from a file beside the config.
+
+    Raises:
+        TargetError: it is in another repository, or not there. ModelError: it raised.
+    """
+    reference = reference[0] if isinstance(reference, (list, tuple)) else reference
+    module, _, _ = str(reference).partition(".")
+    if "--" in str(reference) or not (file.parent / f"{module}.py").is_file():
+        raise TargetError(
+            f"{file} names {reference}, which is not beside it",
+            where=str(file),
+            hint="graphmem downloads nothing: put the model's .py files into the folder of config.json,\n"
+            f'and name them without a repository: "auto_map": {{"...": "{str(reference).rpartition("--")[2]}"}}',
+        )
+    try:
+        with quietly():
+            from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+            return get_class_from_dynamic_module(str(reference), str(file.parent), local_files_only=True)
+    except Exception as error:
+        raise raised(error, f"{reference} of {file}", None) from error
+
+
+def _flat(remote: Any) -> list[Any]:
+    values = remote.values() if isinstance(remote, dict) else [remote]
+    return [one for value in values for one in (value if isinstance(value, list) else [value]) if one]

@@ -1,5 +1,0 @@
-"""Files that know nothing of graphmem: the model's class, its config and its inputs are looked for."""
-
-from graphmem.load.plain.subject import from_plain
-
-__all__ = ["from_plain"]

@@ -1,0 +1,81 @@
+"""What `torch.cuda` answers during a trace: for the machine that is meant, not for the one that this runs on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from graphmem.machine.machine import Machine
+
+_active: list[Machine] = []
+
+
+def device_meant() -> str:
+    """Where a model that is built now is meant to be: during a trace the machine's device, else torch's default one."""
+    import torch
+
+    return "cuda" if _active else torch.get_default_device().type
+
+
+@contextmanager
+def answering_as(machine: Machine, *, building: bool = False) -> Iterator[None]:
+    """Let `torch.cuda` speak for `machine` until the block ends. With device "cpu" nothing is changed.
+
+    Args:
+        building: the model is only being built: then `torch.cuda.is_available` answers for the machine to transformers
+            alone, which asks whether flash-attn could run. Anyone else would move weights to a GPU that is not there.
+    """
+    if machine.device != "cuda" or _active:
+        yield
+        return
+
+    _active.append(machine)
+    replaced: list[tuple[Any, str, Any]] = []
+    try:
+        for owner, name, answer in _answers(machine, building):
+            replaced.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, answer)
+        yield
+    finally:
+        for owner, name, original in reversed(replaced):
+            setattr(owner, name, original)
+        _active.clear()
+
+
+def _answers(machine: Machine, building: bool) -> list[tuple[Any, str, Callable[..., Any]]]:
+    import torch
+
+    gpu = machine.gpu
+    properties = SimpleNamespace(
+        name=gpu.name,
+        major=gpu.capability[0],
+        minor=gpu.capability[1],
+        total_memory=gpu.memory,
+        warp_size=32,
+        gcnArchName="",
+        **({} if gpu.sms is None else {"multi_processor_count": gpu.sms}),
+    )
+    really_available = torch.cuda.is_available
+
+    def is_available() -> bool:
+        # torch itself must hear the truth: told that there is a GPU, fake mode makes a real CUDA tensor.
+        caller = sys._getframe(1).f_globals.get("__name__", "").split(".")[0]
+        pretends = caller == "transformers" if building else caller != "torch"
+        return pretends or really_available()
+
+    bf16 = gpu.capability >= (8, 0)
+    return [
+        (torch.cuda, "is_available", is_available),
+        (torch.cuda, "device_count", lambda: 1),
+        (torch.cuda, "current_device", lambda: 0),
+        (torch.cuda, "get_device_name", lambda device=None: gpu.name),
+        (torch.cuda, "get_device_capability", lambda device=None: gpu.capability),
+        (torch.cuda, "get_device_properties", lambda device=None: properties),
+        (torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation),
+        (torch.cuda, "synchronize", lambda device=None: None),
+        # torch.autocast("cuda") switches itself off where this says so (torch/amp/autocast_mode.py).
+        (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+    ]

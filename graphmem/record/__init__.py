@@ -1,0 +1,40 @@
+"""What a run was, as facts: everybody reads them, only `graphmem.trace` writes them.
+
+trace.py   operators, storages, module calls, and who keeps what
+flow.py    the same as a graph of who feeds whom
+fx.py      the same as a `torch.fx.Graph`
+"""
+
+from graphmem.record.trace import (
+    CHECKPOINT,
+    MARK,
+    UNREACHED,
+    Call,
+    Keep,
+    Op,
+    Place,
+    Ref,
+    SdpaCall,
+    Storage,
+    TensorFact,
+    Trace,
+    references_in,
+    saves_what_it_overwrites,
+)
+
+__all__ = [
+    "CHECKPOINT",
+    "MARK",
+    "UNREACHED",
+    "Call",
+    "Keep",
+    "Op",
+    "Place",
+    "Ref",
+    "SdpaCall",
+    "Storage",
+    "TensorFact",
+    "Trace",
+    "references_in",
+    "saves_what_it_overwrites",
+]
