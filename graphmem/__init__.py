@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from graphmem.analysis.assert_fits import assert_fits as assert_fits
     from graphmem.analysis.report import Report as Report
     from graphmem.errors import GraphmemError as GraphmemError
+    from graphmem.validation.run import validate as validate
 
 _HOMES = {
     "analyze": "graphmem.analysis.analyze",
     "assert_fits": "graphmem.analysis.assert_fits",
     "GraphmemError": "graphmem.errors",
     "Report": "graphmem.analysis.report",
+    "validate": "graphmem.validation.run",
 }
 
-__all__ = ["GraphmemError", "Report", "__version__", "analyze", "assert_fits"]
+__all__ = ["GraphmemError", "Report", "__version__", "analyze", "assert_fits", "validate"]
 
 
 def __getattr__(name: str) -> Any:

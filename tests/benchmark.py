@@ -36,15 +36,16 @@ def run(case):
 
     sys.path.insert(0, str(ROOT))
     from graphmem.analysis.analyze import analyze_subject
-    from graphmem.load import Wishes, isolated, load_target
-    from graphmem.machine import resolve
+    from graphmem.how import read_how
+    from graphmem.load import Wishes, load_target
+    from graphmem.usercode.isolate import isolated
 
     settings = CASES[case]
     sample = ROOT / "samples" / ("gpt2.py" if settings is None else "llama.py")
-    target = resolve(gpu="h100", device="cuda")
+    how = read_how({"gpu": "h100"})
     start = time.perf_counter()
     with isolated():
-        report = analyze_subject(load_target(str(sample), Wishes(settings)), target)
+        report = analyze_subject(load_target(str(sample), Wishes(settings)), how)
     seconds = time.perf_counter() - start
     assert report.verified.exact
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -60,23 +61,23 @@ def config_file(model_type):
     import transformers
 
     from graphmem.analysis.analyze import analyze_subject
-from graphmem.analysis.tracer import Tracer
-    from graphmem.usercode.isolate import isolated
+    from graphmem.analysis.tracer import Tracer
+    from graphmem.how import read_how
     from graphmem.load.hf.subject import from_config_file
-    from graphmem.machine import resolve
+    from graphmem.usercode.isolate import isolated
 
     architecture, fields = CONFIGS[model_type]
     getattr(transformers, architecture)  # imported with it
-    target = resolve(gpu="h100", device="cuda")
+    how = read_how({"gpu": "h100"})
     with tempfile.TemporaryDirectory() as folder, isolated():
         file = Path(folder) / "config.json"
         file.write_text(json.dumps({"model_type": model_type, "architectures": [architecture], **fields}))
         subject = from_config_file(str(file), settings={}, task=None, trust_remote_code=False)
         start = time.perf_counter()
-        report = analyze_subject(subject, target)
+        report = analyze_subject(subject, how)
         formula = time.perf_counter() - start
         start = time.process_time()
-        Tracer(subject, target, None, None)(dict(subject.symbols))
+        Tracer(subject, how)(dict(subject.symbols))
         once = time.process_time() - start
     assert report.verified.exact
     print(f"{model_type}, 2 layers: {formula:5.2f} s with its formula, {once:.2f} s of processor time for one trace")

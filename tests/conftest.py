@@ -44,7 +44,7 @@ def measured(name):
 
 @pytest.fixture(scope="session")
 def h100():
-    """The target under which tests/truth was measured."""
-    from graphmem.machine import resolve
+    """How tests/truth was measured."""
+    from graphmem.how import read_how
 
-    return resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")
+    return read_how({"gpu": "h100", "torch_version": "2.11", "cudnn_version": "9.19"})

@@ -236,10 +236,10 @@ def _raises_without(file: str, task: str, text: str) -> bool:
     """Whether the class raises the same without graphmem, on the meta device, with the same inputs."""
     import torch
 
-    from graphmem.usercode.isolate import isolated
     from graphmem.load.hf.file import read
-    from graphmem.load.hf.tasks import class_for
     from graphmem.load.hf.subject import from_config_file
+    from graphmem.load.hf.tasks import class_for
+    from graphmem.usercode.isolate import isolated
 
     try:
         with isolated(keep_stdout_clean=True):
@@ -262,9 +262,9 @@ def _raises_without(file: str, task: str, text: str) -> bool:
 def _analysed(file: str, task: str) -> Result:
     from graphmem.analysis.analyze import analyze_subject
     from graphmem.errors import GraphmemError
-    from graphmem.usercode.isolate import isolated
+    from graphmem.how import read_how
     from graphmem.load.hf.subject import from_config_file
-    from graphmem.machine import resolve
+    from graphmem.usercode.isolate import isolated
 
     started = time.time()
     try:
@@ -272,7 +272,7 @@ def _analysed(file: str, task: str) -> Result:
             sizes = from_config_file(file, settings={}, task=task, trust_remote_code=False).symbols
             settings = {name: min(limit, sizes[name]) for name, limit in SIZES.items() if name in sizes}
             subject = from_config_file(file, settings=settings, task=task, trust_remote_code=False)
-            report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+            report = analyze_subject(subject, read_how({"gpu": "h100"}))
     except GraphmemError as error:
         return {"outcome": "error", "kind": type(error).__name__, "text": _first(error), "at": error.where or ""}
     except Exception as error:

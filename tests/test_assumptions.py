@@ -7,7 +7,7 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import DataDependentError, UsageError
-from graphmem.trace.assumptions import read_assumptions
+from graphmem.how.assumptions import read_assumptions
 
 
 class Experts(nn.Module):

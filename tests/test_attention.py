@@ -10,8 +10,8 @@ import graphmem
 from graphmem.attention import KINDS, PARTS, find_attention
 from graphmem.attention.example import Attending, example_input
 from graphmem.record.flow import Flow
-from graphmem.usercode.isolate import isolated
 from graphmem.trace import trace
+from graphmem.usercode.isolate import isolated
 
 
 def examples(which):

@@ -74,8 +74,8 @@ def test_with_backends_switched_off(names, h100):
             if i % 7:
                 mask = (arguments(row)[3:] or (None,))[0]
                 options = (row["p"], row["causal"], row["gqa"])
-                facts = facts_of(*arguments(row)[:3], mask, *options, h100, unset)
-                if (choose(facts, h100)[0] or "none") != choice:
+                facts = facts_of(*arguments(row)[:3], mask, *options, h100.machine, unset)
+                if (choose(facts, h100.machine)[0] or "none") != choice:
                     wrong.append((row, facts, choice))
                 continue
             try:
@@ -95,9 +95,9 @@ def test_the_choice_of_the_gpu_at_hand():
     from truth.measure_attention import arguments as real
     from truth.measure_attention import choice_of
 
-    from graphmem.machine import resolve
+    from graphmem.how import read_how
 
-    here, wrong = resolve(gpu=None, device="cuda"), []
+    here, wrong = read_how({}), []
     for row in measured("h100_sdpa.json.gz")["rows"][::7]:
         for names in ("", "cudnn", "cudnn flash"):
             with switched_off(names.split()):

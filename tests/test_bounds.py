@@ -7,9 +7,9 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import SymbolError
-from graphmem.symbolic.text import formula
 from graphmem.report import Limit
 from graphmem.symbolic.bounds import _last
+from graphmem.symbolic.text import formula
 
 
 @pytest.mark.parametrize("limit", [4095, 4096, 4097, 5000, 8192, 3110, 23_900])

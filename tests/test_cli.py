@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sympy
 
-from graphmem.cli import _COMMANDS, main
+from graphmem.cli.run import _COMMANDS, main
 
 ATTENTION = """
 import torch

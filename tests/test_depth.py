@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.analysis.depth import depth_symbols
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-from graphmem.load.depth import depth_symbols
 
 
 class Layer(nn.Module):
@@ -157,11 +157,11 @@ def test_labels_and_counts():
 
 def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
     traced = []
-    import graphmem.analysis as analysis
+    import graphmem.analysis.tracer as tracer
     import graphmem.symbolic.strategy as derivation
 
-    original = analysis.trace
-    monkeypatch.setattr(analysis, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
+    original = tracer.trace
+    monkeypatch.setattr(tracer, "trace", lambda *a, **kw: traced.append(kw["point"]["L"]) or original(*a, **kw))
     monkeypatch.setattr(derivation, "WORTH_CHECKING", 0)
     report = graphmem.analyze(alike, inputs, symbols={"L": 126})
     assert max(traced) <= 7
@@ -194,10 +194,10 @@ class TwoStacks(nn.Module):
 
 def fully_traced(module):
     from graphmem.accounts.saved import SAVED, sort_storages
-    from graphmem.machine import resolve
+    from graphmem.how import read_how
     from graphmem.trace import trace
 
-    record = trace(module, inputs(), resolve(gpu="h100", device="cuda"))
+    record = trace(module, inputs(), read_how({"gpu": "h100"}))
     return sum(k.nbytes for k in sort_storages(record) if k.table == SAVED)
 
 

@@ -3,8 +3,8 @@
 import pytest
 import sympy
 
-from graphmem.symbolic.text import formula
 from graphmem.symbolic.curves import symbol
+from graphmem.symbolic.text import formula
 
 a, b, f, h, k, s, v, L = (symbol(n) for n in "abfhksvL")
 POINT = {"a": 16, "b": 4, "f": 4096, "h": 1024, "k": 4, "s": 512, "v": 50000, "L": 12}

@@ -10,8 +10,9 @@ from torch import nn
 import graphmem
 from graphmem.analysis.analyze import analyze_subject
 from graphmem.errors import GraphmemError
-from graphmem.load import Wishes, isolated, load_target
+from graphmem.load import Wishes, load_target
 from graphmem.symbolic.text import formula
+from graphmem.usercode.isolate import isolated
 
 
 def analyse(sample, target, **settings):

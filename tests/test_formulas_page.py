@@ -6,8 +6,8 @@ import shlex
 import pytest
 from conftest import ROOT
 
-from graphmem.cli import _report
 from graphmem.cli.options import parser
+from graphmem.cli.run import _report
 from graphmem.symbolic.text import formula
 
 PAGE = ROOT / "docs" / "formulas.md"

@@ -6,13 +6,13 @@ from torch.fx import Graph
 
 import graphmem
 from graphmem.analysis.analyze import analyze_subject
+from graphmem.how import read_how
 from graphmem.load import Wishes, load_target
-from graphmem.machine import resolve
 
 
 def graph_of(sample, **settings):
-    target = resolve(gpu="h100", device="cuda")
-    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), target)
+    how = read_how({"gpu": "h100"})
+    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), how)
 
 
 def test_metadata():

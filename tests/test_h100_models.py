@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import graphmem
 from graphmem.accounts.saved import ALIVE, SAVED, sort_storages
+from graphmem.how.assumptions import Assumptions
 from graphmem.trace import trace
-from graphmem.trace.assumptions import Assumptions
 from graphmem.units import allocated
 from graphmem.validation.predict import UNSPLIT
 
@@ -37,9 +38,8 @@ def test_storages_are_the_measured_ones(row, h100):
         record = trace(
             module,
             zoo.inputs(row, "meta"),
-            h100,
+            dataclasses.replace(h100, assumptions=ASSUMED.get(row["name"], h100.assumptions)),
             reload=lambda: zoo.inputs(row, "cpu"),
-            assumptions=ASSUMED.get(row["name"]),
         )
     storages = sort_storages(record)
     # What is still alive once only the loss (or the output) is held, closures of checkpointing included.

@@ -11,11 +11,11 @@ from collections import Counter
 import pytest
 from oracle import real_saved
 
-from graphmem.analysis.tracer import Tracer
-from graphmem.usercode.isolate import isolated
-from graphmem.load.hf.subject import from_config_file
 from graphmem.accounts.saved import SAVED, sort_storages
-from graphmem.machine import resolve
+from graphmem.analysis.tracer import Tracer
+from graphmem.how import read_how
+from graphmem.load.hf.subject import from_config_file
+from graphmem.usercode.isolate import isolated
 
 pytest.importorskip("transformers")
 
@@ -72,7 +72,7 @@ def test_saved_as_for_real(model_type, tmp_path):
         sizes = subject_at({}).symbols
         subject = subject_at({name: min(size, sizes[name]) for name, size in SIZES.items() if name in sizes})
         point = dict(subject.symbols)
-        trace = Tracer(subject, resolve(gpu="h100", device="cpu"), None, None)(point)
+        trace = Tracer(subject, read_how({"gpu": "h100", "device": "cpu"}))(point)
     real = real_saved(subject.build_real(point), subject.make_inputs(point, True))
     assert Counter(kept.nbytes for kept in sort_storages(trace) if kept.table == SAVED and kept.nbytes) == real
     assert real

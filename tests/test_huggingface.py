@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import graphmem
+from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
-from graphmem.usercode.isolate import isolated
+from graphmem.how import read_how
 from graphmem.load.hf.file import read
 from graphmem.load.hf.subject import from_config_file
-from graphmem.accounts.saved import SAVED, sort_storages
-from graphmem.machine import resolve
 from graphmem.trace import trace
+from graphmem.usercode.isolate import isolated
 
 transformers = pytest.importorskip("transformers")
 
@@ -134,7 +134,7 @@ def write(tmp_path):
 def report_of(path, task=None, **settings):
     with isolated():
         subject = from_config_file(path, settings=settings, task=task, trust_remote_code=False)
-        return analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+        return analyze_subject(subject, read_how({"gpu": "h100"}))
 
 
 def saved_by_hand(content, b, s, s_decoder=None):
@@ -159,7 +159,7 @@ def saved_by(subject):
 
 
 def saved_in(module, inputs):
-    traced = trace(module, inputs, resolve(gpu="h100", device="cuda"))
+    traced = trace(module, inputs, read_how({"gpu": "h100"}))
     return sum(kept.nbytes for kept in sort_storages(traced) if kept.table == SAVED)
 
 
@@ -361,7 +361,7 @@ def test_code_beside_the_config(write, tmp_path, monkeypatch):
     }  # fmt: skip
     subject = from_config_file(write(content), settings={"b": 2, "s": 16}, task=None, trust_remote_code=True)
     with isolated():
-        report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+        report = analyze_subject(subject, read_how({"gpu": "h100"}))
     assert report.verified.exact
     assert {"h", "L", "b", "s"} <= {symbol.name for symbol in report.saved.expr.free_symbols}
 

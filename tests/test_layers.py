@@ -1,52 +1,133 @@
-"""Data flows one way: a module imports only from its own stage and from stages before it."""
+"""Data flows one way: a module imports from its own room and from rooms on lower floors, and never in a circle."""
+
+from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
-STAGES = [
-    {"errors", "units", "paths", "callables", "collector"},
-    {"target", "stand_ins"},
-    {"trace", "kernels"},  # a trace runs the kernels' choice, a kernel writes its choice into the trace
-    {"load"},
-    {"saved"},
-    {"symbolic"},
-    {"attention"},
-    {"report", "render"},  # Report.to_json is render.json's
-    {"derivation"},
+PACKAGE = ROOT / "graphmem"
+# From the ground up. Rooms on one floor stand side by side: neither knows the other.
+FLOORS = [
+    {"version", "errors", "units"},
+    {"record", "machine", "stand_ins"},
+    {"usercode", "how"},
+    {"kernels", "accounts"},
+    {"trace", "symbolic"},
+    {"load", "attention", "report"},
+    {"render"},
     {"analysis"},
-    {"lint"},
-    {"fits"},
-    {"pytest_plugin"},
-    {"validate"},
-    {"cli", "options"},
+    {"linter", "validation"},
+    {"pytest_plugin", "cli"},
+    {"__init__", "__main__"},
 ]
-STAGE = {name: i for i, names in enumerate(STAGES) for name in names}
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 
 
-def imports(file):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("graphmem."):
-            yield node.module.split(".")[1], node.lineno
+def module_of(file: Path) -> str:
+    """`graphmem.record.trace`; a package goes by its name alone."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
 
 
-def test_imports_go_one_way():
-    package = ROOT / "graphmem"
-    for file in package.rglob("*.py"):
-        own = file.relative_to(package).parts[0].removesuffix(".py")
-        if own.startswith("__"):
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imported(source: str, module: str, is_package: bool = False) -> Iterator[tuple[str, int]]:
+    """Every module of ours that `source` imports, in whatever form, with the line: also inside functions and under
+    TYPE_CHECKING, relative, and by its name in a text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        else:
             continue
-        for other, line in imports(file):
-            assert STAGE[other] <= STAGE[own], f"{file.name}:{line}: {own} imports {other}, which comes later"
+        yield from ((name, node.lineno) for name in names if name.split(".")[0] == "graphmem")
 
 
-def test_no_file_is_longer_than_one_can_hold():
-    for file in (ROOT / "graphmem").rglob("*.py"):
+def sources() -> dict[str, Path]:
+    return {module_of(file): file for file in sorted(PACKAGE.rglob("*.py")) if "packages" not in file.parts}
+
+
+def existing(name: str, modules: dict[str, Path]) -> str:
+    """The module behind `graphmem.record.Trace`: the longest part that there is."""
+    while name not in modules and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def offences(module: str, source: str, modules: dict[str, Path], is_package: bool = False) -> list[str]:
+    own = room_of(module)
+    found = []
+    for name, line in imported(source, module, is_package):
+        other = room_of(existing(name, modules))
+        if other != own and not FLOOR[other] < FLOOR[own]:
+            found.append(f"{module}:{line}: {own} imports {other}, which is no lower")
+    return found
+
+
+def test_imports_go_down() -> None:
+    modules = sources()
+    assert {room_of(m) for m in modules} <= set(FLOOR), "a new room needs a floor"
+    wrong = [
+        offence
+        for module, file in modules.items()
+        for offence in offences(module, file.read_text(), modules, file.name == "__init__.py")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_room_has_a_circle() -> None:
+    """Also within a room; a package's `__init__` stands above its modules, so they import each other directly."""
+    modules = sources()
+    graph = {
+        module: {existing(name, modules) for name, _ in imported(file.read_text(), module, file.name == "__init__.py")}
+        - {module}
+        for module, file in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from graphmem.trace.forward import trace",
+        "import graphmem.trace",
+        "from graphmem import trace",
+        "from ..trace import forward",
+        "def f():\n    from graphmem.trace import trace",
+        "if TYPE_CHECKING:\n    from graphmem.trace import trace",
+        "import_module('graphmem.trace.forward')",
+        "importlib.import_module('graphmem.trace')",
+        "from graphmem.analysis.report import Report",
+    ],
+)
+def test_the_check_can_fail(line: str) -> None:
+    """`symbolic` stands beside `trace`, and below `analysis`."""
+    assert offences("graphmem.symbolic.derive", line, sources())
+    assert not offences("graphmem.linter.engine", line, sources())
+
+
+def test_no_file_is_longer_than_one_can_hold() -> None:
+    for file in PACKAGE.rglob("*.py"):
         assert len(file.read_text().splitlines()) <= 330, file
 
 
-def test_only_the_command_line_prints():
-    for file in (ROOT / "graphmem").rglob("*.py"):
+def test_only_the_command_line_prints() -> None:
+    for file in PACKAGE.rglob("*.py"):
         calls = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)]
         printing = [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
-        assert file.name == "cli.py" or not printing, file
+        assert file.parent.name == "cli" or not printing, file

@@ -6,8 +6,8 @@ from torch import nn
 
 import graphmem
 from graphmem.accounts.saved import SAVED, sort_storages
+from graphmem.how import read_how
 from graphmem.symbolic.loops import Looped
-from graphmem.machine import resolve
 from graphmem.trace import trace
 
 
@@ -72,7 +72,7 @@ def inputs(b=2, s=40, h=16):
 
 
 def traced(kind, *, L, **sizes):
-    record = trace(stack(kind)(L=L, h=sizes["h"]), inputs(**sizes), resolve(gpu="h100", device="cuda"))
+    record = trace(stack(kind)(L=L, h=sizes["h"]), inputs(**sizes), read_how({"gpu": "h100"}))
     return sum(k.nbytes for k in sort_storages(record) if k.table == SAVED)
 
 
@@ -111,17 +111,17 @@ def test_turns_that_grow_have_no_formula_and_that_is_said():
 
 
 def test_a_long_input_costs_what_a_short_one_does(monkeypatch):
-    import graphmem.analysis as analysis
+    import graphmem.analysis.tracer as tracer
 
     operators = []
-    original = analysis.trace
+    original = tracer.trace
 
     def counted(*args, **kwargs):
         record = original(*args, **kwargs)
         operators.append(len(record.ops))
         return record
 
-    monkeypatch.setattr(analysis, "trace", counted)
+    monkeypatch.setattr(tracer, "trace", counted)
     report = graphmem.analyze(stack(Scan), inputs, symbols={"s": 20_000})
     assert max(operators) < 20_000
     assert report.verified.exact

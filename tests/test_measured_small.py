@@ -4,6 +4,7 @@ tests/truth/h200_measured.json.gz was written by tests/truth/measure.py on an H2
 """
 
 import collections
+import dataclasses
 
 import pytest
 import small_models
@@ -11,10 +12,11 @@ import torch
 import zoo
 from conftest import ROOT, SAMPLES, measured
 
-from graphmem.load import Wishes, isolated, load_target
 from graphmem.accounts.saved import ALIVE, SAVED, sort_storages
-from graphmem.machine import resolve
+from graphmem.how import read_how
+from graphmem.load import Wishes, load_target
 from graphmem.trace import trace
+from graphmem.usercode.isolate import isolated
 
 ENTRIES = measured("h200_measured.json.gz")["entries"]
 ROWS = {zoo.label(row): row for row in zoo.rows(measured("h100_models.json.gz"))}
@@ -35,7 +37,7 @@ def entries(kind):
 def test_small_model(name, h100):
     model, dtype = name.rsplit(" ", 1)
     make, inputs = small_models.MODELS[model]
-    compare(trace(make(), inputs(), h100, dtype=DTYPES[dtype]), ENTRIES[f"small {name}"])
+    compare(trace(make(), inputs(), dataclasses.replace(h100, dtype=DTYPES[dtype])), ENTRIES[f"small {name}"])
 
 
 @pytest.mark.parametrize("name", entries("zoo"))
@@ -45,7 +47,9 @@ def test_autocast(name, h100):
     with torch.device("meta"):
         module = zoo.build(row)
     autocast = torch.bfloat16 if how == "under" else None
-    compare(trace(module, zoo.inputs(row, "meta"), h100, autocast=autocast), ENTRIES[f"zoo {name}"])
+    compare(
+        trace(module, zoo.inputs(row, "meta"), dataclasses.replace(h100, autocast=autocast)), ENTRIES[f"zoo {name}"]
+    )
 
 
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=lambda x: str(x))
@@ -61,7 +65,7 @@ def test_sample(sample, settings, h100):
 def test_small_models_on_the_gpu_at_hand(dtype):
     from truth.measure import measure, on_gpu
 
-    here, wrong = resolve(gpu=None, device="cuda"), []
+    here, wrong = read_how({}), []
     for name, (make, inputs) in small_models.MODELS.items():
         module, arguments = make().to("cuda", DTYPES[dtype]), on_gpu(inputs(), DTYPES[dtype])
         try:

@@ -12,12 +12,10 @@ import torch
 from oracle import real_saved
 from test_cpu_oracle import predicted
 
-from graphmem.analysis.analyze import analyze_subject
+import graphmem
 from graphmem.cli import main
-from graphmem.load import Wishes, isolated, load_target
 from graphmem.load.files import _run_file
-from graphmem.machine import resolve
-from graphmem.validation import validate_target
+from graphmem.usercode.isolate import isolated
 
 PLAIN = Path(__file__).parent / "plain"
 
@@ -41,8 +39,10 @@ class Case:
     config: str | None = None
     inputs: tuple[str, ...] = ()
 
-    def wishes(self) -> Wishes:
-        return Wishes(dict(pair.split("=") for pair in self.sets.split()), self.inputs, self.config)
+    def asked(self) -> dict[str, Any]:
+        """As keywords of `graphmem.analyze`."""
+        settings = dict(pair.split("=") for pair in self.sets.split())
+        return {"symbols": settings, "input": dict(text.split("=") for text in self.inputs), "config": self.config}
 
 
 CASES = [
@@ -140,8 +140,7 @@ def target_of(case: Case) -> str:
 def test_plain_file(case: Case) -> None:
     """The formula is proved, every attention is seen as what it is, and the CPU really keeps what is foretold."""
     with isolated():
-        subject = load_target(target_of(case), case.wishes())
-        report = analyze_subject(subject, resolve(gpu="h100", device="cpu"))
+        report = graphmem.analyze(target_of(case), device="cpu", **case.asked())
         seen = (" ".join(a.kind for a in report.attention), sorted(map(str, report.saved.expr.free_symbols)))
         assert seen == (case.kinds.strip(), sorted(case.symbols.split())), report.notes
         assert report.verified.exact
@@ -152,7 +151,7 @@ def test_plain_file(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
 def test_plain_file_runs(case: Case) -> None:
     """Without functions of its own a file can be validated all the same: built with weights, on inputs with values."""
-    found = validate_target(target_of(case), device="cpu", wishes=case.wishes(), steps=1)
+    found = graphmem.validate(target_of(case), device="cpu", steps=1, **case.asked())
     assert found.exact
     assert found.notes  # what was guessed
 
@@ -180,9 +179,7 @@ def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_device_of_the_file_is_the_target_s() -> None:
     """device = "cuda" if torch.cuda.is_available() else "cpu" is cuda on a GPU, though there is none here."""
     case = next(c for c in CASES if c.file == "lecture_style")
-    with isolated():
-        subject = load_target(target_of(case), case.wishes())
-        report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+    report = graphmem.analyze(target_of(case), **case.asked())
     assert report.verified.exact
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from graphmem.how import How
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.kernels.sdpa.order import order
 from graphmem.kernels.sdpa.rules import RULES
@@ -147,7 +148,7 @@ class Attends(nn.Module):
 def test_an_order_that_the_code_sets():
     q = (torch.empty(2, 8, 128, 64, dtype=torch.bfloat16, device="meta", requires_grad=True),)
     efficient_first = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
-    machine = target()
+    machine = How(machine=target())
     assert trace(Attends(efficient_first, set_priority=True), q, machine).sdpa[0].backend == "efficient"
     assert trace(Attends(efficient_first), q, machine).sdpa[0].backend == "cudnn"
     with sdpa_kernel(efficient_first, set_priority=True):

@@ -14,12 +14,12 @@ import torch
 import transformers
 from torch import nn
 
-from graphmem.errors import ModelError
 from graphmem.accounts.saved import sort_storages
+from graphmem.errors import ModelError
+from graphmem.how import read_how
+from graphmem.machine.pretend import answering_as
 from graphmem.stand_ins import stand_ins
 from graphmem.stand_ins.imports import LEAVES, NAMES, PACKAGES
-from graphmem.machine import resolve
-from graphmem.machine.pretend import answering_as
 from graphmem.trace import trace
 
 BF16 = torch.bfloat16
@@ -195,7 +195,7 @@ def write_saved(kind):
     stand-in: by the stand-in; real: by the real Python code, with kernels that do nothing; loaded: by a real package
     that was imported before, as in a user's training script.
     """
-    target = resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")
+    target = read_how({"gpu": "h100", "torch_version": "2.11", "cudnn_version": "9.19"})
     without = ()
     if kind == "stand-in":
         sys.path.insert(0, str(PACKAGES))
@@ -332,7 +332,7 @@ def test_xformers_takes_a_bias_and_refuses_what_it_cannot(h100):
 @pytest.mark.parametrize("function", [flash_attn_3, flash_attn_4, xformers()])
 def test_not_on_the_cpu(function):
     with stand_ins(), pytest.raises(ModelError, match=r"CUDA|device cpu"):
-        sizes(function, [tensor(B, S, A, 64) for _ in range(3)], resolve(gpu="h100", device="cpu"))
+        sizes(function, [tensor(B, S, A, 64) for _ in range(3)], read_how({"gpu": "h100", "device": "cpu"}))
 
 
 # -- the context manager -----------------------------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def test_transformers(version, h100):
     )
     ids = torch.empty(2, 96, dtype=torch.int64, device="meta")
     with stand_ins():
-        with answering_as(h100), torch.device("meta"):
+        with answering_as(h100.machine), torch.device("meta"):
             model = transformers.LlamaForCausalLM(config).to(BF16)
         record = trace(model, {"input_ids": ids, "labels": ids}, h100)
     name = {2: "flash_attn._flash", 3: "flash_attn_3._flash", 4: "flash_attn_4._flash"}[version]

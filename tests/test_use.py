@@ -12,9 +12,9 @@ from oracle import real_saved
 from torch import nn
 
 import graphmem
-from graphmem.cli import _report, main
-from graphmem.errors import SymbolError, UsageError
 from graphmem.cli.options import parser
+from graphmem.cli.run import _report, main
+from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
 from graphmem.report.diff import diff, load_report
 from graphmem.symbolic.curves import symbol
@@ -256,7 +256,7 @@ def test_solve_with_a_batch_of_one_and_for_it(working):
 def test_what_is_asked_twice_is_analysed_once(monkeypatch):
     report = graphmem.analyze(shifted, ids, device="cpu")
     first = report.at(b=1)
-    monkeypatch.setattr("graphmem.analysis.trace", None)
+    monkeypatch.setattr("graphmem.analysis.tracer.trace", None)
     assert report.at(b=1, s=30).saved.bytes == first.at(s=30).saved.bytes == really(b=1, s=30)
 
 

@@ -19,8 +19,7 @@ from conftest import ROOT
 from torch import nn
 
 from graphmem.cli import main
-from graphmem.load import Wishes
-from graphmem.validation import allocator, needs, run, step, validate, validate_target
+from graphmem.validation import allocator, needs, run, step, validate
 from graphmem.validation.allocator import Counters
 from graphmem.validation.compare import compare
 from graphmem.validation.output import FORMATS, svg
@@ -88,9 +87,7 @@ def needs_its_package(sample: str) -> None:
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=[f"{n} {s.get('attn', '')}" for n, s in SAMPLES])
 def test_every_storage_of_a_sample(sample: str, settings: dict[str, Any]) -> None:
     needs_its_package(sample)
-    found = validate_target(
-        str(ROOT / "samples" / sample), device="cpu", wishes=Wishes(settings), dtype="fp32", steps=1
-    )
+    found = validate(str(ROOT / "samples" / sample), device="cpu", symbols=settings, dtype="fp32", steps=1)
     (point,) = found.points
     assert found.exact
     assert point.measured is not None
@@ -228,7 +225,7 @@ def test_json_and_plot(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_rows_of_a_gpu(file: str) -> None:
     """What the allocator counted is shown, and how much of it is the rest of blocks that were not split."""
-    found = validate_target(file, device="cpu", steps=1)
+    found = validate(file, device="cpu", steps=1)
     (point,) = found.points
     assert point.measured is not None
     alive = point.predicted.alive, point.predicted.alive_allocated
@@ -253,11 +250,11 @@ def test_rows_of_a_gpu(file: str) -> None:
 
 
 def test_plot_of_a_single_point(file: str) -> None:
-    ET.fromstring(svg(validate_target(file, device="cpu")))
+    ET.fromstring(svg(validate(file, device="cpu")))
 
 
 def test_plot_with_many_lines(file: str) -> None:
-    found = validate_target(file, device="cpu", steps=1)
+    found = validate(file, device="cpu", steps=1)
     (point,) = found.points
     everywhere = [
         dataclasses.replace(point, predicted=dataclasses.replace(point.predicted, point={"s": s, "b": b}))
@@ -561,7 +558,7 @@ def test_points_of_a_sweep() -> None:
 def test_on_the_gpu(sample: str, settings: dict[str, Any]) -> None:
     needs_its_package(sample)
     sizes = {**settings, "h": 256, "a": 4}
-    found = validate_target(str(ROOT / "samples" / sample), wishes=Wishes(sizes), sweep={"s": [64, 512], "b": [1, 4]})
+    found = validate(str(ROOT / "samples" / sample), symbols=sizes, sweep={"s": [64, 512], "b": [1, 4]})
     assert found.exact, FORMATS["table"](found)
     for point in found.points:
         assert point.measured is not None
@@ -584,10 +581,10 @@ def test_what_steps_leave_on_the_gpu(how: str, steps: int) -> None:
 
 @pytest.mark.gpu
 def test_it_leaves_the_gpu_as_it_was() -> None:
-    validate_target(str(ROOT / "samples" / "megatron_layer.py"), wishes=Wishes(SMALL))
+    validate(str(ROOT / "samples" / "megatron_layer.py"), symbols=SMALL)
     gc.collect()
     before = torch.cuda.memory_allocated()
-    validate_target(str(ROOT / "samples" / "megatron_layer.py"), wishes=Wishes(SMALL))
+    validate(str(ROOT / "samples" / "megatron_layer.py"), symbols=SMALL)
     assert torch.cuda.memory_allocated() == before
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from graphmem.cli import main
-from graphmem.usercode.isolate import isolated, load_target
+from graphmem.load import load_target
+from graphmem.usercode.isolate import isolated
 from graphmem.validation import validate
 
 LLAMA = {

@@ -10,9 +10,10 @@ from conftest import ROOT
 
 from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
+from graphmem.how import read_how
 from graphmem.linter.engine import check
-from graphmem.usercode.isolate import isolated, load_target
-from graphmem.machine import resolve
+from graphmem.load import load_target
+from graphmem.usercode.isolate import isolated
 
 MODEL = """
 import torch
@@ -293,7 +294,7 @@ def test_lint_adds_little_to_an_analysis(sample, measured):
     """At most 0.2 s where nothing is traced again: all rules but those whose saving is measured there."""
     with isolated():
         subject = load_target(str(ROOT / "samples" / sample))
-        report = analyze_subject(subject, resolve(gpu="h100", device="cuda"))
+        report = analyze_subject(subject, read_how({"gpu": "h100"}))
     start = time.process_time()
     found = check(report, ignore=measured)
     assert time.process_time() - start < 0.2

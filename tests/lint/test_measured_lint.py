@@ -12,9 +12,9 @@ import torch
 from conftest import ROOT
 
 import graphmem
+from graphmem.accounts.saved import SAVED
 from graphmem.linter.engine import Checker
 from graphmem.linter.rule import all_rules
-from graphmem.accounts.saved import SAVED
 
 from .lint_examples import module_of
 from .lint_models import llama, llama_inputs

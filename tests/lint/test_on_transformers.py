@@ -8,7 +8,8 @@ import graphmem
 from graphmem.analysis.analyze import analyze_subject
 from graphmem.linter.engine import check
 from graphmem.linter.threshold import Threshold
-from graphmem.load import Wishes, isolated, load_target
+from graphmem.load import Wishes, load_target
+from graphmem.usercode.isolate import isolated
 
 from .lint_examples import NEWEST
 

@@ -86,4 +86,4 @@ def test_messages_and_fixes_are_one_sentence():
 
 
 def test_the_rules_are_in_the_folder():
-    assert len(RULES) == len(list((ROOT / "graphmem" / "lint" / "rules").glob("[a-z]*.py")))
+    assert len(RULES) == len(list((ROOT / "graphmem" / "linter" / "rules").glob("[a-z]*.py")))

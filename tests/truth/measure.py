@@ -21,7 +21,8 @@ import zoo  # noqa: E402
 from conftest import SAMPLES, measured  # noqa: E402
 from oracle import real_saved  # noqa: E402
 
-from graphmem.load import Wishes, isolated, load_target  # noqa: E402
+from graphmem.load import Wishes, load_target  # noqa: E402
+from graphmem.usercode.isolate import isolated  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

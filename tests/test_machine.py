@@ -72,4 +72,4 @@ def test_any_other_gpu_by_capability_and_memory():
     make, inputs = small_models.MODELS["sdpa causal"]
     report = graphmem.analyze(make(), inputs(), gpu="sm_61:8GiB")
     assert [a.kernel for a in report.attention] == ["sdpa.efficient"]
-    assert "GPU sm_61 8.00 GiB" in report.target
+    assert "GPU sm_61 8.00 GiB" in report.machine
