@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import networkx as nx
 import torch
 
 from graphmem.attention.site import (
@@ -113,9 +112,8 @@ class Region:
 
     def _leaves(self, index: int) -> bool:
         """Whether the weights go elsewhere, too, and something comes of it: they are returned, or in a loss."""
-        graph = self.flow.graph
-        outside = [user for user in graph.successors(index) if user not in self.ops]
-        reached = {index, *outside}.union(*(nx.descendants(graph, user) for user in outside))
+        outside = [user for user in self.flow.users(index) if user not in self.ops]
+        reached = {index, *outside}.union(*(self.flow.reach(user, True, lambda _: True) for user in outside))
         return any(self._is_held(i) for i in reached)
 
     def _is_held(self, index: int) -> bool:

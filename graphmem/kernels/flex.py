@@ -86,7 +86,7 @@ class _FlexAttention(torch.autograd.Function):
 def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:
+        if "torch._dynamo.eval_frame" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         if _MODULE in sys.modules:
             operator = type(sys.modules[_MODULE].flex_attention)

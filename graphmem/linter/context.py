@@ -115,7 +115,7 @@ class Context:
 
     def users(self, index: int) -> list[int]:
         """The operators that take its results."""
-        return sorted(self.flow.graph.successors(index))
+        return self.flow.users(index)
 
     def source(self, ref: Ref) -> Ref:
         """The tensor before any views of it."""

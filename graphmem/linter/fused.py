@@ -159,9 +159,9 @@ def _result(site: Site, flow: Flow) -> Ref:
     last = max(site.ops)
     if site.call < 0:
         last = max(i for i in site.ops if flow.factors(i))
-        after = list(flow.graph.successors(last))
+        after = flow.users(last)
         while len(after) == 1 and _unfolds(after[0], flow):
-            last, after = after[0], list(flow.graph.successors(after[0]))
+            last, after = after[0], flow.users(after[0])
     return Ref(last, 0)
 
 

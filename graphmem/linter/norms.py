@@ -214,7 +214,7 @@ class _Reader:
         return sources[0] if len(sources) == 1 else None
 
     def _users(self, index: int) -> list[int]:
-        return sorted(self.flow.graph.successors(index))
+        return self.flow.users(index)
 
     def _op(self, ref: Ref) -> Op:
         return self.flow.trace.ops[ref.op]

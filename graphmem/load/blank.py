@@ -13,6 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
 _MOVES = (torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory)
+# How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
+# imports torch.compile for that, which takes as long as an analysis (torch/_refs/__init__.py, 2.13).
+_FILLS = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_)
 
 
 class Blank(TorchFunctionMode):
@@ -28,6 +31,8 @@ class Blank(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in _MOVES:
             return args[0]
+        if func in _FILLS and (filled := args[0] if args else kwargs["tensor"]).is_meta:
+            return filled
         if func is torch.Tensor.to:
             return self._converted(args, kwargs)
         if func not in _device_constructors() or func is torch.tensor or func is torch.as_tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-import networkx as nx
 import torch
 
 from graphmem.record.trace import Op, Ref, TensorFact, Trace, references_in
@@ -27,22 +26,35 @@ _ELEMENTWISE = {
 
 
 class Flow:
-    """A networkx DiGraph over operator indexes; an edge runs from a result's maker to its user."""
+    """A directed graph over operator indexes; an edge runs from a result's maker to its user.
+
+    Two lists of neighbours are all that is asked of it: a graph library takes longer to import than this to run.
+    """
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.graph: nx.DiGraph[int] = nx.DiGraph()
-        self.graph.add_nodes_from(range(len(trace.ops)))
+        # Dicts are sets that keep their order.
+        self._users: list[dict[int, None]] = [{} for _ in trace.ops]
+        self._makers: list[dict[int, None]] = [{} for _ in trace.ops]
         writers: dict[int, list[int]] = {}
         for op in trace.ops:
             sources = references(op)
-            self.graph.add_edges_from((source.op, op.index) for source in sources)
+            for source in sources:
+                self._connect(source.op, op.index)
             # What was written into a tensor comes with the tensor, though the reference is to whoever made it.
             for fact in map(self.fact, sources):
-                if fact is not None:
-                    self.graph.add_edges_from((writer, op.index) for writer in writers.get(fact.storage, ()))
+                for writer in writers.get(fact.storage, ()) if fact is not None else ():
+                    self._connect(writer, op.index)
             for storage in self._written(op):
                 writers.setdefault(storage, []).append(op.index)
+
+    def _connect(self, maker: int, user: int) -> None:
+        self._users[maker][user] = None
+        self._makers[user][maker] = None
+
+    def users(self, index: int) -> list[int]:
+        """The operators that take a result of operator `index`, or what it wrote into, in their order."""
+        return sorted(self._users[index])
 
     def packet(self, index: int) -> Any:
         """The operator without its overload: `aten.bmm`. None for a placeholder."""
@@ -67,10 +79,10 @@ class Flow:
     def reach(self, start: int, forward: bool, through: Callable[[int], bool]) -> Iterator[int]:
         """Operators that can be reached from `start` through operators for which `through` holds; those where it does
         not hold are reached, but not passed."""
-        step = self.graph.successors if forward else self.graph.predecessors
+        next_to = self._users if forward else self._makers
         seen, todo = {start}, [start]
         while todo:
-            for index in step(todo.pop()):
+            for index in next_to[todo.pop()]:
                 if index not in seen:
                     seen.add(index)
                     yield index
@@ -79,10 +91,10 @@ class Flow:
 
     def between(self, inner: Iterable[int], starts: set[int], ends: set[int]) -> set[int]:
         """The operators of `inner` on a way from one of `starts` to one of `ends`, those included."""
-        graph = self.graph.subgraph({*inner, *starts, *ends})
-        after = starts | {n for s in starts for n in nx.descendants(graph, s)}
-        before = ends | {n for e in ends for n in nx.ancestors(graph, e)}
-        return after & before
+        whole = {*inner, *starts, *ends}
+        after = starts | {n for s in starts for n in self.reach(s, True, whole.__contains__)}
+        before = ends | {n for e in ends for n in self.reach(e, False, whole.__contains__)}
+        return after & before & whole
 
     def elementwise(self, index: int) -> bool:
         """Whether the operator works element by element, or only moves elements."""

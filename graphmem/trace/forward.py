@@ -25,6 +25,7 @@ from graphmem.record import Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
 from graphmem.trace.answers import Answers
+from graphmem.trace.compile_apart import compile_apart
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.inputs import named_tensors
@@ -35,6 +36,7 @@ from graphmem.usercode.callables import defined_at
 Loss = Callable[[Any], torch.Tensor]
 
 
+@compile_apart()
 def trace(
     module: nn.Module,
     inputs: Any,
