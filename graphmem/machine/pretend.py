@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 from graphmem.machine.machine import Machine
+from graphmem.patches import patched
 
-_active: list[Machine] = []
+_thread = threading.local()
 
 
 def device_meant() -> str:
     """Where a model that is built now is meant to be: during a trace the machine's device, else torch's default one."""
     import torch
 
-    return "cuda" if _active else torch.get_default_device().type
+    return "cuda" if _is_active() else torch.get_default_device().type
+
+
+def _is_active() -> bool:
+    return getattr(_thread, "active", False)
 
 
 @contextmanager
 def answering_as(machine: Machine, *, building: bool = False) -> Iterator[None]:
-    """Let `torch.cuda` speak for `machine` until the block ends. With device "cpu" nothing is changed.
+    """Let `torch.cuda` speak for `machine` in this thread until the block ends. With device "cpu" nothing is changed.
 
     Args:
         building: the model is only being built: then `torch.cuda.is_available` answers for the machine to transformers
             alone, which asks whether flash-attn could run. Anyone else would move weights to a GPU that is not there.
     """
-    if machine.device != "cuda" or _active:
+    if machine.device != "cuda" or _is_active():
         yield
         return
 
-    _active.append(machine)
-    replaced: list[tuple[Any, str, Any]] = []
+    _thread.active = True
     try:
-        for owner, name, answer in _answers(machine, building):
-            replaced.append((owner, name, getattr(owner, name)))
-            setattr(owner, name, answer)
-        yield
+        with ExitStack() as stack:
+            for owner, name, answer in _answers(machine, building):
+                stack.enter_context(patched(owner, name, answer))
+            yield
     finally:
-        for owner, name, original in reversed(replaced):
-            setattr(owner, name, original)
-        _active.clear()
+        _thread.active = False
 
 
 def _answers(machine: Machine, building: bool) -> list[tuple[Any, str, Callable[..., Any]]]:
@@ -61,8 +64,9 @@ def _answers(machine: Machine, building: bool) -> list[tuple[Any, str, Callable[
     really_available = torch.cuda.is_available
 
     def is_available() -> bool:
-        # torch itself must hear the truth: told that there is a GPU, fake mode makes a real CUDA tensor.
-        caller = sys._getframe(1).f_globals.get("__name__", "").split(".")[0]
+        # torch itself must hear the truth: told that there is a GPU, fake mode makes a real CUDA tensor. Frame 1 is the
+        # patch's own.
+        caller = sys._getframe(2).f_globals.get("__name__", "").split(".")[0]
         pretends = caller == "transformers" if building else caller != "torch"
         return pretends or really_available()
 

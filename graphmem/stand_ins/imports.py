@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from graphmem.patches import Here
+
 PACKAGES = Path(__file__).with_name("packages")
 NAMES = ("flash_attn", "flash_attn_interface", "xformers")
 # Compiled parts of real packages, which their Python code imports and which only run on a GPU.
@@ -111,9 +113,11 @@ class _Before:
     """Ahead of Python's finders: parts of real packages that have to be exchanged."""
 
     def __init__(self, owner: StandIns) -> None:
-        self._owner = owner
+        self._owner, self._here = owner, Here()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if not self._here:  # another thread imports what is really installed
+            return None
         if name.partition(".")[0] not in NAMES and name not in EXTENSIONS:
             return None
         if not self._owner.wanted(name):
@@ -148,11 +152,11 @@ class _Behind(DistributionFinder):
     """Behind Python's finders: packages that are not installed."""
 
     def __init__(self, owner: StandIns) -> None:
-        self._owner = owner
+        self._owner, self._here = owner, Here()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
         top = name.partition(".")[0]
-        if top not in NAMES or not self._owner.wanted(name):
+        if not self._here or top not in NAMES or not self._owner.wanted(name):
             return None
         parent = sys.modules.get(name.rpartition(".")[0]) if top != name else None
         if top != name and not (parent is not None and _is_ours(parent)):
@@ -164,6 +168,8 @@ class _Behind(DistributionFinder):
         return spec
 
     def find_distributions(self, context: DistributionFinder.Context | None = None) -> Iterator[Any]:
+        if not self._here:
+            return
         name = context.name if context is not None else None
         inside = DistributionFinder.Context(name=name, path=[str(PACKAGES)])
         for found in MetadataPathFinder.find_distributions(inside):

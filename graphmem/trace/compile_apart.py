@@ -3,7 +3,8 @@
 torch imports `torch._dynamo` in passing: FakeTensorMode reads two of its settings, and functions that torch.compile
 must not look into are wrapped by `torch._dynamo.disable` when they are first called (FakeTensorMode.__init__ in
 torch/_subclasses/fake_tensor.py and _disable_dynamo in torch/_compile.py, 2.11 to 2.13). Where it is not imported yet,
-a module with these two things stands in its place during a trace. Whoever asks it for anything else gets the real one.
+a module with these two things stands in its place during a trace. Whoever asks it for anything else, or imports one of
+its modules, gets the real one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -23,31 +26,24 @@ _PACKAGE, _SETTINGS = "torch._dynamo", "torch._dynamo.config"
 _REMEMBERED = "__dynamo_disable"
 
 
-class _Small(ModuleType):
-    """`torch._dynamo` as far as a trace needs it."""
+class _Small(ModuleType, MetaPathFinder):
+    """`torch._dynamo` as far as a trace needs it, and the finder of its modules."""
 
     def __init__(self, path: list[str]) -> None:
         super().__init__(_PACKAGE)
-        self._path: list[str] | None = path
+        self.__path__ = path
         self._left: list[Callable[..., Any]] = []
         self.config: ModuleType | None = None
 
-    def disable(self, function: Callable[..., Any], _recursive: bool = True, **_options: Any) -> Callable[..., Any]:
-        """`function` itself: nothing compiles, so nothing has to be kept from it."""
-        self._left.append(function)
-        return function
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__path__" and self._path is not None:
-            path, self._path = self._path, None  # for the settings alone
-            return path
-        if name.startswith("__") and name != "__path__":  # inspect asks every module for its __file__
-            raise AttributeError(name)
-        self.leave()
-        return getattr(importlib.import_module(_PACKAGE), name)
+    def enter(self) -> None:
+        sys.modules[_PACKAGE] = torch._dynamo = self
+        self.config = importlib.import_module(_SETTINGS)
+        sys.meta_path.insert(0, self)
 
     def leave(self) -> None:
         """Make way for the real package, which wraps again what it has to."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
         if sys.modules.get(_PACKAGE) is self:
             del sys.modules[_PACKAGE]
         if vars(torch).get("_dynamo") is self:
@@ -55,6 +51,39 @@ class _Small(ModuleType):
         for function in self._left:
             vars(function).pop(_REMEMBERED, None)
         self._left.clear()
+
+    def disable(self, function: Callable[..., Any], _recursive: bool = True, **_options: Any) -> Callable[..., Any]:
+        """`function` itself: nothing compiles, so nothing has to be kept from it."""
+        self._left.append(function)
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # inspect asks every module for its __file__
+            raise AttributeError(name)
+        self.leave()
+        return getattr(importlib.import_module(_PACKAGE), name)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """A module of the real package: all of that is imported first, in its own order."""
+        if not name.startswith(f"{_PACKAGE}."):
+            return None
+        self.leave()
+        importlib.import_module(_PACKAGE)
+        module = importlib.import_module(name)
+        return ModuleSpec(name, _Imported(module), is_package=hasattr(module, "__path__"))
+
+
+class _Imported(Loader):
+    """A module that was imported while it was looked for."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self._attributes = module, {n: vars(module).get(n) for n in ("__spec__", "__loader__")}
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(self._attributes)
 
 
 @contextmanager
@@ -65,9 +94,8 @@ def compile_apart() -> Iterator[None]:
         yield
         return
     small = _Small(list(spec.submodule_search_locations))
-    sys.modules[_PACKAGE] = torch._dynamo = small
     try:
-        small.config = importlib.import_module(_SETTINGS)
+        small.enter()
         yield
     finally:
         small.leave()
