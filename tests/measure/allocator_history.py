@@ -3,8 +3,9 @@
     python tests/measure/allocator_history.py h200_allocator.json.gz
 
 Each run is a process of its own. tests/validation/test_allocator_rule.py goes through the requests by the allocator's
-own rule and compares segments, blocks and counters. An event is [kind, address, bytes]; a mark says how many events came
-before a reading of the counters, and what it read. validate itself never records: it leaves the allocator's settings alone.
+own rule and compares segments, blocks and counters. An event is [kind, address, bytes]; a mark says how many events
+came before a reading of the counters, and what it read. validate itself never records: it leaves the allocator's
+settings alone.
 """
 
 import gzip
