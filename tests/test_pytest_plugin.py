@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import nn
 
 import graphmem
 from graphmem.errors import GraphmemError
+from support.repo import ROOT
 
 
 def model(h=32):

@@ -1,4 +1,4 @@
-"""What the examples in the files of the kinds are made of. Each becomes a test (tests/test_attention.py)."""
+"""What the examples in the files of the kinds are made of. Each becomes a test (tests/attention/test_attention.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the examples in the rules' files are made of. Each becomes a test (tests/lint/test_rules.py)."""
+"""What the examples in the rules' files are made of. Each becomes a test (tests/linter/test_rules.py)."""
 
 from __future__ import annotations
 

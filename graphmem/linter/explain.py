@@ -27,7 +27,7 @@ def listed(rules: Sequence[Rule]) -> str:
 
 def index(rules: Sequence[Rule]) -> str:
     """The table of all rules in docs/rules/README.md."""
-    head = "# Rules\n\nGenerated from graphmem/linter/rules: `pytest tests/lint/test_rule_docs.py --overwrite`.\n\n"
+    head = "# Rules\n\nGenerated from graphmem/linter/rules: `pytest tests/docs/test_rule_docs.py --overwrite`.\n\n"
     rows = ["| code | name | severity | | what it finds |", "| --- | --- | --- | --- | --- |"]
     rows += [
         f"| [{r.code}]({r.code}.md) | {r.name} | {r.severity} | {'on' if r.default else 'off'} | {r.summary} |"

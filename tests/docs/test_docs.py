@@ -1,0 +1,47 @@
+"""What README and docs show is what comes out. `pytest tests/docs/test_docs.py --overwrite` brings them up to date."""
+
+import re
+import shlex
+
+import pytest
+import torch
+
+from graphmem.cli import main
+from support.repo import ROOT
+
+BLOCK = re.compile(r"(<!-- output: graphmem (.+?) -->\n```\n)(.*?)(```)", re.DOTALL)
+PAGES = [
+    page for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if BLOCK.search(page.read_text())
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_shown_output_is_current(page, request, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def current(block):
+        if block[2].startswith("validate") and not torch.__version__.startswith("2.13."):
+            return block[0]  # a real run says which torch it ran on
+        assert main(shlex.split(block[2])) == (1 if block[2].startswith("lint ") else 0)  # lint has something to show
+        return block[1] + capsys.readouterr().out + block[4]
+
+    text = page.read_text()
+    fresh = BLOCK.sub(current, text)
+    if request.config.getoption("--overwrite"):
+        page.write_text(fresh)
+    else:
+        assert fresh == text, "refresh with --overwrite"
+
+
+def test_the_two_commands_of_the_readme_are_marked():
+    text = (ROOT / "README.md").read_text()
+    for mark, program in (("main", "graphmem analyze"), ("tests", "pytest")):
+        command = text.split(f"<!-- run:{mark} -->\n```sh\n")[1].split("\n")[0]
+        assert program in command
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,0 +1,26 @@
+"""Every measured call of scaled_dot_product_attention: the backend that an H100 chose, the storages that it kept."""
+
+import collections
+
+import pytest
+
+from graphmem.trace import trace
+from support.repo import measured
+from support.sdpa_rows import Call, arguments
+
+DATA = measured("h100_sdpa.json.gz")["rows"]
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backend_and_storages(dtype, h100):
+    rows = [row for row in DATA if row["dtype"] == dtype]
+    assert len(rows) > 600
+    wrong = []
+    for row in rows:
+        record = trace(Call(row), arguments(row), h100)
+        kept = collections.Counter((s.nbytes, s.device) for s in record.storages if s.keeps)
+        storages = {storage: (nbytes, device) for _, _, nbytes, storage, device in row["saved"]}
+        if record.sdpa[0].backend != row["choice"] or kept != collections.Counter(storages.values()):
+            wrong.append((row, record.sdpa[0], kept))
+    assert not wrong, f"{len(wrong)} of {len(rows)}; the first: {wrong[0]}"

@@ -1,0 +1,77 @@
+"""What rules promise, against what a GPU kept less with the fix; and both examples against it, storage by storage.
+
+Results are written by tests/measure/measure_lint.py on a GPU.
+"""
+
+import collections
+import functools
+import json
+
+import pytest
+import torch
+
+import graphmem
+from graphmem.accounts.saved import SAVED
+from graphmem.linter.engine import Checker
+from graphmem.linter.rule import all_rules
+from support.lint_examples import module_of
+from support.lint_models import llama, llama_inputs
+from support.repo import ROOT
+
+RESULTS = ROOT / "tests" / "truth" / "h200_lint.json"
+MEASURED = {"torch_version": "2.11", "cudnn_version": "9.19"}
+EXAMPLES = [(rule, name) for rule in all_rules() for name in module_of(rule).FIXED]
+# What is wrong, the rule that says so, and what it is like when it is right.
+ON_LLAMA = [
+    ("eager", "GM101", "sdpa"),
+    ("sdpa", "GM203", "sdpa, fused norm"),
+    ("sdpa", "GM201", "sdpa, logits made again"),
+]
+
+
+@functools.cache
+def entries():
+    return json.loads(RESULTS.read_text())["entries"]
+
+
+@functools.cache
+def analysed(rule, which, name):
+    example = getattr(module_of(rule), which)[name]
+    return graphmem.analyze(example.build(), example.inputs(), **MEASURED, **example.options)
+
+
+@functools.cache
+def analysed_llama(name):
+    pytest.importorskip("transformers")
+    with torch.device("meta"):
+        return graphmem.analyze(llama(name), llama_inputs(), **MEASURED)
+
+
+def compare(bad, fixed, promised, names):
+    """Both reports with the entries of these names, and the promise with their difference."""
+    sizes = [collections.Counter(entries()[name]["sizes"]) for name in names]
+    for report, measured in zip((bad, fixed), sizes, strict=True):
+        assert collections.Counter(k.nbytes for k in report.analysis.derived.kept if k.table == SAVED) == measured
+    assert promised == sum(sizes[0].elements()) - sum(sizes[1].elements())
+
+
+@pytest.mark.parametrize(("rule", "name"), EXAMPLES, ids=lambda x: getattr(x, "code", x))
+def test_promises_are_kept_on_a_gpu(rule, name):
+    example = module_of(rule).BAD[name]
+    bad, fixed = analysed(rule, "BAD", name), analysed(rule, "FIXED", name)
+    findings = Checker(bad, [rule], example.lint.get("budget")).findings(example.lint.get("points", ()))
+    names = (f"{rule.code} BAD {name}", f"{rule.code} FIXED {name}")
+    compare(bad, fixed, sum(f.saving for f in findings), names)
+
+
+@pytest.mark.parametrize(("wrong", "code", "right"), ON_LLAMA, ids=lambda x: x)
+def test_promises_on_a_model_of_transformers_are_kept_on_a_gpu(wrong, code, right):
+    bad, fixed = analysed_llama(wrong), analysed_llama(right)
+    (finding,) = (f for f in Checker(bad, all_rules()).findings() if f.rule.code == code)
+    assert finding.measured
+    compare(bad, fixed, finding.saving, (f"llama {wrong}", f"llama {right}"))
+
+
+def test_eight_rules_and_more_were_measured():
+    assert len({rule.code for rule, _ in EXAMPLES}) >= 8
+    assert not any("error" in entry for entry in entries().values())

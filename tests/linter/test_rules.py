@@ -1,0 +1,88 @@
+"""Every rule on its own examples: it speaks on the bad ones, is silent on the good ones, and keeps its promise."""
+
+import functools
+
+import pytest
+
+from graphmem.linter.engine import Checker
+from graphmem.linter.rule import SEVERITIES, all_rules
+from support.lint_examples import analysed, module_of
+from support.repo import ROOT
+
+RULES = all_rules()
+
+
+def examples(which):
+    return [
+        pytest.param(rule, which, name, id=f"{rule.code}-{name}")
+        for rule in RULES
+        for name in getattr(module_of(rule), which)
+    ]
+
+
+@functools.cache
+def found(rule, which, name):
+    example = getattr(module_of(rule), which)[name]
+    checker = Checker(analysed(rule, which, name), [rule], example.lint.get("budget"))
+    return checker.findings(example.lint.get("points", ()))
+
+
+@pytest.mark.parametrize(("rule", "which", "name"), examples("BAD"))
+def test_bad_examples_are_found(rule, which, name):
+    findings = found(rule, which, name)
+    assert findings
+    assert all(f.bytes > 0 for f in findings)
+    assert all(f.expr.subs({s: f.point[s.name] for s in f.expr.free_symbols}) == f.bytes for f in findings)
+
+
+@pytest.mark.parametrize(("rule", "which", "name"), examples("GOOD"))
+def test_good_examples_are_not(rule, which, name):
+    assert found(rule, which, name) == []
+
+
+@pytest.mark.parametrize(("rule", "which", "name"), examples("FIXED"))
+def test_the_promised_saving_is_what_the_fixed_model_keeps_less(rule, which, name):
+    bad, fixed = analysed(rule, "BAD", name), analysed(rule, "FIXED", name)
+    promised = [f.saving for f in found(rule, "BAD", name)]
+    assert sum(promised) == bad.saved.bytes - fixed.saved.bytes
+
+
+def test_a_promise_has_an_example_that_keeps_it():
+    for rule in RULES:
+        module = module_of(rule)
+        for name in module.BAD:
+            promised = any(f.saving is not None for f in found(rule, "BAD", name))
+            assert promised == (name in module.FIXED), f"{rule.code}: {name}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_rules_say_what_they_are(rule):
+    module = module_of(rule)
+    constants = (module.CODE, module.NAME, module.SEVERITY, module.DEFAULT)
+    assert constants == (rule.code, rule.name, rule.severity, rule.default)
+    assert getattr(module, "YIELDS_TO", ()) == rule.yields_to
+    assert getattr(module, "ALWAYS", False) == rule.always
+    assert rule.severity in SEVERITIES
+    assert rule.name.replace("-", "_") == rule.module.rpartition(".")[2]
+    assert rule.summary.endswith(".")
+    for heading in ("**Why is this bad?**", "**Use instead**"):
+        assert heading in rule.text
+    assert set(rule.yields_to) <= {r.code for r in RULES}
+
+
+def test_codes_and_names_are_used_once():
+    assert len({r.code for r in RULES}) == len({r.name for r in RULES}) == len(RULES)
+
+
+def test_messages_and_fixes_are_one_sentence():
+    for rule in RULES:
+        for name in module_of(rule).BAD:
+            for f in found(rule, "BAD", name):
+                assert f.message
+                assert f.fix
+                assert not f.message.endswith(".")
+                assert not f.fix.endswith(".")
+
+
+def test_the_rules_are_in_the_folder():
+    assert len(RULES) == len(list((ROOT / "graphmem" / "linter" / "rules").glob("[a-z]*.py")))

@@ -1,0 +1,75 @@
+"""The machine that is pretended, and that it is pretended only during the trace."""
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.errors import MachineError
+from graphmem.machine import resolve
+from graphmem.machine.gpus import GPUS, find_gpu, gpu_by_device_name
+from support import small_models
+
+
+@pytest.mark.parametrize("spelled", ["h100", "H100", "rtx4090", "RTX-4090", "rtx 4090"])
+def test_names_as_people_spell_them(spelled):
+    assert find_gpu(spelled).key in ("h100", "rtx4090")
+
+
+def test_unknown_names_get_a_suggestion():
+    with pytest.raises(MachineError) as error:
+        find_gpu("h10")
+    assert "did you mean h100?" in str(error.value)
+    assert all(key in str(error.value) for key in GPUS)
+
+
+def test_what_a_driver_calls_a_gpu():
+    assert gpu_by_device_name("NVIDIA H100 80GB HBM3", (9, 0), 1, 1).key == "h100"
+    assert gpu_by_device_name("NVIDIA H100 PCIe", (9, 0), 1, 1).key == "h100"
+    unknown = gpu_by_device_name("NVIDIA Thor", (11, 0), 5, 7)
+    assert (unknown.capability, unknown.memory, unknown.sms) == ((11, 0), 5, 7)
+
+
+def test_versions():
+    target = resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")
+    assert (target.torch, target.cudnn) == ((2, 11), 91900)
+    assert resolve(gpu="h100", device="cuda", torch_version="2.11.0+cu130").cudnn == 91900
+    with pytest.raises(MachineError, match="cannot read the version"):
+        resolve(gpu="h100", device="cuda", torch_version="new")
+
+
+class Asks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f, self.answers = nn.Linear(4, 4), None
+
+    def forward(self, x):
+        assert x.is_cuda
+        assert torch.cuda.is_available()
+        assert torch.cuda.get_device_capability() == (8, 9)
+        assert torch.cuda.get_device_properties(0).total_memory == 24 * 2**30
+        assert torch.cuda.get_device_name() == "NVIDIA L4"
+        with torch.autocast("cuda", torch.bfloat16):
+            y = self.f(x)
+        assert y.dtype == torch.bfloat16
+        return y
+
+
+def test_the_model_hears_the_target_and_nobody_afterwards():
+    before = torch.cuda.is_available()
+    graphmem.analyze(Asks(), (torch.randn(2, 4),), gpu="l4")
+    assert torch.cuda.is_available() == before
+    assert torch.cuda.is_available.__module__.startswith("torch")
+
+
+def test_any_other_gpu_by_capability_and_memory():
+    gpu = find_gpu("sm_86:48GiB")
+    assert (gpu.capability, gpu.memory) == ((8, 6), 48 * 2**30)
+    assert find_gpu("SM120:32G").capability == (12, 0)
+    for wrong in ("sm_86", "sm_8:1GiB", "sm_86:lots"):
+        with pytest.raises(MachineError, match=r"cannot read"):
+            find_gpu(wrong)
+    make, inputs = small_models.MODELS["sdpa causal"]
+    report = graphmem.analyze(make(), inputs(), gpu="sm_61:8GiB")
+    assert [a.kernel for a in report.attention] == ["sdpa.efficient"]
+    assert "GPU sm_61 8.00 GiB" in report.machine

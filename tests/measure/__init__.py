@@ -1,0 +1,1 @@
+"""What needs a GPU or writes pages: `python tests/measure/accuracy.py`. Tests import it as `measure.accuracy`."""
