@@ -16,8 +16,8 @@ from torch import nn
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
-from graphmem.usercode.modules import raised
 from graphmem.usercode.paths import shown
+from graphmem.usercode.running import raised
 
 _KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:

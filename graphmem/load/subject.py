@@ -19,7 +19,7 @@ from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
 from graphmem.usercode.callables import defined_at, name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.modules import user_code
+from graphmem.usercode.running import user_code
 
 Point = dict[str, int]
 

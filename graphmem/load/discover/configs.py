@@ -19,7 +19,7 @@ from graphmem.load.discover.recipe import Recipe, is_config, of_object
 from graphmem.load.discover.root import line_of
 from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, LETTERS, value_for
 from graphmem.usercode.callables import name_of
-from graphmem.usercode.modules import user_code
+from graphmem.usercode.running import user_code
 
 Values = Mapping[str, object]
 

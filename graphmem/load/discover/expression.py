@@ -19,7 +19,7 @@ from graphmem.load.discover.configs import is_config_class
 from graphmem.load.discover.make import call_of, has_python_signature, of_class, recipe_of
 from graphmem.load.discover.recipe import Recipe, compound, is_config, of_object
 from graphmem.load.names import CONFIG_CLASS
-from graphmem.usercode.modules import raised
+from graphmem.usercode.running import raised
 
 Values = Mapping[str, object]
 

@@ -19,7 +19,7 @@ from graphmem.load.discover.recipe import Assumed, Recipe, call, compound, of_ob
 from graphmem.load.discover.root import line_of, source_of
 from graphmem.load.names import CONFIGS, LENGTHS, LETTERS, value_for
 from graphmem.usercode.callables import name_of
-from graphmem.usercode.modules import raised, user_code
+from graphmem.usercode.running import raised, user_code
 
 Values = Mapping[str, object]
 

@@ -25,8 +25,8 @@ from graphmem.load.subject import Point, read_setting
 from graphmem.machine.pretend import device_meant
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.modules import user_code
 from graphmem.usercode.paths import shown
+from graphmem.usercode.running import user_code
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 from graphmem.errors import TargetError
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.quietly import quietly
-from graphmem.usercode.modules import raised
+from graphmem.usercode.running import raised
 
 
 def read(path: str, trust_remote_code: bool) -> ConfigFile:

@@ -23,7 +23,7 @@ from graphmem.load.hf.quietly import quietly
 from graphmem.load.hf.tasks import model_class
 from graphmem.load.hf.tensors import arguments
 from graphmem.load.subject import Point, Subject
-from graphmem.usercode.modules import raised, user_code
+from graphmem.usercode.running import raised, user_code
 
 # What is no field of any config but can be set all the same.
 _SWITCHES = ("attn_implementation", "experts_implementation", "gradient_checkpointing")
