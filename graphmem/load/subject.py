@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import SymbolError, TargetError
+from graphmem.errors import SymbolError, TargetError, did_you_mean
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
@@ -284,7 +283,5 @@ def read_setting(name: str, value: object, default: object) -> object:
 
 
 def suggestion(name: str, known: Mapping[str, object]) -> str:
-    """A hint for a name that is unknown: the closest one, and all that there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
-    return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"
+    """`did_you_mean`, with the values that the known names have."""
+    return did_you_mean(name, known, [f"{k}={v!r}" for k, v in known.items()])

@@ -10,7 +10,15 @@ from typing import Any
 
 from torch import nn
 
-from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, SymbolError, TargetError
+from graphmem.errors import (
+    DataDependentError,
+    GraphmemError,
+    MissingKernelError,
+    ModelError,
+    SymbolError,
+    TargetError,
+    did_you_mean,
+)
 from graphmem.load.discover.choices import choices_for, facts_of
 from graphmem.load.discover.make import annotations_of
 from graphmem.load.discover.model import Plan, find_recipe, plan_of
@@ -87,7 +95,7 @@ def _inputs(
         if name not in known and not open_ended:
             raise TargetError(
                 f"--input {name}: {signature(whole)} has no {name}",
-                hint=f"{suggestion(name, dict.fromkeys(known, ''))}",
+                hint=did_you_mean(name, known),
             )
     fixed = {name: [_by_letter(argument, plan)] for name, argument in given.items()}
     choices |= fixed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphmem.errors import TargetError
+from graphmem.errors import TargetError, closest
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.quietly import quietly
 from graphmem.usercode.running import raised
@@ -70,8 +69,7 @@ def _unknown(file: Path, model_type: Any, known: list[str]) -> TargetError:
             where=str(file),
             hint="it is a report: graphmem diff reads these" if a_report else 'add it, such as "model_type": "llama"',
         )
-    close = difflib.get_close_matches(str(model_type), known, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
+    guess = closest(str(model_type), known)
     return TargetError(
         f"{file}: transformers {__version__} knows no model_type {model_type!r}",
         where=str(file),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from graphmem.errors import GraphmemError, SymbolError, UsageError
+from graphmem.errors import GraphmemError, SymbolError, UsageError, closest
 from graphmem.load.blank import Blank
 from graphmem.load.discover.spec import Spec
 from graphmem.load.discover.spec import read as read_argument
@@ -227,8 +226,7 @@ def _field(file: ConfigFile, name: str, known: list[str]) -> Field:
     found = [Field(at, type(one).attribute_map.get(key, key)) for at, one in places if one and hasattr(one, key)]
     if found:
         return found[0]
-    close = difflib.get_close_matches(name, [*known, *vars(file.config())], n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
+    guess = closest(name, [*known, *vars(file.config())])
     raise SymbolError(
         f"unknown name {name!r} in --set", hint=f"{guess}known: {', '.join(known)}, and every field of {file.file}"
     )
