@@ -16,6 +16,7 @@ from torch import nn
 
 from graphmem.errors import GraphmemError
 from graphmem.symbolic.derive import SHALLOW
+from graphmem.usercode.layers import LISTS
 
 Point = Mapping[str, int]
 # Kinds of layers take turns: a window in five of six.
@@ -83,7 +84,7 @@ def _only_longer(
         twin = reduced_modules.get(path)
         if twin is None or _class(twin) != _class(module):
             return False
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
+        if isinstance(module, LISTS) and len(module) != len(twin):
             if len(module) < len(twin) or not alike(list(module), list(twin)):
                 return False
             grown.append(path)
