@@ -18,17 +18,12 @@ from typing import Any
 from graphmem.errors import ModelError
 from graphmem.load.hf.layers import attribute, continued_lists, head_size, layers_of, may_follow, resized_rope
 from graphmem.load.hf.quietly import quietly
+from graphmem.load.names import NAMES_OF
 
-# Letter -> the fields it stands for, the likeliest first. One field gets a letter once: DistilBERT's hidden_dim is f,
-# since dim has taken h.
-LETTERS: dict[str, tuple[str, ...]] = {
-    "h": ("hidden_size", "n_embd", "d_model", "dim", "embed_dim", "emb_dim", "hidden_dim", "model_dim"),
-    "a": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
-    "k": ("num_key_value_heads", "num_kv_heads", "n_kv_heads"),
-    "f": ("intermediate_size", "d_ff", "ffn_dim", "n_inner", "ffn_hidden_size", "d_inner", "dff", "mlp_dim",
-          "hidden_dim"),
-    "v": ("vocab_size",),
-    "L": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth", "layers"),
+# Where a config of transformers goes its own way: letters that only a config.json has, since there such a field is
+# known to mean that; letters of names.py whose fields are not symbols there, or go by another letter (E is e); and names
+# that mean another size there (entries of a codebook, the width before a projection, one of several feed-forwards).
+_OWN_LETTERS: dict[str, tuple[str, ...]] = {
     "h_a": ("head_dim", "d_kv", "d_head"),
     "e": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
     "f_e": ("moe_intermediate_size",),
@@ -38,7 +33,18 @@ LETTERS: dict[str, tuple[str, ...]] = {
     "a_decoder": ("decoder_attention_heads", "decoder_num_attention_heads"),
     "f_encoder": ("encoder_ffn_dim",),
     "f_decoder": ("decoder_ffn_dim",),
-}  # fmt: skip
+}
+_NO_LETTERS = ("p", "c", "w", "E")
+_OTHER_SIZES = ("embedding_size", "embedding_dim", "num_embeddings", "num_blocks", "dim_ff", "dim_feedforward")
+# One field gets a letter once: DistilBERT's hidden_dim is f, since dim has taken h.
+LETTERS: dict[str, tuple[str, ...]] = {
+    **{
+        letter: tuple(name for name in names if name not in _OTHER_SIZES)
+        for letter, names in NAMES_OF.items()
+        if letter not in _NO_LETTERS
+    },
+    **_OWN_LETTERS,
+}
 DEPTHS = tuple(name for letter in ("L", "L_encoder", "L_decoder") for name in LETTERS[letter])
 # Of the other integers those that sound like a size get a symbol under their own name; each one costs a trace.
 _SIZE = re.compile(

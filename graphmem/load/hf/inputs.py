@@ -11,6 +11,7 @@ from typing import Any
 
 from graphmem.load.discover.spec import Argument, Spec
 from graphmem.load.hf.tensors import MAKERS, Make, Point, Sizes, arguments, everywhere, ids, image_size
+from graphmem.load.names import LIMITS
 
 # What nobody says is taken to be so.
 BATCH, LENGTH = 8, 2048
@@ -149,8 +150,7 @@ def _maker(name: str, parameter: inspect.Parameter) -> Make | None:
 
 def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
     """The symbols that the makers ask for, at the values taken where nobody says."""
-    limits = "max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions"
-    limit = sizes.find(*limits, default=LENGTH)
+    limit = sizes.find(*LIMITS, default=LENGTH)
     length = min(LENGTH, limit if isinstance(limit, int) and limit > 0 else LENGTH)
     length = length // 128 * 128 or length  # RoBERTa's 514 are 512 and two that are not for tokens
     target = min(length, sizes.find("max_target_positions", default=length))

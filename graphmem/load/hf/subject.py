@@ -21,12 +21,12 @@ from graphmem.load.hf.layers import attribute
 from graphmem.load.hf.quietly import quietly
 from graphmem.load.hf.tasks import model_class
 from graphmem.load.hf.tensors import arguments
+from graphmem.load.names import LIMITS
 from graphmem.load.subject import Point, Subject
 from graphmem.usercode.running import raised, user_code
 
 # What is no field of any config but can be set all the same.
 _SWITCHES = ("attn_implementation", "experts_implementation", "gradient_checkpointing")
-_LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions")
 
 
 def from_config_file(
@@ -255,7 +255,7 @@ def _whole(name: str, value: Any) -> int:
 
 def _said(file: ConfigFile, sizes: Mapping[str, int]) -> Iterator[str]:
     config = file.config()
-    limit = next((v for name in _LIMITS if isinstance(v := getattr(config, name, None), int)), None)
+    limit = next((v for name in LIMITS if isinstance(v := getattr(config, name, None), int)), None)
     if limit is not None and sizes.get("s", 0) > limit:
         yield f"s={sizes['s']} is more than the {limit} positions that the config allows"
     if config.dtype is None:
