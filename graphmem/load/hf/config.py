@@ -21,8 +21,8 @@ from graphmem.load.hf.quietly import quietly
 from graphmem.load.names import NAMES_OF
 
 # Where a config of transformers goes its own way: letters that only a config.json has, since there such a field is
-# known to mean that; letters of names.py whose fields are not symbols there, or go by another letter (E is e); and names
-# that mean another size there (entries of a codebook, the width before a projection, one of several feed-forwards).
+# known to mean that; letters of names.py whose fields are not symbols there, or go by another letter (E is e); and
+# names that mean another size there (entries of a codebook, the width before a projection, one of two feed-forwards).
 _OWN_LETTERS: dict[str, tuple[str, ...]] = {
     "h_a": ("head_dim", "d_kv", "d_head"),
     "e": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
