@@ -25,7 +25,7 @@ def model(h=768, a=12, L=12): ...    # -> nn.Module
 def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wishes:
     """What the user said beside TARGET.
 

@@ -26,7 +26,7 @@ def wishes_of(
 ) -> Wishes:
     """The same as the command line would say it."""
     texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
-    return Wishes(symbols or {}, texts, config, task, trust_remote_code)
+    return Wishes(settings=symbols or {}, inputs=texts, config=config, task=task, trust_remote_code=trust_remote_code)
 
 
 def subject_of(model: Model, inputs: Any, loss: Loss | None, wishes: Wishes) -> Subject:

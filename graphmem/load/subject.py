@@ -23,7 +23,7 @@ from graphmem.usercode.running import user_code
 Point = dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """What is analysed.
 
@@ -120,8 +120,15 @@ def from_factories(
             )
         return made
 
-    model_symbols = frozenset(model_defaults) & frozenset(symbols)
-    return Subject(name, symbols, model_symbols, build, make_inputs, build_real, loss)
+    return Subject(
+        name=name,
+        symbols=symbols,
+        model_symbols=frozenset(model_defaults) & frozenset(symbols),
+        build=build,
+        make_inputs=make_inputs,
+        build_real=build_real,
+        loss=loss,
+    )
 
 
 def from_module(
@@ -155,14 +162,14 @@ def from_module(
         return _resized(inputs, "", moved, {}, real)
 
     return Subject(
-        type(module).__name__,
-        {**working, **depths},
-        frozenset(depths),
-        build,
-        make_inputs,
-        lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and another device may be asked for
-        loss,
-        {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
+        name=type(module).__name__,
+        symbols={**working, **depths},
+        model_symbols=frozenset(depths),
+        build=build,
+        make_inputs=make_inputs,
+        build_real=lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and may be on another device
+        loss=loss,
+        notes={**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
     )
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -15,13 +15,11 @@ import torch
 from torch import nn
 
 from graphmem.errors import TargetError
-from graphmem.load.discover.recipe import Recipe, is_config, of_object
+from graphmem.load.discover.recipe import Recipe, Values, is_config, of_object
 from graphmem.load.discover.root import line_of
 from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, LETTERS, NEEDED, value_for
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.running import user_code
-
-Values = Mapping[str, object]
 
 
 def config_class(annotation: Any, module: ModuleType) -> type | None:
@@ -127,4 +125,9 @@ def _filled(recipe: Recipe, settings: Values) -> Recipe:
     wanted = {n: value_for(n) for n in empty if n.lower() in NEEDED}
     found = {n: v for n, v in wanted.items() if v is not None}
     fields = {**recipe.fields, **found}
-    return Recipe(fields, lambda values: recipe.make({**found, **values}), recipe.text, {**recipe.guessed, **found})
+    return Recipe(
+        fields=fields,
+        make=lambda values: recipe.make({**found, **values}),
+        text=recipe.text,
+        guessed={**recipe.guessed, **found},
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,11 +16,9 @@ from graphmem.errors import GraphmemError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.discover.configs import is_config_class
 from graphmem.load.discover.make import call_of, has_python_signature, of_class, recipe_of
-from graphmem.load.discover.recipe import Recipe, compound, is_config, of_object
+from graphmem.load.discover.recipe import Recipe, Values, compound, is_config, of_object
 from graphmem.load.names import CONFIG_CLASS
 from graphmem.usercode.running import raised
-
-Values = Mapping[str, object]
 
 
 def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:

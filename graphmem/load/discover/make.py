@@ -15,13 +15,11 @@ from torch import nn
 from graphmem.errors import TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.discover.configs import config_class, config_for
-from graphmem.load.discover.recipe import Assumed, Recipe, call, compound, of_object
+from graphmem.load.discover.recipe import Assumed, Recipe, Values, call, compound, of_object
 from graphmem.load.discover.root import line_of, source_of
 from graphmem.load.names import CONFIGS, LENGTHS, LETTERS, value_for
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.running import raised, user_code
-
-Values = Mapping[str, object]
 
 
 def recipe_of(
@@ -180,7 +178,7 @@ def _assumed(
     fields = {**guessed, **config.asked}
     made_up = {k: v for k, v in fields.items() if k not in known}
     text = f"{name_of(function)}({', '.join(unknown)})"
-    return Recipe(fields, lambda values: construct(values)[0], text, made_up)
+    return Recipe(fields=fields, make=lambda values: construct(values)[0], text=text, guessed=made_up)
 
 
 def _unknown_field(

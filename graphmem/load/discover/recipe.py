@@ -17,7 +17,7 @@ Values = Mapping[str, object]
 _PLAIN = (bool, int, float, str, type(None), list, tuple, torch.dtype, torch.device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Something that can be made with other values for its fields.
 
@@ -103,7 +103,7 @@ def compound(
             changed[outer] = recipe.make({n: values[known] for n, known in names[outer].items() if known in values})
         return assemble(changed)
 
-    return Recipe(fields, make, text, made_up, frozenset(computed))
+    return Recipe(fields=fields, make=make, text=text, guessed=made_up, computed=frozenset(computed))
 
 
 def is_config(value: Any) -> bool:

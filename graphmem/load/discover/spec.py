@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 
@@ -31,6 +31,7 @@ class Spec:
 
     dtype: str
     dims: tuple[str, ...]
+    _: KW_ONLY
     values: str = "free"
 
     def __str__(self) -> str:
@@ -62,6 +63,7 @@ class Value:
     """An argument that is no tensor; `left_out` leaves forward's own default."""
 
     value: object = None
+    _: KW_ONLY
     left_out: bool = False
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from graphmem.errors import ModelError
-from graphmem.load.hf.layers import attribute, continued_lists, head_size, layers_of, may_follow, resized_rope
+from graphmem.load.hf.layers import attribute, continued_lists, head_size, kinds_of, may_follow, resized_rope
 from graphmem.load.hf.quietly import quietly
 from graphmem.load.names import NAMES_OF
 
@@ -61,7 +61,7 @@ _PINNED = ("num_decoder_layers",)
 PATCHES = "n_p"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """An integer of a config, or of a sub-config: `path` leads to that. With a `kind`, the number of such layers."""
 
@@ -73,7 +73,7 @@ class Field:
         return ".".join([*self.path, self.name])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigFile:
     """A config.json: its `content`, and the class that transformers reads it with."""
 
@@ -139,18 +139,18 @@ class ConfigFile:
                 unique = name + suffix if suffix or name in fields else name
                 if unique in fields or not unique.isidentifier():
                     unique = "_".join([*path, key])
-                fields[unique] = Field(path, key)
-                layers = layers_of(owner, key) if key in DEPTHS else None
+                fields[unique] = Field(path=path, name=key)
+                layers = kinds_of(owner, key) if key in DEPTHS else None
                 if layers is not None:
                     kinds = layers.counts()
-                    fields |= {f"{unique}_{kind}": Field(path, key, kind) for kind in kinds}
+                    fields |= {f"{unique}_{kind}": Field(path=path, name=key, kind=kind) for kind in kinds}
                     free |= {f"{unique}_{kind}": count for kind, count in kinds.items()}
                 elif _is_free(owner, place, key):
                     free[unique] = int(vars(owner)[key])
             sides = patches(owner)
             if sides is not None:
                 unique = PATCHES + _suffix(path)
-                fields[unique], free[unique] = Field(path, PATCHES), sides
+                fields[unique], free[unique] = Field(path=path, name=PATCHES), sides
         return fields, free
 
 
@@ -187,7 +187,7 @@ def _change(place: dict[str, Any], owner: Any, values: Mapping[Field, Any]) -> N
             if field.name in DEPTHS and isinstance(before, int):
                 place.update(continued_lists(place, owner, before, value))
     for depth, counts in counted.items():
-        layers = layers_of(owner, depth)
+        layers = kinds_of(owner, depth)
         assert layers is not None, "the symbols were made of them"
         for name, value in layers.with_counts({**layers.counts(), **counts}).items():
             _put(place, owner, name, value)

@@ -34,7 +34,7 @@ def read(path: str, trust_remote_code: bool) -> ConfigFile:
         raise TargetError(f"{path} is no JSON: {error.msg}", where=where, hint="fix the line") from error
     if not isinstance(content, dict) or not content:
         raise TargetError(f"{path} holds no JSON object", where=path, hint='a config.json starts with {"model_type": ')
-    return ConfigFile(path, content, _config_class(file, content, trust_remote_code))
+    return ConfigFile(file=path, content=content, config_class=_config_class(file, content, trust_remote_code))
 
 
 def _config_class(file: Path, content: Mapping[str, Any], trust_remote_code: bool) -> Any:

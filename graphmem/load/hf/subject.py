@@ -57,13 +57,13 @@ def from_config_file(
     fields, free = file.symbols()
     free = {name: value for name, value in free.items() if made.reach(fields[name].path)}
     working = {**sizes, **{n: v for n, v in _ordered(free).items() if n not in sizes}}
-    loaded = _Loaded(file, model, made, fields, working, switches)
+    loaded = _Loaded(file=file, model=model, inputs=made, fields=fields, working=working, switches=switches)
     return Subject(
-        path,
-        working,
-        frozenset(free) - frozenset(sizes),
-        loaded.build,
-        loaded.make_inputs,
+        name=path,
+        symbols=working,
+        model_symbols=frozenset(free) - frozenset(sizes),
+        build=loaded.build,
+        make_inputs=loaded.make_inputs,
         build_real=loaded.build_real,
         notes={
             **{
@@ -78,7 +78,7 @@ def from_config_file(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Loaded:
     """The model and its inputs at any point."""
 
@@ -223,7 +223,9 @@ def _field(file: ConfigFile, name: str, known: list[str]) -> Field:
     places = [(tuple(path), _inside(file.config(), path))]
     if not path:
         places += [((inner,), one) for inner, one in sub_configs(file.config()).items()]
-    found = [Field(at, type(one).attribute_map.get(key, key)) for at, one in places if one and hasattr(one, key)]
+    found = [
+        Field(path=at, name=type(one).attribute_map.get(key, key)) for at, one in places if one and hasattr(one, key)
+    ]
     if found:
         return found[0]
     guess = closest(name, [*known, *vars(file.config())])
