@@ -1,4 +1,4 @@
-"""Names that people give to sizes and inputs: which letter a formula uses, what a missing value may be taken as.
+"""Names that people give to sizes and inputs: the letter that a formula uses, and the value where there is none.
 
 Names are compared in lower case; the letters are those of the literature.
 """
@@ -64,7 +64,7 @@ _SETTING = re.compile(
     r"|n_groups|norm_groups|max_period|ndim|verbose|debug|epochs|steps)$"
 )
 
-# What a size without a value is taken as: GPT-2's, where it has one. Every one that is used is printed.
+# The value to take for a size that has none: GPT-2's, where it has that size. The report lists those that were taken.
 _VALUES: tuple[tuple[object, str], ...] = (
     (768, "h"),
     (12, "a L k"),
@@ -166,7 +166,7 @@ def is_setting(name: str) -> bool:
 
 
 def value_for(name: str) -> object | None:
-    """What a field without a value may be taken as, or None."""
+    """The value to take for a field that has none; None where there is no usual one."""
     return GUESSES.get(name.lower())
 
 

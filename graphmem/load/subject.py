@@ -33,10 +33,10 @@ class Subject:
     build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
     values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device.
     loss: forward's output -> what backward starts from, or None for the default.
-    notes: where a symbol was guessed, how, to be said if it is in the formula.
-    finished: the module exists, and is only shortened: its forward may not expect that.
-    remarks: what was found or guessed about the model and its inputs, always to be said.
-    remedy: what the user can say where forward does not run with the inputs that were made.
+    notes: symbol -> how it was guessed; the report says it if the symbol is in the formula.
+    finished: the module exists and is only shortened, and its forward may not expect that.
+    remarks: what was found or guessed about the model and its inputs; the report always says it.
+    remedy: what the user can do where forward does not run with the inputs that were made.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Subject:
     remedy: str = ""
 
     def values_at(self, point: Point) -> Any:
-        """The inputs as real tensors, but for those that are too large to work anything out of them."""
+        """The inputs as real tensors, except those whose values are too many to compute with."""
         with Blank(limit=VALUES_LIMIT):
             return self.make_inputs(point, True)
 
@@ -199,7 +199,7 @@ def _dimensions_of(symbols: Mapping[str, int], tensors: Mapping[str, torch.Tenso
     by_size = {size: name for name, size in symbols.items()}
     if len(by_size) < len(symbols):
         raise SymbolError(
-            "two symbols have the same size, so a dimension of it cannot be told apart", hint=str(symbols)
+            "two symbols have the same size, so a dimension of that size could be either", hint=str(symbols)
         )
     named = {
         path: tuple((i, by_size[size]) for i, size in enumerate(tensor.shape) if size in by_size)
@@ -223,7 +223,7 @@ def _resized(
     """`value` with other sizes where `moved` has some; a tensor that is in it twice stays one tensor.
 
     Args:
-        real: with values, those that there are over and over; else on meta.
+        real: whether new tensors get values, those of the old ones repeated; otherwise they are on meta.
     """
     if isinstance(value, torch.Tensor):
         sizes = moved.get(path)

@@ -25,13 +25,13 @@ def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
     """The recipe of an expression in the file's namespace, such as GPTConfig(n_layer=12).
 
     Raises:
-        TargetError: it is no expression, or raises.
+        TargetError: it is not an expression, or it raises.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         at = f"{text}\n{' ' * (6 + max(error.offset or 1, 1))}^"
-        raise TargetError(f"--config is no Python expression: {error.msg}", where=at, hint=_CONFIG_HINT) from error
+        raise TargetError(f"--config is not a Python expression: {error.msg}", where=at, hint=_CONFIG_HINT) from error
     try:
         return _node(tree, module, settings)
     except GraphmemError:

@@ -68,7 +68,7 @@ class Plan:
     def _with_room(self, point: Point) -> Point:
         """`point` with length limits as far above the inputs as they are at the working point at least.
 
-        Alone, s could not go beyond them; and a table that is as long as s is not sliced, so another operator runs.
+        Without that, s could not go beyond them; and a table as long as s is not sliced, so another operator would run.
         """
         self._check_patches(point)
         names = [s for f, s in self.symbol_of.items() if f.lower() in LENGTHS]
@@ -77,12 +77,15 @@ class Plan:
         return {**point, **limits}
 
     def _check_patches(self, point: Point) -> None:
-        """Refuse an image that patches do not fill where they do at the working point: a rest has no formula."""
+        """Refuse an image that patches do not fill, if they do at the working point: a rest has no formula."""
         sides = [s for f, s in self.symbol_of.items() if f.lower() in IMAGE_SIZES]
         for side in [*sides, *(s for s in ("H", "W") if s in point and "p" in self.point and not sides)]:
             patch = point.get("p", 1)
             if point[side] % patch and not self.point.get(side, 0) % self.point.get("p", 1):
-                raise SymbolError(f"{side}={point[side]} is no multiple of the patch size {patch}")
+                raise SymbolError(
+                    f"{side}={point[side]} is not a multiple of the patch size {patch}",
+                    hint=f"--set {side}={-(-point[side] // patch) * patch}",
+                )
 
     def build(self, point: Point) -> nn.Module:
         """The model at `point`, without its weights."""
@@ -172,7 +175,7 @@ def _functions(module: ModuleType) -> list[str]:
 def _class_or_factory(
     model: Any, module: ModuleType, settings: Mapping[str, object], *, named: bool
 ) -> tuple[Recipe, Any]:
-    """The recipe of the class; where its arguments cannot be had, of a function of the file that makes the model."""
+    """The recipe of the class; if its arguments cannot be found, of a function of the file that makes the model."""
     try:
         return recipe_of(model, module, settings), model
     except TargetError:
@@ -229,7 +232,7 @@ def plan_of(recipe: Recipe, code: Callable[..., Any], module: ModuleType, settin
 
     values = dict(recipe.fields)
     free = recipe.computed - settings.keys()
-    # A field that is None by default is a size once it is set, and its letter is how it may be called.
+    # A field that is None by default is a size once it is set, and the user may call it by its letter.
     empty = [f for f, v in values.items() if v is None]
     fields = {symbol: field for field, symbol in symbols_for([*sizes(values), *empty]).items()}
     changed: set[str] = set()

@@ -140,9 +140,9 @@ def _public(value: Any) -> dict[str, object]:
 
 
 class Assumed(dict[str, Any]):
-    """Stands for a config that nothing describes: it has what is asked of it, as long as the name is well known.
+    """Stands for a config that nothing describes: it has every field that is read, if the name is well known.
 
-    It answers to config.name and to config["name"], and remembers what was asked.
+    Fields are read as config.name or config["name"]; it remembers which ones were.
     """
 
     def __init__(self, known: Values, guess: Callable[[str], object | None]) -> None:
@@ -162,7 +162,7 @@ class Assumed(dict[str, Any]):
         self[name] = value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As of a dict: what is not known is the default."""
+        """As of a dict: the default, if the name is not known."""
         if name in self:
             return self[name]
         return self._look(name, KeyError) if name in self.known or self.guess(name) is not None else default

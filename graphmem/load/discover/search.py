@@ -1,4 +1,4 @@
-"""Try what forward may take until it runs: on fake tensors, with two layers, so that a try costs little."""
+"""Try the choices for forward's arguments until it runs: on fake tensors and with two layers, so a try costs little."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def search(
 
     Args:
         lengths: symbols that s may have to be equal to, with their values.
-        labels: names that are worth giving only if a loss is returned with them.
+        labels: arguments that are worth giving only if forward then returns a loss.
     """
     first: tuple[GraphmemError, Arguments] | None = None
     better: GraphmemError | None = None
@@ -87,7 +87,7 @@ def search(
     return None, better or first[0], first[1]
 
 
-@stand_ins()  # a file that is going to run for real is loaded without
+@stand_ins()  # a file that will run for real is loaded without them
 def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Accepted:
     """Run forward with `arguments` at `point`.
 

@@ -47,13 +47,13 @@ def from_plain(
     """A Subject of the root module class in `module`.
 
     Args:
-        name_of_model: the class, function or instance that was named; None: it is looked for.
+        name_of_model: the class, function or instance that the user named; None: graphmem looks for it.
         settings: values for fields of the model's config, by name or letter, and for symbols of the inputs.
-        inputs: texts such as "idx=int64[b,s]"; what they leave open is guessed.
+        inputs: texts such as "idx=int64[b,s]"; graphmem guesses the arguments that they leave open.
         config: an expression in the file's namespace that gives the config, or the model.
 
     Raises:
-        GraphmemError: what could not be found or guessed; the hint says what to give.
+        GraphmemError: something could not be found or guessed; the hint says what to give.
     """
     given = dict(read(text) for text in inputs)
     recipe, code, remarks = find_recipe(module, name_of_model, name, settings, config)
@@ -137,7 +137,7 @@ def _point(plan: Plan, choices: Mapping[str, list[Argument]], settings: Mapping[
         else:
             values = plan.values.get(name)
             raise SymbolError(
-                f"{name} in --input has no value" if values is None else f"{name} in --input is {values!r}, no size",
+                f"{name} in --input has no value" if values is None else f"{name} in --input is {values!r}, not a size",
                 hint=f"--set {name}=64, or one that has a value: {', '.join(plan.point)}, b, s",
             )
     ordered = sorted(point, key=lambda n: (n in plan.point, n != "b", n != "s"))
@@ -151,7 +151,7 @@ def _longest(plan: Plan, *, second: bool) -> int:
 
 
 def _shallow(plan: Plan, point: Point) -> tuple[Build, Point]:
-    """The point with few layers, if the model can be built there: what forward takes does not hang on its depth."""
+    """The point with few layers, if the model can be built there: what forward takes does not depend on its depth."""
     layers = {s: 2 for f, s in plan.symbol_of.items() if s == "L" or "layers" in f.lower() or "depth" in f.lower()}
     shallow = {**point, **{s: n for s, n in layers.items() if point[s] > n}}
     try:
@@ -167,7 +167,7 @@ def _none_runs(error: GraphmemError, arguments: Arguments, module: nn.Module, *,
     tried = ", ".join(f"{n}={a}" for n, a in arguments.items() if a is not OMIT)
     example = " ".join(f"--input '{n}={a}'" for n, a in arguments.items() if isinstance(a, Spec))
     return ModelError(
-        f"no inputs were found with which {signature(module)} runs; the likeliest, {tried or 'none'}, gives: "
+        f"graphmem found no inputs with which {signature(module)} runs; the likeliest, {tried or 'none'}, gives: "
         f"{error.what}",
         where=error.where,
         hint=f"say what it takes: {example or '--input x=float[b,s,h]'}, with the right sizes",

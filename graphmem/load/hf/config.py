@@ -1,7 +1,6 @@
-"""A config.json as something that can be changed: its integers by the letters people use, and the config at other
-values of them.
+"""A config.json that can be changed: its integers by the letters that people use, and the config at other values.
 
-What is changed is the file's content, and transformers makes its config of that anew. So whatever transformers
+A change is made to the file's content, and transformers makes its config from that anew. So all that transformers
 derives follows: the head size from h and a, the kinds of layers from L.
 """
 

@@ -14,7 +14,7 @@ from graphmem.load.hf.arguments import ARGUMENTS, Make
 from graphmem.load.hf.tensors import Point, Sizes, arguments
 from graphmem.load.names import LIMITS
 
-# What nobody says is taken to be so.
+# The sizes of the inputs where neither the user nor the config gives one.
 BATCH, LENGTH = 8, 2048
 _ELSE = {"frames": 512, "choices": 4, "side": 16, "patches": 1024, "queries": 32, "regions": 36}
 
@@ -77,7 +77,7 @@ _SEES = re.compile(r"vision|image|audio|speech|vq|former|perceiver|projector|cod
 
 
 def _symbols(makers: Mapping[str, Make], sizes: Sizes) -> dict[str, int]:
-    """The symbols that the makers ask for, at the values taken where nobody says."""
+    """The symbols that the makers ask for, at the user's values or the usual ones."""
     limit = sizes.find(*LIMITS, default=LENGTH)
     length = min(LENGTH, limit if isinstance(limit, int) and limit > 0 else LENGTH)
     length = length // 128 * 128 or length  # RoBERTa's 514 are 512 and two that are not for tokens

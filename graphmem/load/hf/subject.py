@@ -25,7 +25,7 @@ from graphmem.load.names import LIMITS
 from graphmem.load.subject import Point, Subject
 from graphmem.usercode.running import raised, user_code
 
-# What is no field of any config but can be set all the same.
+# These are not fields of a config, but --set takes them all the same.
 _SWITCHES = ("attn_implementation", "experts_implementation", "gradient_checkpointing")
 
 
@@ -42,7 +42,7 @@ def from_config_file(
     Args:
         settings: values for symbols, for fields of the config and for sizes of the inputs, as text or as they are.
         task: such as "causal-lm"; default: what `architectures` names.
-        inputs: texts such as "labels=int64[b,s]"; what they leave open is made from the config.
+        inputs: texts such as "labels=int64[b,s]"; the config says how to make the arguments that they leave open.
         trust_remote_code: run the code that `auto_map` names, from the config's folder.
 
     Raises:
@@ -155,7 +155,7 @@ def _fitting(model: Any, config: Any) -> Any:
 
 
 def _give_tokens(model: Any, config: Any) -> None:
-    """Ids that training needs, where the file leaves them open: which ones they are makes no difference."""
+    """Set ids that training needs and the file leaves open: any will do."""
     wanted = []
     if "SequenceClassification" in model.__name__:
         wanted = ["pad_token_id"]  # without one only single sequences are taken
@@ -168,7 +168,7 @@ def _give_tokens(model: Any, config: Any) -> None:
 
 @contextlib.contextmanager
 def _uninitialized() -> Iterator[None]:
-    """Weights that nobody reads need no values."""
+    """Build without initial values: nobody reads them."""
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # an older transformers 5

@@ -105,7 +105,7 @@ def model_class(file: ConfigFile, config: Any, task: str | None, trust_remote_co
     """The class to build, and why that one.
 
     Raises:
-        UsageError: an unknown task. TargetError: none, or none that can be told, for this config.
+        UsageError: an unknown task. TargetError: there is no class for this config, or nothing says which.
     """
     if task is not None:
         return _by_task(file, config, task, trust_remote_code), f"--task {task}"

@@ -141,7 +141,7 @@ def grid_sizes(at: Sizes) -> torch.Tensor:
 def patch_positions(at: Sizes) -> torch.Tensor:
     """Column and row of every patch."""
     positions = at.whole(at["b"], patches_along(at) ** 2, 2)
-    if not positions.is_meta:  # as it is where that would be large, and nobody asks for values
+    if not positions.is_meta:  # a large one is on meta, and its values are of no use
         side = torch.arange(patches_along(at))
         positions[:] = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).reshape(-1, 2)
     return positions
