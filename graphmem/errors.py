@@ -81,8 +81,17 @@ class MemoryLimitError(GraphmemError):
     """A real run that would not fit into the device's memory, or did not."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is unknown: the closest one, and all that there are."""
+def closest(name: str, known: Iterable[str]) -> str:
+    """``did you mean h100? ``, with a space to go on after; nothing where no known name is close to `name`."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def did_you_mean(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """A hint for a name that is unknown: the closest one, and all that there are.
+
+    Args:
+        listed: the known ones as the hint lists them; default: by their names.
+    """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(names) or 'none'}"
+    return f"{closest(name, names)}known: {', '.join(names if listed is None else listed) or 'none'}"

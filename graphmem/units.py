@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from graphmem.errors import UsageError
+
 # The CUDA caching allocator hands out multiples of this: kMinBlockSize in
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/AllocatorConfig.h#L18
 ALLOCATION_BLOCK = 512
 
-_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 def allocated(nbytes: int) -> int:
@@ -35,5 +37,23 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None:
-        raise ValueError(f"{text!r} is no number of bytes: write it like 40GiB")
+        raise ValueError(f"{text!r} is not a number of bytes: write it like 40GiB")
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def read_size(size: str | int, option: str) -> int:
+    """The bytes that the user gave for `option`: as a number, or as a text that `parse_bytes` reads.
+
+    Args:
+        option: as the user writes it: ``--memory`` on the command line, ``budget`` in Python.
+
+    Raises:
+        UsageError: the text cannot be read.
+    """
+    if isinstance(size, int):
+        return size
+    try:
+        return parse_bytes(size)
+    except ValueError as error:
+        example = f"{option} 40GiB" if option.startswith("--") else f'{option}="40GiB"'
+        raise UsageError(f"cannot read {option}: {error}", hint=example) from None

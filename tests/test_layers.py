@@ -14,7 +14,8 @@ from support.repo import ROOT
 PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
-    {"version", "errors", "units", "patches"},
+    {"version", "errors", "patches"},
+    {"units"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},
     {"kernels", "accounts"},

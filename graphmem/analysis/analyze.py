@@ -17,7 +17,7 @@ from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
 from graphmem.symbolic.strategy import derive_for
-from graphmem.usercode.collector import set_aside
+from graphmem.usercode.garbage import set_aside
 from graphmem.usercode.isolate import isolated
 
 

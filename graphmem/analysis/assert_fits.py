@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphmem.errors import UsageError
-from graphmem.units import human, parse_bytes
+from graphmem.units import human, read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -24,22 +23,13 @@ def assert_fits(model: Any, inputs: Any, *, budget: str | int, **options: Any) -
         GraphmemError: the model cannot be analysed.
     """
     __tracebackhide__ = True  # pytest shows the line of the test
-    limit = _bytes(budget)
+    limit = read_size(budget, "budget")
     from graphmem.analysis.analyze import analyze
 
     report = analyze(model, inputs, **options)
     if report.alive.bytes > limit:
         raise AssertionError(_message(report, limit))
     return report
-
-
-def _bytes(budget: str | int) -> int:
-    if isinstance(budget, int):
-        return budget
-    try:
-        return parse_bytes(budget)
-    except ValueError as error:
-        raise UsageError(f"cannot read the budget: {error}", hint='budget="40GiB"') from None
 
 
 def _message(report: Report, limit: int) -> str:

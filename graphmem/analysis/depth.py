@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from graphmem.errors import GraphmemError
+from graphmem.load.names import counts_layers
 from graphmem.symbolic.derive import SHALLOW
+from graphmem.usercode.layers import LISTS
 
 Point = Mapping[str, int]
 # Kinds of layers take turns: a window in five of six.
 _LONGEST = 8
-_LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")
 
 
 def depth_symbols(
@@ -35,7 +36,7 @@ def depth_symbols(
     unlike: list[str] = []
     shallow = dict(point)
     whole = build(dict(shallow))
-    for name in sorted(names, key=lambda n: n.lower() not in _LIKELY):
+    for name in sorted(names, key=lambda n: not counts_layers(n)):
         try:
             reduced = build({**shallow, name: SHALLOW})
             # A model no deeper than that is compared upwards: there is nothing to cut.
@@ -83,7 +84,7 @@ def _only_longer(
         twin = reduced_modules.get(path)
         if twin is None or _class(twin) != _class(module):
             return False
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) != len(twin):
+        if isinstance(module, LISTS) and len(module) != len(twin):
             if len(module) < len(twin) or not alike(list(module), list(twin)):
                 return False
             grown.append(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from graphmem.errors import GraphmemError, SymbolError
 from graphmem.report.fit import most_taken
 from graphmem.symbolic.curves import evaluate
-from graphmem.units import human, parse_bytes
+from graphmem.units import human, read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -36,10 +36,11 @@ def solve(
         besides: at a value, the bytes of what else has to fit.
 
     Raises:
+        UsageError: the budget cannot be read.
         SymbolError: the symbol is not in the formula or a value is none, nothing fits, or the formula does not hold
             near the answer.
     """
-    limit = _bytes(budget)
+    limit = read_size(budget, "budget")
     if name in others:
         raise SymbolError(f"{name} is what is solved for, and {name}={others[name]} is given", hint="leave it out")
     there = report.at(**others) if others else report
@@ -122,12 +123,3 @@ def _that_holds(exactly: Callable[[int], int], name: str, value: int, limit: int
         f"{fits}, but the formula does not hold there: {reason.what}",
         hint=f"analyse again with {name}={value}",
     )
-
-
-def _bytes(budget: int | str) -> int:
-    if isinstance(budget, int):
-        return budget
-    try:
-        return parse_bytes(budget)
-    except ValueError as error:
-        raise SymbolError(str(error), hint="80GiB") from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from graphmem.cli.files import check_output, show, write
 from graphmem.cli.options import parser
 from graphmem.errors import GraphmemError, UsageError
+from graphmem.units import read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -65,7 +66,7 @@ def _fit(options: argparse.Namespace) -> int:
     from graphmem.analysis.fit import fit
     from graphmem.render import fit as rendered
 
-    found = fit(report, options.solve, _memory(options), _bytes("--reserve", options.reserve))
+    found = fit(report, options.solve, _memory(options), read_size(options.reserve, "--reserve"))
     write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
     return CLEAN if found.value is not None else FINDINGS
 
@@ -73,16 +74,9 @@ def _fit(options: argparse.Namespace) -> int:
 def _memory(options: argparse.Namespace) -> int:
     from graphmem.machine import resolve
 
-    return _bytes("--memory", options.memory) if options.memory else resolve(gpu=options.gpu, device="cuda").gpu.memory
-
-
-def _bytes(option: str, text: str) -> int:
-    from graphmem.units import parse_bytes
-
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", hint=f"{option} 40GiB") from None
+    return (
+        read_size(options.memory, "--memory") if options.memory else resolve(gpu=options.gpu, device="cuda").gpu.memory
+    )
 
 
 def _diff(options: argparse.Namespace) -> int:
@@ -210,7 +204,13 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     from graphmem.load import Wishes
 
     settings = _pairs("--set", options.set)
-    return Wishes(settings, tuple(options.input), options.config, options.task, options.trust_remote_code)
+    return Wishes(
+        settings=settings,
+        inputs=tuple(options.input),
+        config=options.config,
+        task=options.task,
+        trust_remote_code=options.trust_remote_code,
+    )
 
 
 _EXAMPLES = {"--set": "--set s=4096", "--assume": "--assume experts=worst"}

@@ -23,6 +23,7 @@ from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
 from graphmem.trace.frames import user_frames
 from graphmem.usercode.isolate import isolated
+from graphmem.usercode.layers import outermost
 
 
 def held_by_checkpoints(context: Context) -> Iterator[tuple[int, Place]]:
@@ -45,7 +46,7 @@ def without_checkpoints(context: Context, line: Place) -> Trace | None:
 
 def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
     """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
-    derived, lists = analysis.derived, layer_lists(analysis.derived.trace)
+    derived, lists = analysis.derived, outermost(sorted(analysis.derived.trace.containers))
     known: dict[tuple[tuple[str, int], ...], Trace] = {}
 
     def tracer(point: dict[str, int]) -> Trace:
@@ -60,12 +61,6 @@ def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
     except GraphmemError:
         return None
     return None if changed is None else saved_in(changed)
-
-
-def layer_lists(trace: Trace) -> list[str]:
-    """The paths of the outermost lists of modules of one class."""
-    paths = sorted(trace.containers)
-    return [path for path in paths if not any(path.startswith(f"{other}.") for other in paths)]
 
 
 def _again(analysis: Analysis) -> Tracer:

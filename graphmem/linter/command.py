@@ -11,7 +11,7 @@ from graphmem.linter.baseline import is_known, read_baseline
 from graphmem.linter.finding import Finding
 from graphmem.linter.rule import Rule, chosen_rules
 from graphmem.linter.threshold import Threshold, read_threshold
-from graphmem.units import parse_bytes
+from graphmem.units import read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -52,11 +52,11 @@ def read_request(options: dict[str, Any]) -> Request:
     Raises:
         UsageError: one that cannot be read.
     """
-    baseline = options.get("baseline")
+    baseline, budget = options.get("baseline"), options.get("budget")
     return Request(
         rules=chosen_rules(*(_split(options.get(name) or ()) for name in ("select", "extend_select", "ignore"))),
         points=tuple(_point(text) for text in options.get("at") or ()),
-        budget=_bytes(options.get("budget")),
+        budget=None if budget is None else read_size(budget, "--budget"),
         threshold=read_threshold(options.get("threshold") or "1%"),
         baseline=read_baseline(baseline) if baseline and not options.get("write_baseline") else {},
     )
@@ -105,10 +105,3 @@ def _point(text: str) -> dict[str, int]:
     if not point:
         raise UsageError("--at says no point", hint="--at s=8192, or --at s=8192,b=1")
     return point
-
-
-def _bytes(text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_bytes(text)
-    except ValueError as error:
-        raise UsageError(f"cannot read the budget: {error}", hint="--budget 40GiB") from None

@@ -14,7 +14,6 @@ A rule is a file in `graphmem/linter/rules`. It has
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from graphmem.errors import UsageError
+from graphmem.errors import UsageError, closest
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)
@@ -69,9 +68,8 @@ def find_rule(given: str) -> Rule:
         if given.upper() == rule.code or given.lower() == rule.name:
             return rule
     known = [text for rule in all_rules() for text in (rule.code, rule.name)]
-    close = difflib.get_close_matches(given.upper(), known, 1) or difflib.get_close_matches(given.lower(), known, 1)
-    hint = f"did you mean {close[0]}?" if close else "graphmem rule --all lists them"
-    raise UsageError(f"there is no rule {given!r}", hint=hint)
+    guess = closest(given.upper(), known) or closest(given.lower(), known)
+    raise UsageError(f"there is no rule {given!r}", hint=f"{guess}graphmem rule --all lists them")
 
 
 def chosen_rules(select: Iterable[str], extend: Iterable[str], ignore: Iterable[str]) -> tuple[Rule, ...]:

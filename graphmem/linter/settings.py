@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from graphmem.errors import UsageError
+from graphmem.errors import UsageError, did_you_mean
 
 FORMATS = ("text", "json", "sarif", "github", "markdown")
 _TEXTS, _TABLE, _FLAG, _TEXT = "a list of strings", "a table", "true or false", "a string"
@@ -75,9 +74,7 @@ def _nearest() -> Path | None:
 def _check(key: str, value: Any, path: Path) -> None:
     wanted = KEYS.get(key)
     if wanted is None:
-        close = difflib.get_close_matches(key, KEYS, 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(KEYS)}"
-        raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=hint)
+        raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=did_you_mean(key, KEYS))
     right = {
         _TEXTS: isinstance(value, list) and all(isinstance(v, str) for v in value),
         _TABLE: isinstance(value, dict),

@@ -1,7 +1,7 @@
-"""Build a model without its weights: what is large goes to the meta device, what is small stays real.
+"""Build a model without its weights: large tensors are made on the meta device, small ones are real.
 
-Real small tensors let a constructor ask for values (`torch.linspace(0, p, L)[i].item()`) and let the trace answer
-`if mask.all()`. Moves to a device are dropped: the trace decides where things are.
+A constructor may ask for the values of small tensors (`torch.linspace(0, p, L)[i].item()`), and so may forward
+(`if mask.all()`). Moves to a device are dropped: the trace decides where things are.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Blank(TorchFunctionMode):
 
     @staticmethod
     def _converted(args: Any, kwargs: dict[str, Any]) -> Any:
-        """Tensor.to without the device: only a change of dtype (or of memory format) is left of it."""
+        """Tensor.to without the device: only the change of dtype or of memory format is made."""
         tensor, *rest = args
         dtype = kwargs.get("dtype") or next((a for a in rest if isinstance(a, torch.dtype)), None)
         other = kwargs.get("other") or next((a for a in rest if isinstance(a, torch.Tensor)), None)

@@ -16,8 +16,8 @@ from torch import nn
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
-from graphmem.usercode.modules import raised
 from graphmem.usercode.paths import shown
+from graphmem.usercode.running import raised
 
 _KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
@@ -25,12 +25,13 @@ def model(h=768, a=12, L=12): ...    # -> nn.Module
 def inputs(b=8, s=1024): ...         # -> tuple or dict of tensors"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wishes:
     """What the user said beside TARGET.
 
     settings: NAME=VALUE pairs. inputs: texts such as "idx=int64[b,s]", for a config.json and for files that know
-    nothing of graphmem, as config is, such as "GPTConfig(n_layer=12)". task, trust_remote_code: for a config.json.
+    nothing of graphmem. config: an expression such as "GPTConfig(n_layer=12)", for those files alone. task,
+    trust_remote_code: for a config.json.
     """
 
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -43,8 +44,8 @@ class Wishes:
 def load_target(target: str, wishes: Wishes | None = None) -> Subject:
     """Execute the file or import the module that `target` names and make a Subject of it.
 
-    The file is executed: it can do whatever its author wrote. One with the functions model() and inputs() says itself
-    what its symbols are; in any other the model is looked for.
+    The file is executed: it can do whatever its author wrote. A file with the functions model() and inputs() says what
+    its symbols are; in any other file graphmem looks for the model.
 
     Raises:
         TargetError: there is no such file or factory.
@@ -79,7 +80,7 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
 
 
 def _has_factories(module: ModuleType, factory: str | None) -> bool:
-    """Whether the file follows the convention: model() and inputs(), or half of it, which is a mistake to be told."""
+    """Whether the file has model() and inputs(), or one of them: then an error says that the other is missing."""
     names = ["model", "inputs"] if factory is None else ["inputs"]
     return any(callable(f := getattr(module, n, None)) and not isinstance(f, (type, nn.Module)) for n in names)
 
@@ -115,7 +116,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    argv, sys.argv = sys.argv, (own := [str(path)])  # a parser of the file's own finds no arguments but its defaults
+    argv, sys.argv = sys.argv, (own := [str(path)])  # a parser in the file finds no arguments and takes its defaults
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
@@ -149,7 +150,7 @@ def _syntax_error(error: SyntaxError, path: Path) -> TargetError:
     file = shown(error.filename or str(path))
     if error.lineno is None:  # a null byte, say: nothing was parsed
         return TargetError(
-            f"{file} is no Python source: {error.msg}", where=file, hint="save it as plain text in UTF-8"
+            f"{file} is not Python source: {error.msg}", where=file, hint="save it as plain text in UTF-8"
         )
     line = f"{file}:{error.lineno}    {(error.text or '').strip()}"
     return TargetError(f"{file} has a syntax error: {error.msg}", where=line, hint="fix the line")

@@ -26,15 +26,15 @@ def wishes_of(
 ) -> Wishes:
     """The same as the command line would say it."""
     texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
-    return Wishes(symbols or {}, texts, config, task, trust_remote_code)
+    return Wishes(settings=symbols or {}, inputs=texts, config=config, task=task, trust_remote_code=trust_remote_code)
 
 
 def subject_of(model: Model, inputs: Any, loss: Loss | None, wishes: Wishes) -> Subject:
     """The Subject of a target, of a module with its tensors, or of two functions.
 
     Raises:
-        UsageError: things that do not go together.
-        GraphmemError: it cannot be loaded.
+        UsageError: the arguments do not go together.
+        GraphmemError: the target cannot be loaded.
     """
     if isinstance(model, (str, os.PathLike)):
         if inputs is not None or loss is not None:
@@ -46,9 +46,9 @@ def subject_of(model: Model, inputs: Any, loss: Loss | None, wishes: Wishes) -> 
         if inputs is None:
             raise UsageError("a module goes with its inputs", hint="analyze(module, inputs)")
         if callable(inputs) and not isinstance(inputs, torch.Tensor):
-            raise UsageError("a module goes with tensors, a function with a function: inputs is a function")
+            raise UsageError("a module goes with tensors, but inputs is a function", hint="analyze(module, inputs())")
         return from_module(model, inputs, loss=loss, symbols=wishes.settings)  # type: ignore[arg-type]
     if not callable(inputs):
-        raise UsageError("a function for the model needs a function for the inputs")
+        raise UsageError("a function for the model goes with a function for the inputs", hint="analyze(model, inputs)")
     name = getattr(model, "__qualname__", type(model).__name__)
     return from_factories(model, inputs, name=name, loss=loss, settings=wishes.settings)

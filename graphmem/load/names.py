@@ -1,4 +1,4 @@
-"""Names that people give to sizes and inputs: which letter a formula uses, what a missing value may be taken as.
+"""Names that people give to sizes and inputs: the letter that a formula uses, and the value where there is none.
 
 Names are compared in lower case; the letters are those of the literature.
 """
@@ -12,34 +12,41 @@ def _words(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
-_LETTER_OF: dict[str, str] = {
-    "h": "n_audio_state n_embd n_embed n_emb emb_dim emb_size embd_dim embed_dim embed_size embedding_dim "
-         "embedding_size d_embed hidden_size hidden d_model model_dim dim_model dim d width n_state hidden_channels "
-         "model_channels",
-    "a": "n_audio_head n_head n_heads num_heads num_attention_heads heads nhead nheads n_attn_heads num_head "
-         "attention_heads",
-    "k": "n_kv_heads n_kv_head num_key_value_heads num_kv_heads kv_heads n_query_groups num_query_groups "
-         "kv_head",
-    "L": "n_audio_layer n_layer n_layers num_layers num_hidden_layers layers depth n_block n_blocks num_blocks "
-         "num_layer nlayers nlayer",
-    "v": "vocab_size vocabulary_size n_vocab num_tokens n_tokens ntoken ntokens num_embeddings n_vocabulary "
-         "vocab",
-    "f": "intermediate_size d_ff dim_ff ff_dim ffn_dim ffn_hidden_size dim_feedforward mlp_dim hidden_dim "
-         "n_inner d_mlp d_hid feedforward_dim ffn_size intermediate_dim hidden_features d_inner ff_hidden_dim",
-    "p": "patch_size patch",
-    "c": "in_channels channels in_chans num_channels n_channels in_channel",
-    "E": "num_experts n_experts n_expert num_local_experts",
-    "w": "window_size window sliding_window",
+# Letter -> names of the size that it stands for, the likeliest first. To add a letter, add a line; how letters stand
+# in a product is in symbolic/text.py. A hidden_dim is h where nothing else is, and f beside another width.
+NAMES_OF: dict[str, tuple[str, ...]] = {
+    letter: tuple(names.split())
+    for letter, names in {
+        "h": "hidden_size n_embd d_model dim embed_dim emb_dim hidden_dim model_dim n_audio_state n_embed n_emb "
+             "emb_size embd_dim embed_size embedding_dim embedding_size d_embed hidden dim_model d width n_state "
+             "hidden_channels model_channels",
+        "a": "num_attention_heads n_head n_heads num_heads attention_heads n_audio_head heads nhead nheads "
+             "n_attn_heads num_head",
+        "k": "num_key_value_heads num_kv_heads n_kv_heads n_kv_head kv_heads n_query_groups num_query_groups kv_head",
+        "f": "intermediate_size d_ff ffn_dim n_inner ffn_hidden_size d_inner dff mlp_dim hidden_dim dim_ff ff_dim "
+             "dim_feedforward d_mlp d_hid feedforward_dim ffn_size intermediate_dim hidden_features ff_hidden_dim",
+        "v": "vocab_size vocabulary_size n_vocab num_tokens n_tokens ntoken ntokens num_embeddings n_vocabulary vocab",
+        "L": "num_hidden_layers n_layer n_layers num_layers depth layers n_audio_layer n_block n_blocks num_blocks "
+             "num_layer nlayers nlayer",
+        "p": "patch_size patch",
+        "c": "in_channels channels in_chans num_channels n_channels in_channel",
+        "E": "num_experts n_experts n_expert num_local_experts",
+        "w": "window_size window sliding_window",
+    }.items()
 }  # fmt: skip
-LETTERS: dict[str, str] = {name: letter for letter, names in _LETTER_OF.items() for name in names.split()}
+LETTERS: dict[str, str] = {name: letter for letter, names in NAMES_OF.items() for name in names}
 
-# The longest sequence that the model takes: these keep their names, and the inputs' s stays at or below them.
-LENGTHS = _words(
-    "block_size max_seq_len max_seq_length max_sequence_length max_position_embeddings context_length context_len "
-    "context_size ctx_len n_ctx n_positions seq_len seq_length sequence_length max_len max_length maxlen "
-    "max_context_length ctx_length max_seqlen max_positions num_positions text_ctx n_text_ctx t_max max_src_len "
-    "max_tgt_len max_time max_frames"
+# The longest sequence that the model takes: these keep their names, and the inputs' s stays at or below them. First
+# those of a config.json, in the order in which they are read: others of these names, such as max_length, mean something
+# else there.
+LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions")
+LENGTHS = frozenset(LIMITS) | _words(
+    "block_size max_seq_length max_sequence_length context_length context_len context_size ctx_len n_ctx seq_len "
+    "seq_length sequence_length max_len max_length maxlen max_context_length ctx_length max_seqlen max_positions "
+    "num_positions text_ctx n_text_ctx t_max max_src_len max_tgt_len max_time max_frames"
 )
+# Fields that a config may leave None, and that no model can do without.
+NEEDED = ("vocab_size", "block_size", "max_seq_len", "n_positions")
 SOURCE_ONLY, TARGET_ONLY = frozenset({"max_src_len"}), frozenset({"max_tgt_len"})
 IMAGE_SIZES = ("image_size", "img_size", "input_size", "resolution", "image_resolution", "img_resolution", "img_dim")
 CLASSES = ("num_classes", "n_classes", "classes", "num_labels", "n_class", "num_class", "nclass")
@@ -57,7 +64,7 @@ _SETTING = re.compile(
     r"|n_groups|norm_groups|max_period|ndim|verbose|debug|epochs|steps)$"
 )
 
-# What a size without a value is taken as: GPT-2's, where it has one. Every one that is used is printed.
+# The value to take for a size that has none: GPT-2's, where it has that size. The report lists those that were taken.
 _VALUES: tuple[tuple[object, str], ...] = (
     (768, "h"),
     (12, "a L k"),
@@ -148,13 +155,18 @@ def letter_of(name: str) -> str | None:
     return LETTERS.get(name.lower())
 
 
+def counts_layers(name: str) -> bool:
+    """Whether a symbol or field of that name usually says how many layers there are."""
+    return name in ("L", "l") or letter_of(name) == "L"
+
+
 def is_setting(name: str) -> bool:
     """Whether an integer of that name is a setting rather than a size."""
     return bool(_SETTING.search(name.lower()))
 
 
 def value_for(name: str) -> object | None:
-    """What a field without a value may be taken as, or None."""
+    """The value to take for a field that has none; None where there is no usual one."""
     return GUESSES.get(name.lower())
 
 

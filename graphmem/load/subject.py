@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import SymbolError, TargetError
+from graphmem.errors import SymbolError, TargetError, did_you_mean
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
 from graphmem.usercode.callables import defined_at, name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.modules import user_code
+from graphmem.usercode.running import user_code
 
 Point = dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """What is analysed.
 
@@ -34,10 +33,10 @@ class Subject:
     build: symbols -> module, large tensors on meta. make_inputs: symbols -> tuple or dict of tensors; `real` asks for
     values. build_real: symbols -> module with the weights that its author's code gives it, on torch's default device.
     loss: forward's output -> what backward starts from, or None for the default.
-    notes: where a symbol was guessed, how, to be said if it is in the formula.
-    finished: the module exists, and is only shortened: its forward may not expect that.
-    remarks: what was found or guessed about the model and its inputs, always to be said.
-    remedy: what the user can say where forward does not run with the inputs that were made.
+    notes: symbol -> how it was guessed; the report says it if the symbol is in the formula.
+    finished: the module exists and is only shortened, and its forward may not expect that.
+    remarks: what was found or guessed about the model and its inputs; the report always says it.
+    remedy: what the user can do where forward does not run with the inputs that were made.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Subject:
     remedy: str = ""
 
     def values_at(self, point: Point) -> Any:
-        """The inputs as real tensors, but for those that are too large to work anything out of them."""
+        """The inputs as real tensors, except those whose values are too many to compute with."""
         with Blank(limit=VALUES_LIMIT):
             return self.make_inputs(point, True)
 
@@ -121,8 +120,15 @@ def from_factories(
             )
         return made
 
-    model_symbols = frozenset(model_defaults) & frozenset(symbols)
-    return Subject(name, symbols, model_symbols, build, make_inputs, build_real, loss)
+    return Subject(
+        name=name,
+        symbols=symbols,
+        model_symbols=frozenset(model_defaults) & frozenset(symbols),
+        build=build,
+        make_inputs=make_inputs,
+        build_real=build_real,
+        loss=loss,
+    )
 
 
 def from_module(
@@ -156,14 +162,14 @@ def from_module(
         return _resized(inputs, "", moved, {}, real)
 
     return Subject(
-        type(module).__name__,
-        {**working, **depths},
-        frozenset(depths),
-        build,
-        make_inputs,
-        lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and another device may be asked for
-        loss,
-        {**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
+        name=type(module).__name__,
+        symbols={**working, **depths},
+        model_symbols=frozenset(depths),
+        build=build,
+        make_inputs=make_inputs,
+        build_real=lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and may be on another device
+        loss=loss,
+        notes={**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
     )
 
@@ -193,7 +199,7 @@ def _dimensions_of(symbols: Mapping[str, int], tensors: Mapping[str, torch.Tenso
     by_size = {size: name for name, size in symbols.items()}
     if len(by_size) < len(symbols):
         raise SymbolError(
-            "two symbols have the same size, so a dimension of it cannot be told apart", hint=str(symbols)
+            "two symbols have the same size, so a dimension of that size could be either", hint=str(symbols)
         )
     named = {
         path: tuple((i, by_size[size]) for i, size in enumerate(tensor.shape) if size in by_size)
@@ -217,7 +223,7 @@ def _resized(
     """`value` with other sizes where `moved` has some; a tensor that is in it twice stays one tensor.
 
     Args:
-        real: with values, those that there are over and over; else on meta.
+        real: whether new tensors get values, those of the old ones repeated; otherwise they are on meta.
     """
     if isinstance(value, torch.Tensor):
         sizes = moved.get(path)
@@ -284,7 +290,5 @@ def read_setting(name: str, value: object, default: object) -> object:
 
 
 def suggestion(name: str, known: Mapping[str, object]) -> str:
-    """A hint for a name that is unknown: the closest one, and all that there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
-    return (f"did you mean {close[0]}? " if close else "") + f"known: {listed}"
+    """`did_you_mean`, with the values that the known names have."""
+    return did_you_mean(name, known, [f"{k}={v!r}" for k, v in known.items()])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 
-from graphmem.errors import MachineError
+from graphmem.errors import MachineError, did_you_mean
 from graphmem.units import human, parse_bytes
 
 
@@ -52,9 +51,7 @@ def find_gpu(key: str) -> Gpu:
     plain = re.sub(r"[^a-z0-9]", "", key.lower())
     if plain in GPUS:
         return GPUS[plain]
-    close = difflib.get_close_matches(plain, GPUS, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    raise MachineError(f"unknown GPU {key!r}", hint=f"{guess}known: {', '.join(GPUS)}; any other: sm_86:48GiB")
+    raise MachineError(f"unknown GPU {key!r}", hint=f"{did_you_mean(plain, GPUS)}; any other: sm_86:48GiB")
 
 
 def _by_capability(key: str) -> Gpu:

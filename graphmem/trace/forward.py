@@ -32,6 +32,7 @@ from graphmem.trace.inputs import named_tensors
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
 from graphmem.usercode.callables import defined_at
+from graphmem.usercode.garbage import put_off
 
 Loss = Callable[[Any], torch.Tensor]
 
@@ -98,7 +99,7 @@ def trace(
 
 @contextmanager
 def _settled() -> Iterator[StandIns]:
-    with torch.inference_mode(False), _quiet_collector(), _quiet_logger(), stand_ins() as standing:
+    with torch.inference_mode(False), put_off(), _quiet_logger(), stand_ins() as standing:
         yield standing
 
 
@@ -157,19 +158,6 @@ def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})
-
-
-@contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """No garbage collection during the trace, so that all it makes is in the youngest generation and one cheap
-    collection at the end frees what only reference cycles hold."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

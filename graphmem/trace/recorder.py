@@ -43,6 +43,7 @@ from graphmem.trace.frames import checkpoint_under_way, user_frames
 from graphmem.trace.lookups import check_lookup
 from graphmem.trace.nodes import differentiated, nodes_by_sequence
 from graphmem.trace.values import UnknownValueError, Values
+from graphmem.usercode.layers import is_layer_list
 
 _DEVICE = torch.ops.prim.device.default
 _SELECTIONS = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
@@ -91,7 +92,7 @@ class Recorder(TorchDispatchMode):
         self._values = values
         self._cpu_outputs = cpu_outputs
         self._names = {id(m): name for name, m in reversed(list(module.named_modules(remove_duplicate=False)))}
-        trace.containers = frozenset(p for p, m in module.named_modules(remove_duplicate=False) if _repeats(m))
+        trace.containers = frozenset(p for p, m in module.named_modules(remove_duplicate=False) if is_layer_list(m))
         self._storages: dict[int, int] = {}
         self._weak: list[StorageWeakRef] = []
         self._packed: list[_Packed] = []
@@ -319,12 +320,3 @@ def _keep(packed: _Packed, nodes: dict[int, str], ops: dict[int, int]) -> Keep:
     if packed.checkpoint is not None and "Checkpoint" not in node:  # its number is that of the node before
         return Keep(CHECKPOINT, -1, packed.call, packed.checkpoint)
     return Keep(node, ops.get(packed.sequence, -1), packed.call, packed.checkpoint)
-
-
-def _repeats(module: torch.nn.Module) -> bool:
-    """Whether the children are layers: of one class, or in a list of a few that come again, as in hybrids."""
-    children = list(module.children())
-    classes = len({type(child) for child in children})
-    if isinstance(module, torch.nn.ModuleList):
-        return classes == 1 or 1 < classes < len(children)
-    return isinstance(module, torch.nn.Sequential) and classes == 1 and len(children) > 1

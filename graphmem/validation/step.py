@@ -17,7 +17,7 @@ from graphmem.how import How
 from graphmem.load import Subject
 from graphmem.trace.forward import call_arguments, run_forward
 from graphmem.trace.inputs import named_tensors
-from graphmem.usercode.collector import set_aside
+from graphmem.usercode.garbage import set_aside
 from graphmem.validation.allocator import Counters, counters, peak, release, reset_peak
 from graphmem.validation.model import real_inputs, real_model
 from graphmem.validation.watch import Existing, Kept, Left, Seen, Watch, storages_of

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 
-from graphmem.errors import SymbolError, UsageError
+from graphmem.errors import SymbolError, UsageError, did_you_mean
 
 Sweep = Mapping[str, Sequence[int]]
 _EXAMPLE = "--sweep s=512,1024,2048 b=1,4"
@@ -41,9 +40,5 @@ def points_of(sweep: Sweep, symbols: Mapping[str, int]) -> list[dict[str, int]]:
     """
     for name in sweep:
         if name not in symbols:
-            close = difflib.get_close_matches(name, symbols, n=1)
-            guess = f"did you mean {close[0]}? " if close else ""
-            raise SymbolError(
-                f"unknown symbol {name!r} in --sweep", hint=f"{guess}known: {', '.join(symbols) or 'none'}"
-            )
+            raise SymbolError(f"unknown symbol {name!r} in --sweep", hint=did_you_mean(name, symbols))
     return [{**symbols, **dict(zip(sweep, values, strict=True))} for values in itertools.product(*sweep.values())]

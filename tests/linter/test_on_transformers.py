@@ -63,7 +63,7 @@ def test_the_mistake_is_found(code, name, changes, inputs, dtype, options):
 def analysed(h100, **settings):
     pytest.importorskip("transformers")
     with isolated():
-        subject = load_target(str(ROOT / "samples" / "hf_llama.py"), Wishes({**SIZES, **settings}))
+        subject = load_target(str(ROOT / "samples" / "hf_llama.py"), Wishes(settings={**SIZES, **settings}))
         return analyze_subject(subject, h100)
 
 

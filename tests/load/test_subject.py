@@ -33,7 +33,7 @@ def test_large_tensors_are_blank_and_small_ones_real():
 
 
 def test_a_huge_model_costs_nothing():
-    subject = load_target(str(ROOT / "samples" / "llama.py"), Wishes({"h": 2**16, "f": 2**18, "L": 2}))
+    subject = load_target(str(ROOT / "samples" / "llama.py"), Wishes(settings={"h": 2**16, "f": 2**18, "L": 2}))
     module = subject.build(subject.symbols)
     assert sum(p.numel() for p in module.parameters()) > 10**11
 

@@ -45,7 +45,7 @@ def run(case):
     how = read_how({"gpu": "h100"})
     start = time.perf_counter()
     with isolated():
-        report = analyze_subject(load_target(str(sample), Wishes(settings)), how)
+        report = analyze_subject(load_target(str(sample), Wishes(settings=settings)), how)
     seconds = time.perf_counter() - start
     assert report.verified.exact
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -82,7 +82,7 @@ def entries():
                 yield f"small {name} {text}", {"refused": str(error).split("\n")[0]}
     for sample, settings in SAMPLES:
         with isolated():
-            subject = load_target(str(TESTS.parent / "samples" / sample), Wishes(settings))
+            subject = load_target(str(TESTS.parent / "samples" / sample), Wishes(settings=settings))
             module = subject.build(subject.symbols).to_empty(device="cuda")
             inputs = on_gpu(subject.make_inputs(subject.symbols, True))
         for parameter in module.parameters():

@@ -55,7 +55,7 @@ def test_autocast(name, h100):
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=lambda x: str(x))
 def test_sample(sample, settings, h100):
     with isolated():
-        subject = load_target(str(ROOT / "samples" / sample), Wishes(settings))
+        subject = load_target(str(ROOT / "samples" / sample), Wishes(settings=settings))
         module, inputs = subject.build(subject.symbols), subject.make_inputs(subject.symbols, False)
         compare(trace(module, inputs, h100), ENTRIES[f"sample {sample} {settings}"])
 

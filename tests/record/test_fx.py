@@ -12,7 +12,7 @@ from support.repo import ROOT
 
 def graph_of(sample, **settings):
     how = read_how({"gpu": "h100"})
-    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), how)
+    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings=settings)), how)
 
 
 def test_metadata():

@@ -17,7 +17,7 @@ from support.repo import ROOT
 
 def analyse(sample, target, **settings):
     with isolated():
-        return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings)), target)
+        return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings=settings)), target)
 
 
 def read(expression, report):
@@ -142,7 +142,7 @@ def test_a_size_that_the_kernel_rounds_up(inputs, s, h100, tmp_path):
 
     def at(**settings):
         with isolated():
-            return analyze_subject(load_target(str(tmp_path / "model.py"), Wishes(settings)), h100)
+            return analyze_subject(load_target(str(tmp_path / "model.py"), Wishes(settings=settings)), h100)
 
     report = at(s=s)
     assert report.verified.exact

@@ -21,12 +21,13 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from graphmem.linter.checkpoints import layer_lists, with_checkpoints
+from graphmem.linter.checkpoints import with_checkpoints
 from graphmem.linter.context import Context
 from graphmem.linter.example import Example, Examples, H, Layers
 from graphmem.linter.spot import Change, Spot, Term
 from graphmem.report.causes import largest_causes
 from graphmem.units import human
+from graphmem.usercode.layers import outermost
 
 CODE, NAME, SEVERITY, DEFAULT, ALWAYS = "GM402", "over-budget", "error", True, True
 
@@ -43,13 +44,13 @@ def check(context: Context) -> Iterator[Spot]:
         message=f"forward leaves {human(alive.bytes)} alive{f' at {point}' if point else ''}, "
         f"{human(alive.bytes - budget)} over the budget of {human(budget)}",
         fix=_how(context),
-        change=Change("layers checkpointed", with_checkpoints) if layer_lists(context.trace) else None,
+        change=Change("layers checkpointed", with_checkpoints) if context.trace.containers else None,
         stake=(Term(-1, alive.expr - budget),),
     )
 
 
 def _how(context: Context) -> str:
-    layers = ", ".join(context.label(f"{path}.*") for path in layer_lists(context.trace))
+    layers = ", ".join(context.label(f"{path}.*") for path in outermost(sorted(context.trace.containers)))
     causes = f"less of what is largest: {'; '.join(largest_causes(context.report, 3))}"
     return f"a checkpoint around each of {layers}, or {causes}" if layers else causes
 

@@ -1,4 +1,4 @@
-"""Files that know nothing of graphmem: the model's class, its config and its inputs are looked for."""
+"""Files that know nothing of graphmem: it looks for the model's class, its config and its inputs."""
 
 from graphmem.load.discover.subject import from_plain
 

@@ -18,16 +18,16 @@ _LEAVES = (nn.Embedding, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 MOST_WIDTHS = 5
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the built model and its fields say about its inputs.
+@dataclass(frozen=True, kw_only=True)
+class Clues:
+    """What the built model and its fields give away about its inputs.
 
-    symbols: field -> symbol; values: symbol -> value; first: the first layer with weights of a known kind.
+    symbol_of: field -> symbol. point: symbol -> value. first: the first layer with weights of a known kind.
     widths: sizes that a floating input's last dimension may have, as symbols or numbers.
     """
 
-    symbols: Mapping[str, str]
-    values: Mapping[str, int]
+    symbol_of: Mapping[str, str]
+    point: Mapping[str, int]
     first: nn.Module | None
     widths: tuple[str, ...]
     channels: str
@@ -40,19 +40,19 @@ class Facts:
 
     @property
     def takes_ids(self) -> bool:
-        return isinstance(self.first, nn.Embedding) or "v" in self.values or any("voc" in f for f in self.symbols)
+        return isinstance(self.first, nn.Embedding) or "v" in self.point or any("voc" in f for f in self.symbol_of)
 
 
-def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str, int]) -> Facts:
-    """Look at the model that was built at `values`."""
+def clues_of(module: nn.Module, symbol_of: Mapping[str, str], point: Mapping[str, int]) -> Clues:
+    """Look at the model that was built at `point`."""
     layers = [m for m in module.modules() if isinstance(m, _LEAVES)]
-    by_name = {name.lower(): symbol for name, symbol in symbols.items()}
+    by_name = {name.lower(): symbol for name, symbol in symbol_of.items()}
 
     def named(names: Sequence[str]) -> str | None:
         return next((by_name[n] for n in names if n in by_name), None)
 
     def as_symbol(size: int, likely: Sequence[str] = ()) -> str:
-        equal = [s for s in [*(by_name[n] for n in likely if n in by_name), "h", *values] if values.get(s) == size]
+        equal = [s for s in [*(by_name[n] for n in likely if n in by_name), "h", *point] if point.get(s) == size]
         return equal[0] if equal and size > 1 else str(size)
 
     widths = [m.in_features for m in layers if isinstance(m, nn.Linear)]
@@ -60,27 +60,26 @@ def facts_of(module: nn.Module, symbols: Mapping[str, str], values: Mapping[str,
     convolutions = [m.in_channels for m in layers if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))]
     ordered = [as_symbol(w, known.FEATURES) for w in widths]
     feature = named(known.FEATURES)
-    likely = ([feature] if feature else []) + (["h"] if "h" in values else [])
-    return Facts(
-        symbols,
-        values,
-        layers[0] if layers else None,
-        tuple(dict.fromkeys([*ordered[:1], *likely, *ordered]))[:MOST_WIDTHS],
-        as_symbol(convolutions[0], ("in_channels", "channels", "in_chans"))
-        if convolutions
-        else by_name.get("in_channels", by_name.get("channels", "3")),
-        named(known.IMAGE_SIZES),
+    likely = ([feature] if feature else []) + (["h"] if "h" in point else [])
+    usual = by_name.get("in_channels", by_name.get("channels", "3"))
+    return Clues(
+        symbol_of=symbol_of,
+        point=point,
+        first=layers[0] if layers else None,
+        widths=tuple(dict.fromkeys([*ordered[:1], *likely, *ordered]))[:MOST_WIDTHS],
+        channels=as_symbol(convolutions[0], ("in_channels", "channels", "in_chans")) if convolutions else usual,
+        image=named(known.IMAGE_SIZES),
     )
 
 
-def choices_for(forward: Any, facts: Facts, annotations: Mapping[str, Any]) -> dict[str, list[Argument]]:
+def choices_for(forward: Any, clues: Clues, annotations: Mapping[str, Any]) -> dict[str, list[Argument]]:
     """For every argument of forward that matters what it may be, likeliest first."""
     found: dict[str, list[Argument]] = {}
     parameters = [p for p in inspect.signature(forward).parameters.values() if p.kind not in (2, 4)]
     lengths = {"second": "t" if any(p.name.lower() in known.SECOND and _given(p) for p in parameters) else "s"}
     for parameter in parameters:
         name = parameter.name.lower()
-        options = _options(name, facts, annotations.get(parameter.name), lengths["second"], first=not found)
+        options = _options(name, clues, annotations.get(parameter.name), lengths["second"], first=not found)
         if parameter.default is parameter.empty:
             found[parameter.name] = options
         elif parameter.default is None and (name in known.LABELS or (not found and not known.MASK.search(name))):
@@ -96,20 +95,20 @@ def _given(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty
 
 
-def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bool) -> list[Argument]:
+def _options(name: str, clues: Clues, annotation: Any, second: str, *, first: bool) -> list[Argument]:
     if annotation is bool:
         return [Value(False)]
     if annotation is int or name in known.SCALARS:
         return [Value(0), Value(1)]
     if annotation is float:
         return [Value(1.0)]
-    ids, floats, images = _ids(facts, "s"), _floats(facts, "s"), _images(facts)
+    ids, floats, images = _ids(clues, "s"), _floats(clues, "s"), _images(clues)
     if known.MASK.search(name):
-        return _masks(name, facts, second if "tgt" in name or "trg" in name or "causal" in name else "s")
+        return _masks(name, clues, second if "tgt" in name or "trg" in name or "causal" in name else "s")
     if name in known.SECOND:
-        return [*_ids(facts, second), *_floats(facts, second)]
+        return [*_ids(clues, second), *_floats(clues, second)]
     if name in known.LABELS:
-        return _unique([*_ids(facts, second), *_ids(facts, "s"), _CLASSES, *floats[:1], *images])
+        return _unique([*_ids(clues, second), *_ids(clues, "s"), _CLASSES, *floats[:1], *images])
     if name in known.CLASS_LABELS and not first:
         return [_CLASSES, *ids, *floats]
     if name in known.POSITIONS:
@@ -123,43 +122,43 @@ def _options(name: str, facts: Facts, annotation: Any, second: str, *, first: bo
         return [*ids, *floats]
     if name in known.IMAGES:
         return [*images, *floats]
-    if facts.takes_images and not (isinstance(facts.first, nn.Embedding) or name.startswith("context")):
+    if clues.takes_images and not (isinstance(clues.first, nn.Embedding) or name.startswith("context")):
         return [*images, *floats, *ids]
-    if facts.takes_ids and annotation is not torch.FloatTensor:
+    if clues.takes_ids and annotation is not torch.FloatTensor:
         return [*ids, *floats]
     return [*floats, *ids, *images]
 
 
-def _ids(facts: Facts, length: str) -> list[Argument]:
-    return [Spec("int64", _leading(facts, length))]
+def _ids(clues: Clues, length: str) -> list[Argument]:
+    return [Spec("int64", _leading(clues, length))]
 
 
-def _floats(facts: Facts, length: str) -> list[Argument]:
+def _floats(clues: Clues, length: str) -> list[Argument]:
     specs: list[Argument] = []
-    if isinstance(facts.first, nn.Conv1d):
-        specs += [Spec("float", ("b", facts.channels, length)), Spec("float", ("b", length, facts.channels))]
-    specs += [Spec("float", (*_leading(facts, length), width)) for width in facts.widths]
-    return [*specs, *[Spec("float", ("b", width)) for width in facts.widths[:1]]]
+    if isinstance(clues.first, nn.Conv1d):
+        specs += [Spec("float", ("b", clues.channels, length)), Spec("float", ("b", length, clues.channels))]
+    specs += [Spec("float", (*_leading(clues, length), width)) for width in clues.widths]
+    return [*specs, *[Spec("float", ("b", width)) for width in clues.widths[:1]]]
 
 
-def _images(facts: Facts) -> list[Argument]:
-    sides = (facts.image, facts.image) if facts.image else ("H", "W")
-    if isinstance(facts.first, nn.Conv3d):
-        return [Spec("float", ("b", facts.channels, "T", *sides))]
-    grey = [Spec("float", ("b", "1", *sides))] if facts.channels == "3" else []
-    return [Spec("float", ("b", facts.channels, *sides)), *grey]
+def _images(clues: Clues) -> list[Argument]:
+    sides = (clues.image, clues.image) if clues.image else ("H", "W")
+    if isinstance(clues.first, nn.Conv3d):
+        return [Spec("float", ("b", clues.channels, "T", *sides))]
+    grey = [Spec("float", ("b", "1", *sides))] if clues.channels == "3" else []
+    return [Spec("float", ("b", clues.channels, *sides)), *grey]
 
 
-def _leading(facts: Facts, length: str) -> tuple[str, str]:
-    return (length, "b") if facts.sequence_first else ("b", length)
+def _leading(clues: Clues, length: str) -> tuple[str, str]:
+    return (length, "b") if clues.sequence_first else ("b", length)
 
 
-def _masks(name: str, facts: Facts, length: str) -> list[Argument]:
+def _masks(name: str, clues: Clues, length: str) -> list[Argument]:
     shapes = [("b", length), ("b", "1", length), (length, length), ("b", "1", length, length), ("b", length, length),
               ("b", "1", "1", length)]  # fmt: skip
     if "padding" in name:
         shapes = shapes[:1]
-    elif facts.sequence_first:
+    elif clues.sequence_first:
         shapes = [(length, length), ("b", length)]
     elif length != "s":  # a mask of the target is square
         shapes = [("b", length, length), (length, length), ("b", "1", length, length), ("b", length)]

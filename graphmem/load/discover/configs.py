@@ -7,7 +7,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -15,13 +15,11 @@ import torch
 from torch import nn
 
 from graphmem.errors import TargetError
-from graphmem.load.discover.recipe import Recipe, is_config, of_object
+from graphmem.load.discover.recipe import Recipe, Values, is_config, of_object
 from graphmem.load.discover.root import line_of
-from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, LETTERS, value_for
+from graphmem.load.names import CONFIG_CLASS, CONFIG_FUNCTIONS, LETTERS, NEEDED, value_for
 from graphmem.usercode.callables import name_of
-from graphmem.usercode.modules import user_code
-
-Values = Mapping[str, object]
+from graphmem.usercode.running import user_code
 
 
 def config_class(annotation: Any, module: ModuleType) -> type | None:
@@ -124,7 +122,12 @@ def _parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def _filled(recipe: Recipe, settings: Values) -> Recipe:
     """A config whose fields are None until they are set: the vocabulary and lengths that no model can do without."""
     empty = [n for n, v in recipe.fields.items() if v is None and n not in settings]
-    wanted = {n: value_for(n) for n in empty if n.lower() in ("vocab_size", "block_size", "max_seq_len", "n_positions")}
+    wanted = {n: value_for(n) for n in empty if n.lower() in NEEDED}
     found = {n: v for n, v in wanted.items() if v is not None}
     fields = {**recipe.fields, **found}
-    return Recipe(fields, lambda values: recipe.make({**found, **values}), recipe.text, {**recipe.guessed, **found})
+    return Recipe(
+        fields=fields,
+        make=lambda values: recipe.make({**found, **values}),
+        text=recipe.text,
+        guessed={**recipe.guessed, **found},
+    )

@@ -38,7 +38,7 @@ def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
 
 
 def _devices(module: ModuleType) -> dict[str, Any]:
-    """Variables that say where to compute, chosen by torch.cuda.is_available(): that was asked too early."""
+    """Variables that say where to compute, chosen by torch.cuda.is_available() before graphmem could answer."""
     found = {}
     for statement in source_of(module).body:
         if isinstance(statement, ast.Assign) and "is_available" in ast.unparse(statement.value):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,24 +16,22 @@ from graphmem.errors import GraphmemError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.discover.configs import is_config_class
 from graphmem.load.discover.make import call_of, has_python_signature, of_class, recipe_of
-from graphmem.load.discover.recipe import Recipe, compound, is_config, of_object
+from graphmem.load.discover.recipe import Recipe, Values, compound, is_config, of_object
 from graphmem.load.names import CONFIG_CLASS
-from graphmem.usercode.modules import raised
-
-Values = Mapping[str, object]
+from graphmem.usercode.running import raised
 
 
 def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
     """The recipe of an expression in the file's namespace, such as GPTConfig(n_layer=12).
 
     Raises:
-        TargetError: it is no expression, or raises.
+        TargetError: it is not an expression, or it raises.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         at = f"{text}\n{' ' * (6 + max(error.offset or 1, 1))}^"
-        raise TargetError(f"--config is no Python expression: {error.msg}", where=at, hint=_CONFIG_HINT) from error
+        raise TargetError(f"--config is not a Python expression: {error.msg}", where=at, hint=_CONFIG_HINT) from error
     try:
         return _node(tree, module, settings)
     except GraphmemError:

@@ -1,4 +1,4 @@
-"""How the model of a file is made: a call of its class, each argument found, or guessed, or asked for."""
+"""How the model of a file is made: a call of its class, with each argument found or guessed, or the user is asked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from torch import nn
 from graphmem.errors import TargetError
 from graphmem.load.blank import Blank
 from graphmem.load.discover.configs import config_class, config_for
-from graphmem.load.discover.recipe import Assumed, Recipe, call, compound, of_object
+from graphmem.load.discover.recipe import Assumed, Recipe, Values, call, compound, of_object
 from graphmem.load.discover.root import line_of, source_of
 from graphmem.load.names import CONFIGS, LENGTHS, LETTERS, value_for
 from graphmem.usercode.callables import name_of
-from graphmem.usercode.modules import raised, user_code
-
-Values = Mapping[str, object]
+from graphmem.usercode.running import raised, user_code
 
 
 def recipe_of(
@@ -30,7 +28,7 @@ def recipe_of(
     """The recipe of a call of a model's class or factory without arguments, or with what can be found or guessed.
 
     Args:
-        config: what the parameter gets that takes a config.
+        config: the value of the parameter that takes a config.
 
     Raises:
         TargetError: a parameter has no value that could be found or guessed.
@@ -59,7 +57,7 @@ def annotations_of(function: Any) -> dict[str, Any]:
 
 
 def call_of(function: Callable[..., Any], given: Mapping[str, object], module: ModuleType, settings: Values) -> Recipe:
-    """The recipe of `function(**given)`, other parameters as found or guessed."""
+    """The recipe of `function(**given)`, with other parameters as they were found or guessed."""
     found: dict[str, object] = dict(given)
     guessed: dict[str, object] = {}
     missing: list[str] = []
@@ -160,7 +158,7 @@ def _assumed(
     module: ModuleType,
     settings: Values,
 ) -> Recipe:
-    """A call whose config is described nowhere: what the constructor asks of it, by well-known names."""
+    """A call whose config nothing describes: its fields are what the constructor reads, if the names are known."""
     known = {k: _literal(v) for k, v in settings.items()}
 
     def construct(values: Values) -> tuple[Any, Assumed]:
@@ -180,7 +178,7 @@ def _assumed(
     fields = {**guessed, **config.asked}
     made_up = {k: v for k, v in fields.items() if k not in known}
     text = f"{name_of(function)}({', '.join(unknown)})"
-    return Recipe(fields, lambda values: construct(values)[0], text, made_up)
+    return Recipe(fields=fields, make=lambda values: construct(values)[0], text=text, guessed=made_up)
 
 
 def _unknown_field(
@@ -189,7 +187,7 @@ def _unknown_field(
     field = config.missing[-1]
     have = "".join(f"{k}={v!r}, " for k, v in config.asked.items())
     return TargetError(
-        f"{name_of(function)} reads {parameter}.{field}, and the file says nowhere what that is",
+        f"{name_of(function)} reads {parameter}.{field}, and nothing in the file says what that is",
         where=raised(error, "", module.__file__).where,
         hint=f"--set {field}=..., or all of it: --config 'SimpleNamespace({have}{field}=...)'",
     )
@@ -207,7 +205,7 @@ def _no_value(
     known = "".join(f", {k}={v!r}" for k, v in guessed.items())
     example = ", ".join(f"{n}=..." for n in missing) + known
     return TargetError(
-        f"{name_of(function)} needs {names}, and the file says nowhere what to give",
+        f"{name_of(function)} needs {names}, and nothing in the file says what to give",
         where=line_of(module, name_of(function)),
         hint=f"give it: --config '{name_of(function)}({example})'",
     )
@@ -222,7 +220,7 @@ def _guess(name: str, function: Callable[..., Any]) -> object | None:
 
 
 def _fits(value: object, annotation: Any) -> bool:
-    """Whether a guess has the type that was asked for."""
+    """Whether a guess has the type of the annotation."""
     if annotation in (int, float, bool, str):
         return isinstance(value, (int, float) if annotation is float else annotation)
     return not (isinstance(annotation, type) and issubclass(annotation, nn.Module))

@@ -25,22 +25,22 @@ from graphmem.load.subject import Point, read_setting
 from graphmem.machine.pretend import device_meant
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.modules import user_code
 from graphmem.usercode.paths import shown
+from graphmem.usercode.running import user_code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The model of a file: how it is made, what its fields are called, and where they stand.
 
-    code: what to name in errors. symbols: field -> symbol; values: field -> what the user set, or its default.
+    code: what to name in errors. symbol_of: field -> symbol. values: field -> what the user set, or its default.
     set_by_user: fields that --set gave. instances: models that the file has made. inputs: the working point of the
     inputs' symbols, once they are known.
     """
 
     recipe: Recipe
     code: Callable[..., Any]
-    symbols: Mapping[str, str]
+    symbol_of: Mapping[str, str]
     values: Mapping[str, object]
     set_by_user: frozenset[str]
     instances: tuple[nn.Module, ...] = ()
@@ -49,7 +49,7 @@ class Plan:
     @property
     def point(self) -> Point:
         """Symbol -> value, at the working point."""
-        return {symbol: int(self.values[field]) for field, symbol in self.symbols.items()}  # type: ignore[call-overload]
+        return {symbol: int(self.values[field]) for field, symbol in self.symbol_of.items()}  # type: ignore[call-overload]
 
     def roomy(self, point: Point) -> nn.Module:
         """The model at `point` with room for its inputs, without its weights."""
@@ -68,21 +68,24 @@ class Plan:
     def _with_room(self, point: Point) -> Point:
         """`point` with length limits as far above the inputs as they are at the working point at least.
 
-        Alone, s could not go beyond them; and a table that is as long as s is not sliced, so another operator runs.
+        Without that, s could not go beyond them; and a table as long as s is not sliced, so another operator would run.
         """
         self._check_patches(point)
-        names = [s for f, s in self.symbols.items() if f.lower() in LENGTHS]
+        names = [s for f, s in self.symbol_of.items() if f.lower() in LENGTHS]
         longest, usual = (max([p.get("s", 0), p.get("t", 0)]) for p in (point, self.inputs))
         limits = {n: max(point[n], longest + max(self.point[n] - usual, 0)) for n in names}
         return {**point, **limits}
 
     def _check_patches(self, point: Point) -> None:
-        """Refuse an image that patches do not fill where they do at the working point: a rest has no formula."""
-        sides = [s for f, s in self.symbols.items() if f.lower() in IMAGE_SIZES]
+        """Refuse an image that patches do not fill, if they do at the working point: a rest has no formula."""
+        sides = [s for f, s in self.symbol_of.items() if f.lower() in IMAGE_SIZES]
         for side in [*sides, *(s for s in ("H", "W") if s in point and "p" in self.point and not sides)]:
             patch = point.get("p", 1)
             if point[side] % patch and not self.point.get(side, 0) % self.point.get("p", 1):
-                raise SymbolError(f"{side}={point[side]} is no multiple of the patch size {patch}")
+                raise SymbolError(
+                    f"{side}={point[side]} is not a multiple of the patch size {patch}",
+                    hint=f"--set {side}={-(-point[side] // patch) * patch}",
+                )
 
     def build(self, point: Point) -> nn.Module:
         """The model at `point`, without its weights."""
@@ -91,7 +94,7 @@ class Plan:
 
     def make(self, point: Point) -> nn.Module:
         """The model at `point`. What is at its default is not passed: a config may treat that specially."""
-        there = {field: point[symbol] for field, symbol in self.symbols.items()}
+        there = {field: point[symbol] for field, symbol in self.symbol_of.items()}
         wanted = {**{f: self.values[f] for f in self.set_by_user}, **there}
         device = self.recipe.fields.get("device")
         if str(device) in ("cpu", "cuda"):  # "cuda" if torch.cuda.is_available() else "cpu", as it would come out there
@@ -172,7 +175,7 @@ def _functions(module: ModuleType) -> list[str]:
 def _class_or_factory(
     model: Any, module: ModuleType, settings: Mapping[str, object], *, named: bool
 ) -> tuple[Recipe, Any]:
-    """The recipe of the class; where its arguments cannot be had, of a function of the file that makes the model."""
+    """The recipe of the class; if its arguments cannot be found, of a function of the file that makes the model."""
     try:
         return recipe_of(model, module, settings), model
     except TargetError:
@@ -229,7 +232,7 @@ def plan_of(recipe: Recipe, code: Callable[..., Any], module: ModuleType, settin
 
     values = dict(recipe.fields)
     free = recipe.computed - settings.keys()
-    # A field that is None by default is a size once it is set, and its letter is how it may be called.
+    # A field that is None by default is a size once it is set, and the user may call it by its letter.
     empty = [f for f, v in values.items() if v is None]
     fields = {symbol: field for field, symbol in symbols_for([*sizes(values), *empty]).items()}
     changed: set[str] = set()
@@ -239,7 +242,14 @@ def plan_of(recipe: Recipe, code: Callable[..., Any], module: ModuleType, settin
             values[field] = None if value == "None" else read_setting(key, value, values[field])
             changed.add(field)
     instances = tuple(v for v in vars(module).values() if isinstance(v, nn.Module))
-    return Plan(recipe, code, symbols_for(sizes(values)), values, frozenset(changed), instances)
+    return Plan(
+        recipe=recipe,
+        code=code,
+        symbol_of=symbols_for(sizes(values)),
+        values=values,
+        set_by_user=frozenset(changed),
+        instances=instances,
+    )
 
 
 def _name(model: Any) -> str:

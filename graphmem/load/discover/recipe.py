@@ -17,7 +17,7 @@ Values = Mapping[str, object]
 _PLAIN = (bool, int, float, str, type(None), list, tuple, torch.dtype, torch.device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Something that can be made with other values for its fields.
 
@@ -103,7 +103,7 @@ def compound(
             changed[outer] = recipe.make({n: values[known] for n, known in names[outer].items() if known in values})
         return assemble(changed)
 
-    return Recipe(fields, make, text, made_up, frozenset(computed))
+    return Recipe(fields=fields, make=make, text=text, guessed=made_up, computed=frozenset(computed))
 
 
 def is_config(value: Any) -> bool:
@@ -140,9 +140,9 @@ def _public(value: Any) -> dict[str, object]:
 
 
 class Assumed(dict[str, Any]):
-    """Stands for a config that nothing describes: it has what is asked of it, as long as the name is well known.
+    """Stands for a config that nothing describes: it has every field that is read, if the name is well known.
 
-    It answers to config.name and to config["name"], and remembers what was asked.
+    Fields are read as config.name or config["name"]; it remembers which ones were.
     """
 
     def __init__(self, known: Values, guess: Callable[[str], object | None]) -> None:
@@ -162,7 +162,7 @@ class Assumed(dict[str, Any]):
         self[name] = value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As of a dict: what is not known is the default."""
+        """As of a dict: the default, if the name is not known."""
         if name in self:
             return self[name]
         return self._look(name, KeyError) if name in self.known or self.guess(name) is not None else default

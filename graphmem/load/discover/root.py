@@ -51,7 +51,7 @@ def root_class(module: ModuleType, target: str) -> tuple[type[nn.Module], list[s
     """The class that is the whole model, and others that could have been meant.
 
     Raises:
-        TargetError: there is none, or several look equally whole.
+        TargetError: there is none, or there are several that could be.
     """
     classes = module_classes(module)
     file = shown(module.__file__ or module.__name__)

@@ -1,4 +1,4 @@
-"""Try what forward may take until it runs: on fake tensors, with two layers, so that a try costs little."""
+"""Try the choices for forward's arguments until it runs: on fake tensors and with two layers, so a try costs little."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_TRIES = 60
 Arguments = dict[str, Argument]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Leaf:
     """A tensor in forward's output: where it is, and whether it could be a loss."""
 
@@ -31,8 +31,8 @@ class Leaf:
     scalar: bool
 
 
-@dataclass(frozen=True)
-class Found:
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
     """Arguments that forward runs with, and the tensors that it then returns.
 
     batch_as_sequence: attention went over the batch, since its layers want the sequence first.
@@ -58,12 +58,12 @@ def search(
     point: Mapping[str, int],
     lengths: Mapping[str, int],
     labels: frozenset[str],
-) -> tuple[Found | None, GraphmemError | None, Arguments]:
+) -> tuple[Accepted | None, GraphmemError | None, Arguments]:
     """The first combination that runs; else None, and the error and arguments of the likeliest.
 
     Args:
         lengths: symbols that s may have to be equal to, with their values.
-        labels: names that are worth giving only if a loss is returned with them.
+        labels: arguments that are worth giving only if forward then returns a loss.
     """
     first: tuple[GraphmemError, Arguments] | None = None
     better: GraphmemError | None = None
@@ -87,8 +87,8 @@ def search(
     return None, better or first[0], first[1]
 
 
-@stand_ins()  # a file that is going to run for real is loaded without
-def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Found:
+@stand_ins()  # a file that will run for real is loaded without them
+def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Accepted:
     """Run forward with `arguments` at `point`.
 
     Raises:
@@ -119,7 +119,9 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Fou
     )
     for hook in hooks:
         hook.remove()
-    return Found(arguments, tuple(seen), (point.get("b"), point.get("s")) in queries)
+    return Accepted(
+        arguments=arguments, outputs=tuple(seen), batch_as_sequence=(point.get("b"), point.get("s")) in queries
+    )
 
 
 def made(arguments: Arguments, point: Mapping[str, int], dtype: torch.dtype, *, real: bool) -> dict[str, Any]:
@@ -147,7 +149,8 @@ def at(output: Any, path: tuple[Any, ...]) -> Any:
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[Leaf]:
     if isinstance(value, torch.Tensor):
-        yield Leaf(path, value.dim() == 0 and value.is_floating_point() and value.requires_grad)
+        scalar = value.dim() == 0 and value.is_floating_point() and value.requires_grad
+        yield Leaf(path=path, scalar=scalar)
         return
     pairs: Any = ()
     if isinstance(value, dict):
@@ -187,7 +190,7 @@ def _tied(arguments: Arguments, length: str) -> Arguments:
     return {n: a.renamed("s", length) if isinstance(a, Spec) else a for n, a in arguments.items()}
 
 
-def _freed(found: Found, build: Build, point: Mapping[str, int], lengths: Mapping[str, int]) -> Found:
+def _freed(found: Accepted, build: Build, point: Mapping[str, int], lengths: Mapping[str, int]) -> Accepted:
     """With s tied to a length of the model if forward runs with no other."""
     used = {n for a in found.arguments.values() if isinstance(a, Spec) for n in a.names()}
     tied = [name for name, value in lengths.items() if value == point.get("s")]

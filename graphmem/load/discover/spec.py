@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 
@@ -31,6 +31,7 @@ class Spec:
 
     dtype: str
     dims: tuple[str, ...]
+    _: KW_ONLY
     values: str = "free"
 
     def __str__(self) -> str:
@@ -59,9 +60,10 @@ class Spec:
 
 @dataclass(frozen=True)
 class Value:
-    """An argument that is no tensor; `left_out` leaves forward's own default."""
+    """An argument that is not a tensor; with `left_out` forward keeps its own default."""
 
     value: object = None
+    _: KW_ONLY
     left_out: bool = False
 
     def __str__(self) -> str:
@@ -111,7 +113,7 @@ def read(text: str) -> tuple[str, Argument]:
     """`idx=int64[b,s]` as a name and a Spec; `causal=True` as a name and a Value.
 
     Raises:
-        UsageError: it is neither; with a mark under where reading stopped.
+        UsageError: it is neither; a mark shows where reading stopped.
     """
     name, equals, rest = text.partition("=")
     name, rest = name.strip(), rest.strip()
@@ -130,7 +132,7 @@ def read(text: str) -> tuple[str, Argument]:
         try:
             _check(dim)
         except (SyntaxError, UsageError):
-            raise _cannot_read(text, position, f"{dim or 'nothing'} is no size") from None
+            raise _cannot_read(text, position, f"{dim or 'nothing'} is not a size") from None
         position += len(raw) + 1
     return name, Spec(dtype, tuple(dims))
 
@@ -147,7 +149,7 @@ def _literal(text: str, rest: str) -> object:
         pass
     opened = rest.find("[")
     problem = (
-        "the bracket is not closed" if opened > 0 and not rest.endswith("]") else f"{rest or 'nothing'} is no value"
+        "the bracket is not closed" if opened > 0 and not rest.endswith("]") else f"{rest or 'nothing'} is not a value"
     )
     raise _cannot_read(text, text.index(rest) + (len(rest) if opened > 0 else 0) if rest else len(text), problem)
 

@@ -10,11 +10,19 @@ from typing import Any
 
 from torch import nn
 
-from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, SymbolError, TargetError
-from graphmem.load.discover.choices import choices_for, facts_of
+from graphmem.errors import (
+    DataDependentError,
+    GraphmemError,
+    MissingKernelError,
+    ModelError,
+    SymbolError,
+    TargetError,
+    did_you_mean,
+)
+from graphmem.load.discover.choices import choices_for, clues_of
 from graphmem.load.discover.make import annotations_of
 from graphmem.load.discover.model import Plan, find_recipe, plan_of
-from graphmem.load.discover.search import Arguments, Build, Found, Leaf, at, dtype_of, made, search
+from graphmem.load.discover.search import Accepted, Arguments, Build, Leaf, at, dtype_of, made, search
 from graphmem.load.discover.spec import OMIT, Argument, Spec, read
 from graphmem.load.names import LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY
 from graphmem.load.subject import Point, Subject, read_setting, suggestion
@@ -39,13 +47,13 @@ def from_plain(
     """A Subject of the root module class in `module`.
 
     Args:
-        name_of_model: the class, function or instance that was named; None: it is looked for.
+        name_of_model: the class, function or instance that the user named; None: graphmem looks for it.
         settings: values for fields of the model's config, by name or letter, and for symbols of the inputs.
-        inputs: texts such as "idx=int64[b,s]"; what they leave open is guessed.
+        inputs: texts such as "idx=int64[b,s]"; graphmem guesses the arguments that they leave open.
         config: an expression in the file's namespace that gives the config, or the model.
 
     Raises:
-        GraphmemError: what could not be found or guessed; the hint says what to give.
+        GraphmemError: something could not be found or guessed; the hint says what to give.
     """
     given = dict(read(text) for text in inputs)
     recipe, code, remarks = find_recipe(module, name_of_model, name, settings, config)
@@ -58,45 +66,45 @@ def from_plain(
     dtype = dtype_of(whole)
     loss = found.loss if any(n in LABELS and a is not OMIT for n, a in arguments.items()) else None
     return Subject(
-        name,
-        {**{n: v for n, v in point.items() if n not in plan.point}, **plan.point},
-        frozenset(plan.point),
-        plan.roomy,
-        lambda at_point, real: made(arguments, at_point, dtype, real=real),
-        plan.real,
-        (lambda output: at(output, loss.path)) if loss is not None and loss.path else None,
+        name=name,
+        symbols={**plan.inputs, **plan.point},
+        model_symbols=frozenset(plan.point),
+        build=plan.roomy,
+        make_inputs=lambda at_point, real: made(arguments, at_point, dtype, real=real),
+        build_real=plan.real,
+        loss=(lambda output: at(output, loss.path)) if loss is not None and loss.path else None,
         remarks=(*remarks, *_said(plan, arguments, given, loss, found)),
     )
 
 
 def _inputs(
     plan: Plan, whole: nn.Module, given: Mapping[str, Argument], settings: Mapping[str, object]
-) -> tuple[Found, Point]:
+) -> tuple[Accepted, Point]:
     """Arguments that forward runs with, and the working point with the inputs' symbols.
 
     Raises:
         TargetError: forward takes no such argument. SymbolError: a size without a value.
         GraphmemError: nothing that was tried runs.
     """
-    facts = facts_of(whole, plan.symbols, plan.point)
+    clues = clues_of(whole, plan.symbol_of, plan.point)
     annotations = annotations_of(whole.forward)
-    choices = choices_for(whole.forward, facts, annotations)
+    choices = choices_for(whole.forward, clues, annotations)
     known = inspect.signature(whole.forward).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for name in given:
         if name not in known and not open_ended:
             raise TargetError(
                 f"--input {name}: {signature(whole)} has no {name}",
-                hint=f"{suggestion(name, dict.fromkeys(known, ''))}",
+                hint=did_you_mean(name, known),
             )
     fixed = {name: [_by_letter(argument, plan)] for name, argument in given.items()}
     choices |= fixed
     point = _point(plan, choices, settings)
-    lengths = {s: point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS and "s" not in settings}
+    lengths = {s: point[s] for f, s in plan.symbol_of.items() if f.lower() in LENGTHS and "s" not in settings}
     build, shallow = _shallow(plan, {**point, "b": 3})
     found, error, arguments = search(choices, build, shallow, lengths, LABELS)
     if found is None and any(isinstance(m, nn.MultiheadAttention) and not m.batch_first for m in whole.modules()):
-        other = choices_for(whole.forward, replace(facts, sequence_first=True), annotations) | fixed
+        other = choices_for(whole.forward, replace(clues, sequence_first=True), annotations) | fixed
         found = search(other, build, shallow, {}, LABELS)[0]
     if found is None:
         assert error is not None
@@ -108,7 +116,7 @@ def _inputs(
 def _by_letter(argument: Argument, plan: Plan) -> Argument:
     """A spec in which fields go by their symbols: x=float[b,s,n_embd] is x=float[b,s,h]."""
     if isinstance(argument, Spec):
-        for field, symbol in plan.symbols.items():
+        for field, symbol in plan.symbol_of.items():
             argument = argument.renamed(field, symbol)
     return argument
 
@@ -129,7 +137,7 @@ def _point(plan: Plan, choices: Mapping[str, list[Argument]], settings: Mapping[
         else:
             values = plan.values.get(name)
             raise SymbolError(
-                f"{name} in --input has no value" if values is None else f"{name} in --input is {values!r}, no size",
+                f"{name} in --input has no value" if values is None else f"{name} in --input is {values!r}, not a size",
                 hint=f"--set {name}=64, or one that has a value: {', '.join(plan.point)}, b, s",
             )
     ordered = sorted(point, key=lambda n: (n in plan.point, n != "b", n != "s"))
@@ -138,13 +146,13 @@ def _point(plan: Plan, choices: Mapping[str, list[Argument]], settings: Mapping[
 
 def _longest(plan: Plan, *, second: bool) -> int:
     other = SOURCE_ONLY if second else TARGET_ONLY
-    limits = [plan.point[s] for f, s in plan.symbols.items() if f.lower() in LENGTHS - other]
+    limits = [plan.point[s] for f, s in plan.symbol_of.items() if f.lower() in LENGTHS - other]
     return min([LONGEST, *limits])
 
 
 def _shallow(plan: Plan, point: Point) -> tuple[Build, Point]:
-    """The point with few layers, if the model can be built there: what forward takes does not hang on its depth."""
-    layers = {s: 2 for f, s in plan.symbols.items() if s == "L" or "layers" in f.lower() or "depth" in f.lower()}
+    """The point with few layers, if the model can be built there: what forward takes does not depend on its depth."""
+    layers = {s: 2 for f, s in plan.symbol_of.items() if s == "L" or "layers" in f.lower() or "depth" in f.lower()}
     shallow = {**point, **{s: n for s, n in layers.items() if point[s] > n}}
     try:
         plan.build(shallow)
@@ -159,7 +167,7 @@ def _none_runs(error: GraphmemError, arguments: Arguments, module: nn.Module, *,
     tried = ", ".join(f"{n}={a}" for n, a in arguments.items() if a is not OMIT)
     example = " ".join(f"--input '{n}={a}'" for n, a in arguments.items() if isinstance(a, Spec))
     return ModelError(
-        f"no inputs were found with which {signature(module)} runs; the likeliest, {tried or 'none'}, gives: "
+        f"graphmem found no inputs with which {signature(module)} runs; the likeliest, {tried or 'none'}, gives: "
         f"{error.what}",
         where=error.where,
         hint=f"say what it takes: {example or '--input x=float[b,s,h]'}, with the right sizes",
@@ -174,10 +182,10 @@ def _check_settings(settings: Mapping[str, object], plan: Plan, point: Point) ->
 
 
 def _said(
-    plan: Plan, arguments: Arguments, given: Mapping[str, Argument], loss: Leaf | None, found: Found
+    plan: Plan, arguments: Arguments, given: Mapping[str, Argument], loss: Leaf | None, found: Accepted
 ) -> list[str]:
     """What was found and what was guessed, in sentences."""
-    letters = ", ".join(f"{s} = {f}" for f, s in plan.symbols.items() if s != f)
+    letters = ", ".join(f"{s} = {f}" for f, s in plan.symbol_of.items() if s != f)
     said = [f"the model is {plan.recipe.text}" + (f", with {letters}" if letters else "")]
     guessed = [f"{f}={v!r}" for f, v in plan.recipe.guessed.items() if f not in plan.set_by_user]
     if guessed:

@@ -1,7 +1,6 @@
-"""A config.json as something that can be changed: its integers by the letters people use, and the config at other
-values of them.
+"""A config.json that can be changed: its integers by the letters that people use, and the config at other values.
 
-What is changed is the file's content, and transformers makes its config of that anew. So whatever transformers
+A change is made to the file's content, and transformers makes its config from that anew. So all that transformers
 derives follows: the head size from h and a, the kinds of layers from L.
 """
 
@@ -16,19 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from graphmem.errors import ModelError
-from graphmem.load.hf.layers import attribute, continued_lists, head_size, layers_of, may_follow, resized_rope
+from graphmem.load.hf.layers import attribute, continued_lists, head_size, kinds_of, may_follow, resized_rope
 from graphmem.load.hf.quietly import quietly
+from graphmem.load.names import NAMES_OF
 
-# Letter -> the fields it stands for, the likeliest first. One field gets a letter once: DistilBERT's hidden_dim is f,
-# since dim has taken h.
-LETTERS: dict[str, tuple[str, ...]] = {
-    "h": ("hidden_size", "n_embd", "d_model", "dim", "embed_dim", "emb_dim", "hidden_dim", "model_dim"),
-    "a": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
-    "k": ("num_key_value_heads", "num_kv_heads", "n_kv_heads"),
-    "f": ("intermediate_size", "d_ff", "ffn_dim", "n_inner", "ffn_hidden_size", "d_inner", "dff", "mlp_dim",
-          "hidden_dim"),
-    "v": ("vocab_size",),
-    "L": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth", "layers"),
+# Where a config of transformers goes its own way: letters that only a config.json has, since there such a field is
+# known to mean that; letters of names.py whose fields are not symbols there, or go by another letter (E is e); and
+# names that mean another size there (entries of a codebook, the width before a projection, one of two feed-forwards).
+_OWN_LETTERS: dict[str, tuple[str, ...]] = {
     "h_a": ("head_dim", "d_kv", "d_head"),
     "e": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
     "f_e": ("moe_intermediate_size",),
@@ -38,7 +32,18 @@ LETTERS: dict[str, tuple[str, ...]] = {
     "a_decoder": ("decoder_attention_heads", "decoder_num_attention_heads"),
     "f_encoder": ("encoder_ffn_dim",),
     "f_decoder": ("decoder_ffn_dim",),
-}  # fmt: skip
+}
+_NO_LETTERS = ("p", "c", "w", "E")
+_OTHER_SIZES = ("embedding_size", "embedding_dim", "num_embeddings", "num_blocks", "dim_ff", "dim_feedforward")
+# One field gets a letter once: DistilBERT's hidden_dim is f, since dim has taken h.
+LETTERS: dict[str, tuple[str, ...]] = {
+    **{
+        letter: tuple(name for name in names if name not in _OTHER_SIZES)
+        for letter, names in NAMES_OF.items()
+        if letter not in _NO_LETTERS
+    },
+    **_OWN_LETTERS,
+}
 DEPTHS = tuple(name for letter in ("L", "L_encoder", "L_decoder") for name in LETTERS[letter])
 # Of the other integers those that sound like a size get a symbol under their own name; each one costs a trace.
 _SIZE = re.compile(
@@ -55,7 +60,7 @@ _PINNED = ("num_decoder_layers",)
 PATCHES = "n_p"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """An integer of a config, or of a sub-config: `path` leads to that. With a `kind`, the number of such layers."""
 
@@ -67,7 +72,7 @@ class Field:
         return ".".join([*self.path, self.name])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfigFile:
     """A config.json: its `content`, and the class that transformers reads it with."""
 
@@ -133,18 +138,18 @@ class ConfigFile:
                 unique = name + suffix if suffix or name in fields else name
                 if unique in fields or not unique.isidentifier():
                     unique = "_".join([*path, key])
-                fields[unique] = Field(path, key)
-                layers = layers_of(owner, key) if key in DEPTHS else None
+                fields[unique] = Field(path=path, name=key)
+                layers = kinds_of(owner, key) if key in DEPTHS else None
                 if layers is not None:
                     kinds = layers.counts()
-                    fields |= {f"{unique}_{kind}": Field(path, key, kind) for kind in kinds}
+                    fields |= {f"{unique}_{kind}": Field(path=path, name=key, kind=kind) for kind in kinds}
                     free |= {f"{unique}_{kind}": count for kind, count in kinds.items()}
                 elif _is_free(owner, place, key):
                     free[unique] = int(vars(owner)[key])
             sides = patches(owner)
             if sides is not None:
                 unique = PATCHES + _suffix(path)
-                fields[unique], free[unique] = Field(path, PATCHES), sides
+                fields[unique], free[unique] = Field(path=path, name=PATCHES), sides
         return fields, free
 
 
@@ -181,7 +186,7 @@ def _change(place: dict[str, Any], owner: Any, values: Mapping[Field, Any]) -> N
             if field.name in DEPTHS and isinstance(before, int):
                 place.update(continued_lists(place, owner, before, value))
     for depth, counts in counted.items():
-        layers = layers_of(owner, depth)
+        layers = kinds_of(owner, depth)
         assert layers is not None, "the symbols were made of them"
         for name, value in layers.with_counts({**layers.counts(), **counts}).items():
             _put(place, owner, name, value)

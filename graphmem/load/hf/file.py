@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphmem.errors import TargetError
+from graphmem.errors import TargetError, closest
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.quietly import quietly
-from graphmem.usercode.modules import raised
+from graphmem.usercode.running import raised
 
 
 def read(path: str, trust_remote_code: bool) -> ConfigFile:
     """The file at `path`.
 
     Raises:
-        TargetError: there is none, it is no config.json, or it is one of a model that transformers does not know.
+        TargetError: there is no such file, it is not a config.json, or transformers does not know its model.
     """
     file = Path(path)
     if not file.is_file():
@@ -27,15 +26,15 @@ def read(path: str, trust_remote_code: bool) -> ConfigFile:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise TargetError(f"{path} is no text in UTF-8", where=path, hint="save it as UTF-8") from error
+        raise TargetError(f"{path} is not text in UTF-8", where=path, hint="save it as UTF-8") from error
     except json.JSONDecodeError as error:
         lines = error.doc.splitlines()
         line = lines[error.lineno - 1].strip() if error.lineno <= len(lines) else ""
         where = f"{path}:{error.lineno}    {line}"
-        raise TargetError(f"{path} is no JSON: {error.msg}", where=where, hint="fix the line") from error
+        raise TargetError(f"{path} is not JSON: {error.msg}", where=where, hint="fix the line") from error
     if not isinstance(content, dict) or not content:
         raise TargetError(f"{path} holds no JSON object", where=path, hint='a config.json starts with {"model_type": ')
-    return ConfigFile(path, content, _config_class(file, content, trust_remote_code))
+    return ConfigFile(file=path, content=content, config_class=_config_class(file, content, trust_remote_code))
 
 
 def _config_class(file: Path, content: Mapping[str, Any], trust_remote_code: bool) -> Any:
@@ -52,8 +51,8 @@ def _config_class(file: Path, content: Mapping[str, Any], trust_remote_code: boo
             return CONFIG_MAPPING[model_type]
         if remote:
             raise TargetError(
-                f"{file} needs code of its own ({', '.join(map(str, _flat(remote)))}), which graphmem does not"
-                " run unasked",
+                f"{file} needs code of its own ({', '.join(map(str, _flat(remote)))}), which graphmem runs"
+                " only if you ask for it",
                 where=str(file),
                 hint="read the code; with --trust-remote-code what lies beside the file is run, nothing is downloaded",
             )
@@ -66,12 +65,11 @@ def _unknown(file: Path, model_type: Any, known: list[str]) -> TargetError:
     if model_type is None:
         a_report = '"graphmem":' in file.read_text()
         return TargetError(
-            f"{file} has no model_type, so it is no config.json of a transformers model",
+            f"{file} has no model_type, so it is not the config.json of a transformers model",
             where=str(file),
             hint="it is a report: graphmem diff reads these" if a_report else 'add it, such as "model_type": "llama"',
         )
-    close = difflib.get_close_matches(str(model_type), known, n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
+    guess = closest(str(model_type), known)
     return TargetError(
         f"{file}: transformers {__version__} knows no model_type {model_type!r}",
         where=str(file),
@@ -83,7 +81,7 @@ def remote_code(file: Path, reference: Any) -> Any:
     """The class that auto_map names, from a file beside the config.
 
     Raises:
-        TargetError: it is in another repository, or not there. ModelError: it raised.
+        TargetError: the file is in another repository, or missing. ModelError: it raised.
     """
     reference = reference[0] if isinstance(reference, (list, tuple)) else reference
     module, _, _ = str(reference).partition(".")

@@ -19,8 +19,8 @@ _WORDS = {"sparse": "moe", "0": "nope", "1": "rope"}
 MOST_KINDS = 4
 
 
-@dataclass(frozen=True)
-class Layers:
+@dataclass(frozen=True, kw_only=True)
+class LayerKinds:
     """The kind of every layer of a config, in their order, and per field that says so the word for each layer."""
 
     depth: str
@@ -53,7 +53,7 @@ class Layers:
         return {kind: self.kinds.count(kind) for kind in dict.fromkeys(self.kinds)}
 
 
-def layers_of(config: Any, depth: str) -> Layers | None:
+def kinds_of(config: Any, depth: str) -> LayerKinds | None:
     """What a config says of its layers, of which the field `depth` is the number; None where it says nothing."""
     number = attribute(config, depth)
     words: dict[str, tuple[Any, ...]] = {}
@@ -71,7 +71,7 @@ def layers_of(config: Any, depth: str) -> Layers | None:
     kinds = tuple("_".join(dict.fromkeys(_word(one[i]) for one in telling)) for i in range(number))
     if not 1 < len(set(kinds)) <= MOST_KINDS or not all(kind.isidentifier() for kind in kinds):
         return None
-    return Layers(depth, kinds, words)
+    return LayerKinds(depth=depth, kinds=kinds, words=words)
 
 
 def _word(value: Any) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from graphmem.errors import GraphmemError, SymbolError, UsageError
+from graphmem.errors import GraphmemError, SymbolError, UsageError, closest
 from graphmem.load.blank import Blank
 from graphmem.load.discover.spec import Spec
 from graphmem.load.discover.spec import read as read_argument
@@ -22,12 +21,12 @@ from graphmem.load.hf.layers import attribute
 from graphmem.load.hf.quietly import quietly
 from graphmem.load.hf.tasks import model_class
 from graphmem.load.hf.tensors import arguments
+from graphmem.load.names import LIMITS
 from graphmem.load.subject import Point, Subject
-from graphmem.usercode.modules import raised, user_code
+from graphmem.usercode.running import raised, user_code
 
-# What is no field of any config but can be set all the same.
+# These are not fields of a config, but --set takes them all the same.
 _SWITCHES = ("attn_implementation", "experts_implementation", "gradient_checkpointing")
-_LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions")
 
 
 def from_config_file(
@@ -43,7 +42,7 @@ def from_config_file(
     Args:
         settings: values for symbols, for fields of the config and for sizes of the inputs, as text or as they are.
         task: such as "causal-lm"; default: what `architectures` names.
-        inputs: texts such as "labels=int64[b,s]"; what they leave open is made from the config.
+        inputs: texts such as "labels=int64[b,s]"; the config says how to make the arguments that they leave open.
         trust_remote_code: run the code that `auto_map` names, from the config's folder.
 
     Raises:
@@ -58,13 +57,13 @@ def from_config_file(
     fields, free = file.symbols()
     free = {name: value for name, value in free.items() if made.reach(fields[name].path)}
     working = {**sizes, **{n: v for n, v in _ordered(free).items() if n not in sizes}}
-    loaded = _Loaded(file, model, made, fields, working, switches)
+    loaded = _Loaded(file=file, model=model, inputs=made, fields=fields, working=working, switches=switches)
     return Subject(
-        path,
-        working,
-        frozenset(free) - frozenset(sizes),
-        loaded.build,
-        loaded.make_inputs,
+        name=path,
+        symbols=working,
+        model_symbols=frozenset(free) - frozenset(sizes),
+        build=loaded.build,
+        make_inputs=loaded.make_inputs,
         build_real=loaded.build_real,
         notes={
             **{
@@ -79,7 +78,7 @@ def from_config_file(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Loaded:
     """The model and its inputs at any point."""
 
@@ -156,7 +155,7 @@ def _fitting(model: Any, config: Any) -> Any:
 
 
 def _give_tokens(model: Any, config: Any) -> None:
-    """Ids that training needs, where the file leaves them open: which ones they are makes no difference."""
+    """Set ids that training needs and the file leaves open: any will do."""
     wanted = []
     if "SequenceClassification" in model.__name__:
         wanted = ["pad_token_id"]  # without one only single sequences are taken
@@ -169,7 +168,7 @@ def _give_tokens(model: Any, config: Any) -> None:
 
 @contextlib.contextmanager
 def _uninitialized() -> Iterator[None]:
-    """Weights that nobody reads need no values."""
+    """Build without initial values: nobody reads them."""
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # an older transformers 5
@@ -224,11 +223,12 @@ def _field(file: ConfigFile, name: str, known: list[str]) -> Field:
     places = [(tuple(path), _inside(file.config(), path))]
     if not path:
         places += [((inner,), one) for inner, one in sub_configs(file.config()).items()]
-    found = [Field(at, type(one).attribute_map.get(key, key)) for at, one in places if one and hasattr(one, key)]
+    found = [
+        Field(path=at, name=type(one).attribute_map.get(key, key)) for at, one in places if one and hasattr(one, key)
+    ]
     if found:
         return found[0]
-    close = difflib.get_close_matches(name, [*known, *vars(file.config())], n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
+    guess = closest(name, [*known, *vars(file.config())])
     raise SymbolError(
         f"unknown name {name!r} in --set", hint=f"{guess}known: {', '.join(known)}, and every field of {file.file}"
     )
@@ -257,7 +257,7 @@ def _whole(name: str, value: Any) -> int:
 
 def _said(file: ConfigFile, sizes: Mapping[str, int]) -> Iterator[str]:
     config = file.config()
-    limit = next((v for name in _LIMITS if isinstance(v := getattr(config, name, None), int)), None)
+    limit = next((v for name in LIMITS if isinstance(v := getattr(config, name, None), int)), None)
     if limit is not None and sizes.get("s", 0) > limit:
         yield f"s={sizes['s']} is more than the {limit} positions that the config allows"
     if config.dtype is None:

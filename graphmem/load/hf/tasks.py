@@ -1,10 +1,16 @@
-"""Which class of transformers a config.json means: by its architectures, or by a task."""
+"""Which class of transformers a config.json means, by its architectures or by a task, and what labels it trains with.
+
+A task of transformers is known here without an entry, by its class AutoModelFor...; what its labels are is one entry in
+`_TRAINED_WITH`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,7 @@ from graphmem.errors import TargetError, UsageError
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.file import remote_code
 from graphmem.load.hf.quietly import quietly
+from graphmem.load.hf.tensors import Sizes, ids, image_size
 
 _PREFIX = "AutoModelFor"
 # Where the words of a class's name do not tell.
@@ -98,7 +105,7 @@ def model_class(file: ConfigFile, config: Any, task: str | None, trust_remote_co
     """The class to build, and why that one.
 
     Raises:
-        UsageError: an unknown task. TargetError: none, or none that can be told, for this config.
+        UsageError: an unknown task. TargetError: there is no class for this config, or nothing says which.
     """
     if task is not None:
         return _by_task(file, config, task, trust_remote_code), f"--task {task}"
@@ -151,3 +158,81 @@ def _remote(file: ConfigFile, names: list[str]) -> Any | None:
 
 def _type(config: Any) -> str:
     return str(config.model_type or type(config).__name__)
+
+
+# --- what a class is trained with -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """What the classes for some tasks are trained with.
+
+    named: whether the name of a class says that it is for such a task.
+    labels: the labels; None where there are none, or a loss that matches boxes and masks by their values.
+    shifts: whether forward makes the decoder's inputs itself: of the labels, or of the encoder's ids.
+    """
+
+    named: Callable[[str], Any]
+    labels: Callable[[Sizes], torch.Tensor] | None
+    shifts: bool = False
+
+
+def _has(words: str) -> Callable[[str], Any]:
+    return re.compile(words).search
+
+
+def _is_lm(name: str) -> bool:
+    words = r"ForCausalLM|ForMaskedLM|ForConditionalGeneration|LMHead|ForPreTraining|Seq2Seq|WithLM"
+    return bool(re.search(words, name)) or name in _text_to_text()  # MarianMTModel's name does not say it
+
+
+def _text_to_text() -> Iterable[str]:
+    from transformers.models.auto import modeling_auto
+
+    return modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()
+
+
+def _tokens(at: Sizes) -> torch.Tensor:
+    """One label for each token: of the decoder, where there is one and the class is not that alone."""
+    encoder = getattr(at.config, "is_encoder_decoder", False) and not at.model.__name__.endswith("ForCausalLM")
+    return ids(at, "s_decoder" if encoder else "s")
+
+
+# The first that fits the name of a class is its head. The labels of CTC are 16 symbols: no config says how many.
+_TRAINED_WITH = (
+    _Head(
+        named=_has("TokenClassification|FrameClassification"), labels=lambda at: at.whole(at["b"], at["s"]), shifts=True
+    ),
+    _Head(named=_has("SemanticSegmentation"), labels=lambda at: at.whole(at["b"], *image_size(at))),
+    _Head(
+        named=_has("Detection|UniversalSegmentation|InstanceSegmentation|ImageSegmentation|DepthEstimation|Pose"),
+        labels=None,
+    ),
+    _Head(named=_has("Classification"), labels=lambda at: at.whole(at["b"]), shifts=True),
+    _Head(named=_has("MultipleChoice|NextSentence"), labels=lambda at: at.whole(at["b"])),
+    _Head(named=_has("ForCTC$"), labels=lambda at: at.whole(at["b"], 16, value=1)),
+    _Head(named=_is_lm, labels=_tokens, shifts=True),
+    _Head(named=_has("QuestionAnswering"), labels=None, shifts=True),
+)
+_NO_HEAD = _Head(named=_has(""), labels=None)
+
+
+def _head(at: Sizes) -> _Head:
+    return next((head for head in _TRAINED_WITH if head.named(at.model.__name__)), _NO_HEAD)
+
+
+def has_labels(at: Sizes) -> bool:
+    """Whether a class that takes labels is trained with some that can be made."""
+    return _head(at).labels is not None
+
+
+def labels(at: Sizes) -> torch.Tensor | None:
+    """The labels that a class is trained with."""
+    make = _head(at).labels
+    return None if make is None else make(at)
+
+
+def shifts_labels(at: Sizes) -> bool:
+    """Whether forward makes the decoder's inputs by itself, where it gets what it makes them of."""
+    head = _head(at)
+    return head.shifts and (head.labels is not _tokens or at.takes("labels"))

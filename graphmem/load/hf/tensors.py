@@ -1,13 +1,13 @@
-"""The tensors that models of transformers take, by the names of forward's arguments, with sizes from the config.
+"""The tensors that models of transformers take, with sizes from the config: ids, images, sounds, series.
 
-A name means the same in every model that has it, so this is about names and sizes and never about one model.
+Which argument of forward gets which of them is said in arguments.py.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,9 @@ from graphmem.load.hf.config import sub_configs
 from graphmem.load.hf.layers import attribute
 
 Point = Mapping[str, int]
-Make = Callable[["Sizes"], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sizes:
     """What the tensors are made of: the class, its config at a point, and the point."""
 
@@ -79,7 +78,7 @@ def ids(at: Sizes, length: str) -> torch.Tensor:
     return made
 
 
-def _latents(at: Sizes) -> torch.Tensor:
+def latents_mask(at: Sizes) -> torch.Tensor:
     """Where an image's latents stand among the tokens: at the front."""
     mask = at.whole(at["b"], at["s"])
     mask[:, : at.find("latent_query_num", default=64)] = 1
@@ -97,11 +96,12 @@ def image_size(at: Sizes) -> tuple[int, int]:
     return (int(size[0]), int(size[-1])) if isinstance(size, (list, tuple)) else (int(size), int(size))
 
 
-def _pixels(at: Sizes) -> torch.Tensor:
+def pixels(at: Sizes) -> torch.Tensor:
+    """Images (b, channels, height, width) or films (b, frames, ...); for images of any size, all their patches."""
     if at.takes("grid_thw"):
-        return at.real(at["b"] * _side(at) ** 2, _patch(at) * at.find(*_FRAMES_OF_PATCH, default=1))
+        return at.real(at["b"] * patches_along(at) ** 2, patch_elements(at) * at.find(*FRAMES_OF_PATCH, default=1))
     if at.takes("spatial_shapes", "pixel_position_ids"):
-        return at.real(at["b"], _side(at) ** 2, _patch(at))
+        return at.real(at["b"], patches_along(at) ** 2, patch_elements(at))
     image = (at.find("num_channels", "in_channels", "in_chans", default=3), *image_size(at))
     name, frames = at.model.__name__, at.find("num_frames", "frames_per_clip")
     if at.takes("aspect_ratio_mask"):
@@ -115,33 +115,34 @@ def _pixels(at: Sizes) -> torch.Tensor:
     return at.real(at["b"], *image)
 
 
-_FRAMES_OF_PATCH = ("temporal_patch_size", "patch_temporal")
-_MERGED = ("spatial_merge_size", "pooling_kernel_size", "downsample_ratio")
+FRAMES_OF_PATCH = ("temporal_patch_size", "patch_temporal")
+MERGED = ("spatial_merge_size", "pooling_kernel_size", "downsample_ratio")
 
 
-def _side(at: Sizes) -> int:
+def patches_along(at: Sizes) -> int:
     """Patches along a side of an image that may have any size: a multiple of those that are merged into one token."""
-    merged = at.find(*_MERGED, default=1)
+    merged = at.find(*MERGED, default=1)
     return at["side"] * (merged if isinstance(merged, int) else 1)
 
 
-def _patch(at: Sizes) -> int:
+def patch_elements(at: Sizes) -> int:
+    """Numbers in one patch of an image: its pixels times the channels."""
     side: int = at.find("patch_size", default=14)
     return side**2 * int(at.find("in_channels", "num_channels", "in_chans", default=3))
 
 
-def _grid(at: Sizes) -> torch.Tensor:
+def grid_sizes(at: Sizes) -> torch.Tensor:
     """Frames, rows and columns of patches of each image."""
-    grid = at.whole(at["b"], 3, value=_side(at))
+    grid = at.whole(at["b"], 3, value=patches_along(at))
     grid[:, 0] = 1
     return grid
 
 
-def _positions(at: Sizes) -> torch.Tensor:
+def patch_positions(at: Sizes) -> torch.Tensor:
     """Column and row of every patch."""
-    positions = at.whole(at["b"], _side(at) ** 2, 2)
-    if not positions.is_meta:  # as it is where that would be large, and nobody asks for values
-        side = torch.arange(_side(at))
+    positions = at.whole(at["b"], patches_along(at) ** 2, 2)
+    if not positions.is_meta:  # a large one is on meta, and its values are of no use
+        side = torch.arange(patches_along(at))
         positions[:] = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).reshape(-1, 2)
     return positions
 
@@ -149,7 +150,7 @@ def _positions(at: Sizes) -> torch.Tensor:
 # --- sound ----------------------------------------------------------------------------------------------------------
 
 
-def _features(at: Sizes) -> torch.Tensor:
+def spectrograms(at: Sizes) -> torch.Tensor:
     """Spectrograms: Whisper's have the mel bins first and two frames for one position, others the time first."""
     positions, bins = at.find("max_source_positions"), at.find("num_mel_bins", "feature_size", default=80)
     if at.takes("feature_lens"):  # one sound after the other
@@ -165,14 +166,14 @@ def _features(at: Sizes) -> torch.Tensor:
     return at.real(at["b"], at["frames"], bins)
 
 
-def _heard(at: Sizes) -> torch.Tensor:
+def heard_mask(at: Sizes) -> torch.Tensor:
     """A mask of the frames of a spectrogram that are there: all."""
     positions = at.find("max_source_positions")
     frames = 2 * positions if positions and at.find("num_mel_bins") else at["frames"]
     return at.whole(at["b"], frames, value=1)
 
 
-def _waves(at: Sizes) -> torch.Tensor:
+def waves(at: Sizes) -> torch.Tensor:
     """As many samples as the convolutions make `frames` frames of; a spectrogram where the model takes that."""
     kernels, strides = attribute(at.config, "conv_kernel"), attribute(at.config, "conv_stride")
     if isinstance(kernels, (list, tuple)) and isinstance(strides, (list, tuple)):
@@ -189,76 +190,23 @@ def _waves(at: Sizes) -> torch.Tensor:
 # --- time series, states, and what one part of a model gives another ------------------------------------------------
 
 
-def _series(at: Sizes) -> list[int]:
+def series_dims(at: Sizes) -> list[int]:
     """How many series a model with patches of time looks at."""
     series = at.find("num_input_channels")
     return [series] if series else []
 
 
-def _history(at: Sizes) -> int:
+def history(at: Sizes) -> int:
+    """How many steps of a time series the model sees: the context, and as many before it as its longest lag."""
     lags: list[int] = at.find("lags_sequence", default=[0])
     return int(at.find("context_length", "prediction_length", default=1)) + max(lags)
 
 
-def _hidden(at: Sizes) -> torch.Tensor:
+def hidden_states(at: Sizes) -> torch.Tensor:
     """What comes from another part of the model; for a tower that takes images of any size, their patches."""
     if at.takes("grid_thw"):
-        return _pixels(at)
+        return pixels(at)
     heard = at.find("input_dim", "input_size")
     if isinstance(heard, int):
         return at.real(at["b"], at["frames"], heard)
     return at.real(at["b"], at["s"], at.find("hidden_size", "d_model", default=768))
-
-
-_WIDTH = ("hidden_size", "d_model")
-_BINS = ("model_in_dim", "mel_dim", "num_mel_bins", "input_feat_size", "feature_size")
-MAKERS: dict[str, Make] = {
-    "input_ids": lambda at: ids(at, "s"),
-    "decoder_input_ids": lambda at: ids(at, "s_decoder"),
-    "qformer_input_ids": lambda at: ids(at, "s"),
-    "attention_mask": lambda at: at.whole(at["b"], at["s"], value=1) if at.takes("input_ids") else _heard(at),
-    "token_type_ids": lambda at: at.whole(at["b"], at["s"]),
-    "lang_ids": lambda at: at.whole(at["b"]),
-    "bbox": lambda at: at.whole(at["b"], at["s"], at.find("dim_bbox", default=4)),
-    "inputs_embeds": lambda at: at.real(at["b"], at["s"], at.find(*_WIDTH)),
-    "hidden_states": _hidden,
-    "context": lambda at: at.real(at["b"], at["s"], at.find(*_WIDTH)),
-    "query_embeds": lambda at: at.real(at["b"], at["queries"], at.find(*_WIDTH)),
-    "image_embeds_position_mask": _latents,
-    "pixel_values": _pixels,
-    "pixel_values_videos": _pixels,
-    "image": _pixels,
-    "grid_thw": _grid,
-    "merge_sizes": lambda at: at.whole(at["b"], value=at.find(*_MERGED, default=1)),
-    "spatial_shapes": lambda at: at.whole(at["b"], 2, value=_side(at)),
-    "pixel_attention_mask": lambda at: at.whole(at["b"], _side(at) ** 2, value=1),
-    "pixel_position_ids": _positions,
-    "aspect_ratio_ids": lambda at: at.whole(at["b"], 1, value=1),
-    "aspect_ratio_mask": lambda at: at.whole(at["b"], 1, at.find("max_num_tiles", default=4), value=1),
-    "flattened_patches": lambda at: at.real(
-        at["b"], at["patches"], at.find("patch_embed_hidden_size", default=768) + 2
-    ),
-    "visual_feats": lambda at: at.real(at["b"], at["regions"], at.find("visual_feat_dim", default=2048)),
-    "visual_pos": lambda at: at.real(at["b"], at["regions"], at.find("visual_pos_dim", default=4)),
-    "dataset_index": lambda at: at.whole(at["b"]),
-    "input_features": _features,
-    "input_features_mask": _heard,
-    "feature_lens": lambda at: at.whole(at["b"], value=at["frames"]),
-    "audio_mel": lambda at: at.real(at["b"], at["frames"], at.find(*_BINS, default=80)),
-    "audio_mel_mask": lambda at: at.whole(at["b"], at["frames"]).bool(),
-    "spectrogram": lambda at: at.real(at["b"], at["frames"], at.find(*_BINS, default=80)),
-    "mel_spectrogram": lambda at: at.real(at["b"], at.find(*_BINS, default=80), at["frames"]),
-    "input_values": _waves,
-    "states": lambda at: at.real(at["b"], at["s"], at.find("state_dim", default=1)),
-    "actions": lambda at: at.real(at["b"], at["s"], at.find("act_dim", default=1)),
-    "rewards": lambda at: at.real(at["b"], at["s"], 1),
-    "returns_to_go": lambda at: at.real(at["b"], at["s"], 1),
-    "timesteps": lambda at: at.whole(at["b"], at["s"]),
-    "past_values": lambda at: at.real(at["b"], _history(at), *_series(at)),
-    "past_time_features": lambda at: at.real(at["b"], _history(at), at.find("num_time_features", default=0)),
-    "past_observed_mask": lambda at: at.real(at["b"], _history(at)),
-    "future_values": lambda at: at.real(at["b"], at.find("prediction_length", default=1)),
-    "future_time_features": lambda at: at.real(
-        at["b"], at.find("prediction_length", default=1), at.find("num_time_features", default=0)
-    ),
-}

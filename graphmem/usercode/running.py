@@ -14,7 +14,7 @@ from graphmem.usercode.paths import OURS, shown
 
 @contextmanager
 def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
-    """Turn an exception inside the block into a ModelError: `what` raised, and where in the user's file."""
+    """Turn an exception that the block raises into a ModelError: `what` raised it, at that line of the user's file."""
     code = code_of(function)
     try:
         yield
@@ -25,7 +25,7 @@ def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
 
 
 def raised(error: BaseException, what: str, file: str | None) -> ModelError:
-    """The ModelError for an exception out of the user's code, at the innermost line of `file` that was under way."""
+    """The ModelError for an exception that the user's code raised, at the innermost line of `file` on the stack."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((OURS, "<"))]
     own = [f for f in frames if f.filename == file] or frames
     where = f"{shown(own[-1].filename)}:{own[-1].lineno}    {own[-1].line}" if own else file
