@@ -9,12 +9,13 @@ from fractions import Fraction
 
 import sympy
 
-from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
-from graphmem.analysis.analysis import Analysis, is_within
+from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT
+from graphmem.analysis.analysis import Analysis
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import GraphmemError, SymbolError
 from graphmem.record import Place
+from graphmem.record.paths import SHARED, folded, is_within
 from graphmem.report.tables import (
     AttentionPart,
     AttentionRow,

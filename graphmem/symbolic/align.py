@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphmem.accounts.saved import Kept, folded, sort_storages
+from graphmem.accounts.account import Kept
+from graphmem.accounts.saved import sort_storages
 from graphmem.record import Op, Ref, SdpaCall, Trace
+from graphmem.record.paths import folded
 
 Line = tuple[Any, ...]
 

@@ -10,14 +10,14 @@ from functools import cached_property
 
 import sympy
 
-from graphmem.accounts.saved import Kept, sort_storages
+from graphmem.accounts.account import Kept
+from graphmem.accounts.saved import sort_storages
 from graphmem.record import Ref, SdpaCall, Trace
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, fitting
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
-from graphmem.symbolic.probes import is_dense
 from graphmem.symbolic.tracer import Point
 
 
@@ -40,7 +40,7 @@ class Group:
     @property
     def dense(self) -> bool:
         """`dims` are the dimensions of the tensor; otherwise they are a single number of bytes."""
-        return is_dense(self.members[0])
+        return self.members[0].is_dense
 
     @cached_property
     def size(self) -> sympy.Expr:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
 
-from graphmem.accounts.saved import Kept
+from graphmem.accounts.account import Kept
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import Seen, candidates, evaluate
 from graphmem.symbolic.probes import Probes

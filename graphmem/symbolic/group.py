@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 
 import sympy
 
-from graphmem.accounts.saved import SAVED, Kept, Ordinal, folded
+from graphmem.accounts.account import Kept, Ordinal
+from graphmem.record.paths import folded
 from graphmem.symbolic.curves import symbol
 
 K = TypeVar("K")
@@ -39,8 +40,7 @@ def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> K
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
         kept.op.name,
-        # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
-        in_loop if looped else kept.ordinal if kept.table == SAVED else ("", 0),
+        in_loop if looped else kept.ordinal,
         kept.shape,
         kept.dtype,
         kept.nbytes,

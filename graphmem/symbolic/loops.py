@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from graphmem.accounts.saved import Kept, sort_storages
+from graphmem.accounts.account import Kept
+from graphmem.accounts.saved import sort_storages
 from graphmem.record import Trace
 from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
 from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, layers, numbers, with_turns

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-from graphmem.accounts.saved import Kept
+from graphmem.accounts.account import Kept
 from graphmem.errors import GraphmemError
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
@@ -135,7 +134,7 @@ class Probes:
         assert op is not None, "what is kept corresponds"
         fact = op.outputs[self.trace.storages[kept.storage].born.output]
         assert fact is not None
-        return list(fact.shape) if is_dense(kept) else [aligned.trace.storages[fact.storage].nbytes]
+        return list(fact.shape) if kept.is_dense else [aligned.trace.storages[fact.storage].nbytes]
 
     def moves_something(self, aligned: Aligned) -> bool:
         """Whether any size in it differs from the base's."""
@@ -158,8 +157,3 @@ def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point
             return None
         complete[name] = value // of
     return complete
-
-
-def is_dense(kept: Kept) -> bool:
-    """Whether the storage is exactly as large as the tensor that made it."""
-    return math.prod(kept.shape) * kept.itemsize == kept.nbytes

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphmem.accounts.saved import folded, sort_storages
+from graphmem.accounts.saved import sort_storages
 from graphmem.record import Op, Trace
+from graphmem.record.paths import folded
 from graphmem.symbolic.align import Aligned, Base, Line
 from graphmem.symbolic.tracer import TraceAt
 
