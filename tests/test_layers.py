@@ -13,7 +13,7 @@ from conftest import ROOT
 PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
-    {"version", "errors", "units"},
+    {"version", "errors", "units", "points"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},
     {"kernels", "accounts"},

@@ -16,6 +16,7 @@ from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.how import How
 from graphmem.machine import Machine
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.record.paths import folded, is_within
 from graphmem.symbolic.bounds import Bound, Multiple
@@ -39,14 +40,14 @@ class Analysis:
     """
 
     name: str
-    working: dict[str, int]
+    working: Point
     derived: Derivation
     bounds: tuple[Bound | Multiple, ...]
     notes: tuple[str, ...]
-    parameters: Callable[[Mapping[str, int]], int] = field(repr=False)
+    parameters: Callable[[Point], int] = field(repr=False)
     how: How
     tracer: Tracer = field(repr=False)
-    anew: Callable[[dict[str, int]], Analysis] = field(repr=False)
+    anew: Callable[[Point], Analysis] = field(repr=False)
 
     @property
     def machine(self) -> Machine:

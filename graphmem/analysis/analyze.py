@@ -16,6 +16,7 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
+from graphmem.points import Memo, Point
 from graphmem.symbolic.strategy import derive_for
 from graphmem.usercode.collector import set_aside
 from graphmem.usercode.isolate import isolated
@@ -82,18 +83,18 @@ class _Analyst:
     tracer: Tracer
     depth: dict[str, int]
     unlike: list[str]
-    _made: dict[tuple[tuple[str, int], ...], Analysis] = field(default_factory=dict)
+    _made: Memo[Analysis] = field(default_factory=Memo)
 
-    def __call__(self, working: dict[str, int]) -> Analysis:
-        key = tuple(sorted(working.items()))
-        if key not in self._made:
-            tracer = self.tracer.afresh()
-            found = self._derive(tracer, working, short=True)
-            same = runs_the_same_kernels(found, working)
-            self._made[key] = found if same else self._derive(tracer, working, short=False)
-        return self._made[key]
+    def __call__(self, working: Point) -> Analysis:
+        return self._made.at(working, lambda: self._analyse(dict(working)))
 
-    def _anew(self, working: dict[str, int]) -> Analysis:
+    def _analyse(self, working: dict[str, int]) -> Analysis:
+        tracer = self.tracer.afresh()
+        found = self._derive(tracer, working, short=True)
+        same = runs_the_same_kernels(found, working)
+        return found if same else self._derive(tracer, working, short=False)
+
+    def _anew(self, working: Point) -> Analysis:
         with isolated(), set_aside():
             return self(working)
 

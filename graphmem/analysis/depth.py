@@ -8,16 +8,16 @@ Layers of several kinds that take turns are counted by rounds: two and three of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from graphmem.errors import GraphmemError
+from graphmem.points import Point
 from graphmem.symbolic.derive import SHALLOW
 
-Point = Mapping[str, int]
 # Kinds of layers take turns: a window in five of six.
 _LONGEST = 8
 _LIKELY = ("l", "n_layer", "n_layers", "num_layers", "num_hidden_layers", "layers", "depth", "n_block", "n_blocks")

@@ -14,6 +14,7 @@ from graphmem.analysis.analysis import Analysis
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import GraphmemError, SymbolError
+from graphmem.points import Point
 from graphmem.record import Place
 from graphmem.record.paths import SHARED, folded, is_within
 from graphmem.report.tables import (
@@ -34,8 +35,6 @@ from graphmem.symbolic.derived import Group
 from graphmem.symbolic.group import Count, Steps
 from graphmem.units import allocated
 from graphmem.usercode.paths import shown
-
-Point = Mapping[str, int]
 
 
 def limit(bound: Bound | Multiple, point: Point) -> Limit:

@@ -24,6 +24,7 @@ from graphmem.errors import GraphmemError
 from graphmem.how import How
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.machine import Machine
+from graphmem.points import Memo, Point
 from graphmem.record import TensorFact, Trace
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derive import derive
@@ -167,22 +168,22 @@ def _kept(
     """What `module` keeps of inputs of these shapes, as a proved expression; None where there is none."""
     names = {str(x) for dims in shapes for d in dims for x in d.free_symbols}
     working = {n: v for n, v in derived.base.items() if n in names}
-    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = Memo[Trace]()
 
-    def traced(point: dict[str, int]) -> Trace:
-        key = tuple(sorted(point.items()))
-        if key not in known:
-            inputs = tuple(
-                torch.empty(
-                    _sizes(dims, point),
-                    dtype=dtype,
-                    device="meta",
-                    requires_grad=i < 3 or (mask is not None and mask.learned),
-                )
-                for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
+    def run(point: Point) -> Trace:
+        inputs = tuple(
+            torch.empty(
+                _sizes(dims, point),
+                dtype=dtype,
+                device="meta",
+                requires_grad=i < 3 or (mask is not None and mask.learned),
             )
-            known[key] = trace(module, inputs, How(machine=machine), point=point)
-        return known[key]
+            for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
+        )
+        return trace(module, inputs, How(machine=machine), point=dict(point))
+
+    def traced(point: Point) -> Trace:
+        return known.at(point, lambda: run(point))
 
     found = derive(traced, working, derived.model_symbols & frozenset(working), {})
     if found is None or not found.exact:
@@ -220,7 +221,7 @@ class _Flex(nn.Module):
         return torch.compile(flex_attention)(q, k, v, enable_gqa=gqa)
 
 
-def _sizes(dims: Dims, point: dict[str, int]) -> tuple[int, ...]:
+def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:
     values = [evaluate(d, point) for d in dims]
     if None in values:
         raise GraphmemError(f"a shape {dims} is not whole at {point}")

@@ -19,6 +19,7 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
+from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
 from graphmem.trace.frames import user_frames
@@ -46,13 +47,10 @@ def without_checkpoints(context: Context, line: Place) -> Trace | None:
 def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
     """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
     derived, lists = analysis.derived, layer_lists(analysis.derived.trace)
-    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = Memo[Trace]()
 
-    def tracer(point: dict[str, int]) -> Trace:
-        key = tuple(sorted(point.items()))
-        if key not in known:
-            known[key] = _checkpointed(_again(analysis), lists, point)
-        return known[key]
+    def tracer(point: Point) -> Trace:
+        return known.at(point, lambda: _checkpointed(_again(analysis), lists, point))
 
     try:
         with isolated():
@@ -73,7 +71,7 @@ def _again(analysis: Analysis) -> Tracer:
     return analysis.tracer.of(analysis.tracer.subject)
 
 
-def _checkpointed(tracer: Tracer, lists: Sequence[str], point: dict[str, int]) -> Trace:
+def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
     """The trace with every layer's forward in a checkpoint; what `build` returns may be the user's own module."""
     changed: list[tuple[nn.Module, dict[str, Any]]] = []
 

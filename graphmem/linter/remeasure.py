@@ -11,6 +11,7 @@ import sympy
 from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.linter.spot import Change
+from graphmem.points import Memo, Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.derived import Derivation
@@ -51,20 +52,13 @@ def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation 
     derived = analysis.derived
     aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
     traces = [derived.trace, *derived.deeper.values(), *aligned]
-    known = {_key(t.point): t for t in traces}
-    made: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = {key(t.point): t for t in traces}
+    made = Memo[Trace]()
 
-    def tracer(point: dict[str, int]) -> Trace:
-        key = _key(point)
-        if key not in made:
-            made[key] = again(known[key] if key in known else analysis.tracer(point))
-        return made[key]
+    def tracer(point: Point) -> Trace:
+        return made.at(point, lambda: again(known.get(key(point)) or analysis.tracer(point)))
 
     return derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
-
-
-def _key(point: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(point.items()))
 
 
 def _sizes(trace: Trace) -> Counter[int]:

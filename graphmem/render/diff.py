@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from graphmem.points import as_text
 from graphmem.render.text import amount, table, wrapped
 from graphmem.report.diff import Change, Diff
 from graphmem.symbolic.text import formula
@@ -59,8 +60,7 @@ def _modules(diff: Diff, columns: int) -> str:
 def _name(side: object) -> str:
     assert isinstance(side, dict)
     settings = [f"{k} {v}" for k, v in side["settings"].items()]
-    symbols = " ".join(f"{n}={v}" for n, v in side["symbols"].items())
-    return "  ·  ".join([side["name"], f"as on {side['target']}", *settings, symbols])
+    return "  ·  ".join([side["name"], f"as on {side['target']}", *settings, as_text(side["symbols"])])
 
 
 def _signed(change: Change) -> str:

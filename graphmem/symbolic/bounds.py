@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
+from graphmem.points import Point
 from graphmem.symbolic.derived import Derivation
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.symbolic.tracer import TraceAt
 
 # How far off is looked, as a factor; an odd number of positions more, as no block or window is long.
 FAR, _ODD = 8, 37

@@ -16,7 +16,8 @@ from functools import cache
 
 import sympy
 
-Point = Mapping[str, int]
+from graphmem.points import Point
+
 _EXPONENTS = (1, 2, -1, -2, 3)
 _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from graphmem.accounts.saved import sort_storages
 from graphmem.errors import GraphmemError
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.derived import Derivation, Group
@@ -24,7 +25,7 @@ from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Probes
 from graphmem.symbolic.single import MoreLayersNeededError, Single, single_of
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.symbolic.tracer import TraceAt
 
 # So many layers of each kind, or rounds of those that take turns, show how they repeat.
 SHALLOW = 2

@@ -12,13 +12,13 @@ import sympy
 
 from graphmem.accounts.account import Kept
 from graphmem.accounts.saved import sort_storages
+from graphmem.points import Point
 from graphmem.record import Ref, SdpaCall, Trace
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, fitting
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
-from graphmem.symbolic.tracer import Point
 
 
 @dataclass(frozen=True)

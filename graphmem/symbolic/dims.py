@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import sympy
 
 from graphmem.accounts.account import Kept
+from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import Seen, candidates, evaluate
 from graphmem.symbolic.probes import Probes
-from graphmem.symbolic.tracer import Point
 
 Dims = tuple[sympy.Expr, ...]
 

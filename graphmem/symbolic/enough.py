@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from graphmem.points import Point
 from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.points import Coincidence, coincidences
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.symbolic.tracer import TraceAt
 
 # So many traces more are worth it.
 _MOST_CHECKS = 3

@@ -8,7 +8,8 @@ import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-Point = dict[str, int]
+from graphmem.points import Point
+
 _TRIES = 8
 # Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
 _STEP, _LONG_STEP = 37, 259

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from graphmem.accounts.account import Kept
 from graphmem.errors import GraphmemError
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.group import Step
 from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
 from graphmem.symbolic.single import MoreLayersNeededError, Single
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.symbolic.tracer import TraceAt
 
 # Two longer inputs show whether a count goes with them.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
@@ -38,7 +39,7 @@ class Probes:
         self._align = single.align if single else base.align
         self.trace, self.kept, self.base = base.trace, base.kept, dict(self._beside.trace.point)
         self.model_symbols = model_symbols
-        self.values: Point = {}
+        self.values: dict[str, int] = {}
         self.follows: dict[str, list[str]] = {}
         self.steps: dict[str, tuple[Step, Trace]] = {}
         self.doubtful: list[str] = []

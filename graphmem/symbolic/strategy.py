@@ -9,11 +9,12 @@ import sympy
 
 from graphmem.accounts.saved import SAVED
 from graphmem.errors import GraphmemError, TooLongError
+from graphmem.points import Point
 from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derive import SHALLOW, derive
 from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.text import formula
-from graphmem.symbolic.tracer import Point, Tracer
+from graphmem.symbolic.tracer import Tracer
 
 # About a second: a layer of a Llama has 70 operators.
 WORTH_CHECKING = 5000

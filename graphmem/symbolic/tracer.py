@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from graphmem.points import Point
 from graphmem.record import Trace
 
-Point = dict[str, int]
 # The trace at a point; a GraphmemError where the model does not run there.
 TraceAt = Callable[[Point], Trace]
 
