@@ -20,7 +20,7 @@ from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.record.paths import folded, is_within
 from graphmem.symbolic.bounds import Bound, Multiple
-from graphmem.symbolic.derived import Derivation, Group
+from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
 from graphmem.usercode.isolate import isolated

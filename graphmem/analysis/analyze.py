@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
+from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import runs_the_same_kernels
 from graphmem.analysis.build import build_report
@@ -17,9 +18,13 @@ from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
 from graphmem.points import Memo, Point
-from graphmem.symbolic.strategy import derive_for
+from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.usercode.collector import set_aside
 from graphmem.usercode.isolate import isolated
+
+_NOTHING_SAVED = (
+    "autograd keeps nothing: nothing requires a gradient, or the output does not depend on anything that does"
+)
 
 
 def analyze(
@@ -100,9 +105,18 @@ class _Analyst:
 
     def _derive(self, tracer: Tracer, working: dict[str, int], *, short: bool) -> Analysis:
         subject, how = tracer.subject, tracer.how
-        derived, bounds, remarks = derive_for(
-            tracer, working, subject.model_symbols, self.depth, self.unlike, full_depth=how.full_depth, short=short
+        search = Search(
+            tracer=tracer,
+            account=sort_storages,
+            total=SAVED,
+            model_symbols=subject.model_symbols,
+            depth=self.depth,
+            unlike=self.unlike,
+            full_depth=how.full_depth,
         )
+        derived, bounds, remarks = derive_for(search, working, short=short)
+        if not any(g.key.table == SAVED for g in derived.groups):
+            remarks.append(_NOTHING_SAVED)
         return Analysis(
             name=subject.name,
             working=working,

@@ -22,6 +22,7 @@ from graphmem.linter.remeasure import saved_in
 from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
+from graphmem.symbolic.problem import Problem
 from graphmem.trace.frames import user_frames
 from graphmem.usercode.isolate import isolated
 
@@ -40,7 +41,7 @@ def without_checkpoints(context: Context, line: Place) -> Trace | None:
     try:
         with isolated(), _switched_off(line):
             return _again(context.analysis)(dict(context.trace.point))
-    except GraphmemError:
+    except GraphmemError:  # without its checkpoint a model may not run; then it cannot be compared
         return None
 
 
@@ -52,10 +53,11 @@ def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
     def tracer(point: Point) -> Trace:
         return known.at(point, lambda: _checkpointed(_again(analysis), lists, point))
 
+    problem = Problem(tracer=tracer, account=derived.account, working=derived.base, model_symbols=derived.model_symbols)
     try:
         with isolated():
-            changed = derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
-    except GraphmemError:
+            changed = derive(problem, derived.periods)
+    except GraphmemError:  # a layer may not run in a checkpoint; then there is nothing to promise
         return None
     return None if changed is None else saved_in(changed)
 

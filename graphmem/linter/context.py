@@ -17,7 +17,7 @@ from graphmem.record import Op, Ref, SdpaCall, TensorFact, Trace, references_in
 from graphmem.record.flow import Flow
 from graphmem.record.paths import folded
 from graphmem.report import AttentionRow
-from graphmem.symbolic.derived import Derivation, Group
+from graphmem.symbolic.derivation import Derivation, Group
 
 
 class Context:

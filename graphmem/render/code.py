@@ -72,6 +72,6 @@ def _outside(limit: Limit) -> str:
 
 def _said(limit: Limit) -> str:
     if limit.multiple_of is not None:
-        return f"the formula holds for multiples of {limit.multiple_of} as {limit.symbol} only"
+        return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
     side = f">= {limit.least}" if limit.least is not None else f"<= {limit.most}"
     return f"the formula holds for {limit.symbol} {side} only"

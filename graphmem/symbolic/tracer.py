@@ -1,4 +1,4 @@
-"""What the derivation asks of whoever traces for it: it knows neither models nor torch."""
+"""What the derivation asks of whoever traces for it."""
 
 from __future__ import annotations
 
