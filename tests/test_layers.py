@@ -14,7 +14,7 @@ from support.repo import ROOT
 PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
-    {"version", "errors", "patches"},
+    {"version", "errors", "patches", "points"},
     {"units"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},

@@ -1,4 +1,4 @@
-"""From a trace to what is alive after forward: every storage once, with who made it and who keeps it.
+"""The account of what is alive after forward: every storage once, with who made it and who keeps it.
 
 A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in
 the autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
@@ -7,9 +7,10 @@ the autograd graph still holds it after forward. Everything else that is alive s
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
-from graphmem.record import Op, Place, Storage, Trace
+from graphmem.accounts.account import Kept, Ordinal
+from graphmem.record import Storage, Trace
+from graphmem.record.paths import common_module, folded
 
 # The tables. SAVED is what the tool is about; ALIVE is what the step still holds of what forward made.
 SAVED = "saved"
@@ -18,40 +19,6 @@ OTHERWISE = "held otherwise"  # a closure, a cache, an attribute
 INPUT, PARAMETER, BUFFER = "saved input", "saved parameter", "saved buffer"  # there before forward
 ELSEWHERE = "saved elsewhere"  # on another device than the target's, such as RNG seeds on the CPU
 ALIVE = (SAVED, OUTPUT, OTHERWISE)
-
-SHARED = "*"
-Ordinal = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One storage that is alive after forward.
-
-    table: which of the tables above it stands in.
-    storage: its index in the trace; op: the operator that made it.
-    module: the innermost module within which all its keepers ran: the attention for what q, k and v projections share.
-    made_in: the module whose forward made it. Both with layer numbers in place.
-    ordinal: which operator of that module's forward made it: (after which child, which one since then).
-    shape, dtype: of the tensor as it was made; nbytes: of the storage.
-    keepers: names of the autograd nodes; keeper_ops: the operators these belong to.
-    """
-
-    table: str
-    storage: int
-    op: Op
-    module: str
-    made_in: str
-    ordinal: Ordinal
-    shape: tuple[int, ...]
-    dtype: str
-    itemsize: int
-    nbytes: int
-    keepers: tuple[str, ...]
-    keeper_ops: tuple[int, ...]
-
-    @property
-    def place(self) -> Place | None:
-        return self.op.place
 
 
 def sort_storages(trace: Trace) -> tuple[Kept, ...]:
@@ -84,9 +51,10 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         table=table,
         storage=storage.index,
         op=op,
-        module=_common_module(storage, trace),
+        module=common_module(trace, (keep.call for keep in storage.keeps)),
         made_in=trace.calls[op.call].path if op.call >= 0 else "",
-        ordinal=ordinals[op.index],
+        # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
+        ordinal=ordinals[op.index] if table == SAVED else ("", 0),
         shape=fact.shape,
         dtype=str(fact.dtype).removeprefix("torch."),
         itemsize=fact.dtype.itemsize,
@@ -94,14 +62,6 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         keepers=tuple(keep.node for keep in storage.keeps),
         keeper_ops=tuple(sorted({keep.op for keep in storage.keeps if keep.op >= 0})),
     )
-
-
-def _common_module(storage: Storage, trace: Trace) -> str:
-    paths = [trace.call_path(keep.call) for keep in storage.keeps]
-    common = 0
-    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
-        common += 1
-    return trace.calls[paths[0][common - 1]].path if common else ""
 
 
 def _ordinals(trace: Trace) -> list[Ordinal]:
@@ -123,20 +83,3 @@ def _ordinals(trace: Trace) -> list[Ordinal]:
         ordinals.append((folded(after, trace.containers)[0], since[op.call]))
         since[op.call] += op.kind == "call"  # placeholders have names, and their number depends on the depth
     return ordinals
-
-
-def folded(path: str, containers: frozenset[str]) -> tuple[str, tuple[int, ...]]:
-    """`layers.3.attn` as (`layers.*.attn`, (3,)): the number of every layer in one of `containers` is taken out."""
-    parts = path.split(".") if path else []
-    numbers: list[int] = []
-    for i, part in enumerate(parts):
-        if part.isdigit() and ".".join(_numbered(parts[:i], numbers)) in containers:
-            numbers.append(int(part))
-            parts[i] = SHARED
-    return ".".join(parts), tuple(numbers)
-
-
-def _numbered(parts: list[str], numbers: list[int]) -> list[str]:
-    """Put the numbers back that `folded` has taken out so far."""
-    remaining = iter(numbers)
-    return [str(next(remaining)) if part == SHARED else part for part in parts]

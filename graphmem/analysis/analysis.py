@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from graphmem.accounts.saved import SAVED, folded
+from graphmem.accounts.saved import SAVED
 from graphmem.analysis.tracer import Tracer
 from graphmem.attention import Site, find_attention
 from graphmem.attention.instead import Instead, instead_of
@@ -16,9 +16,11 @@ from graphmem.attention.site import alike
 from graphmem.errors import GraphmemError
 from graphmem.how import How
 from graphmem.machine import Machine
+from graphmem.points import Point
 from graphmem.record import Trace
+from graphmem.record.paths import folded, is_within
 from graphmem.symbolic.bounds import Bound, Multiple
-from graphmem.symbolic.derived import Derivation, Group
+from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
 from graphmem.usercode.isolate import isolated
@@ -38,14 +40,14 @@ class Analysis:
     """
 
     name: str
-    working: dict[str, int]
+    working: Point
     derived: Derivation
     bounds: tuple[Bound | Multiple, ...]
     notes: tuple[str, ...]
-    parameters: Callable[[Mapping[str, int]], int] = field(repr=False)
+    parameters: Callable[[Point], int] = field(repr=False)
     how: How
     tracer: Tracer = field(repr=False)
-    anew: Callable[[dict[str, int]], Analysis] = field(repr=False)
+    anew: Callable[[Point], Analysis] = field(repr=False)
 
     @property
     def machine(self) -> Machine:
@@ -98,11 +100,6 @@ class Analysis:
     def running_order(self) -> dict[str, str]:
         """Folded path -> class of every module that ran, parents first, else by first call."""
         return _running_order(self.derived.trace)
-
-
-def is_within(path: str, ancestor: str) -> bool:
-    """Whether module `path` is `ancestor` or below it; all are within ""."""
-    return not ancestor or path == ancestor or path.startswith(f"{ancestor}.")
 
 
 def _running_order(trace: Trace) -> dict[str, str]:

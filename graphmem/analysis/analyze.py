@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
+from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import runs_the_same_kernels
 from graphmem.analysis.build import build_report
@@ -16,9 +17,14 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
-from graphmem.symbolic.strategy import derive_for
+from graphmem.points import Memo, Point
+from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.usercode.garbage import set_aside
 from graphmem.usercode.isolate import isolated
+
+_NOTHING_SAVED = (
+    "autograd keeps nothing: nothing requires a gradient, or the output does not depend on anything that does"
+)
 
 
 def analyze(
@@ -82,26 +88,35 @@ class _Analyst:
     tracer: Tracer
     depth: dict[str, int]
     unlike: list[str]
-    _made: dict[tuple[tuple[str, int], ...], Analysis] = field(default_factory=dict)
+    _made: Memo[Analysis] = field(default_factory=Memo)
 
-    def __call__(self, working: dict[str, int]) -> Analysis:
-        key = tuple(sorted(working.items()))
-        if key not in self._made:
-            tracer = self.tracer.afresh()
-            found = self._derive(tracer, working, short=True)
-            same = runs_the_same_kernels(found, working)
-            self._made[key] = found if same else self._derive(tracer, working, short=False)
-        return self._made[key]
+    def __call__(self, working: Point) -> Analysis:
+        return self._made.at(working, lambda: self._analyse(dict(working)))
 
-    def _anew(self, working: dict[str, int]) -> Analysis:
+    def _analyse(self, working: dict[str, int]) -> Analysis:
+        tracer = self.tracer.afresh()
+        found = self._derive(tracer, working, short=True)
+        same = runs_the_same_kernels(found, working)
+        return found if same else self._derive(tracer, working, short=False)
+
+    def _anew(self, working: Point) -> Analysis:
         with isolated(), set_aside():
             return self(working)
 
     def _derive(self, tracer: Tracer, working: dict[str, int], *, short: bool) -> Analysis:
         subject, how = tracer.subject, tracer.how
-        derived, bounds, remarks = derive_for(
-            tracer, working, subject.model_symbols, self.depth, self.unlike, full_depth=how.full_depth, short=short
+        search = Search(
+            tracer=tracer,
+            account=sort_storages,
+            total=SAVED,
+            model_symbols=subject.model_symbols,
+            depth=self.depth,
+            unlike=self.unlike,
+            full_depth=how.full_depth,
         )
+        derived, bounds, remarks = derive_for(search, working, short=short)
+        if not any(g.key.table == SAVED for g in derived.groups):
+            remarks.append(_NOTHING_SAVED)
         return Analysis(
             name=subject.name,
             working=working,

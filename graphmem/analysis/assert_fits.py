@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphmem.points import as_text
 from graphmem.units import human, read_size
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _message(report: Report, limit: int) -> str:
 
     alive = report.alive
     over = f"{human(alive.bytes - limit)} over the budget of {human(limit)}"
-    point = " ".join(f"{n}={v}" for n, v in report.symbols.items())
+    point = as_text(report.symbols)
     lines = [
         f"{report.name} does not fit: forward leaves {human(alive.bytes)} alive, {over}",
         f"  as on {report.machine}" + (f", {point}" if point else ""),

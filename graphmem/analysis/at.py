@@ -8,11 +8,10 @@ from dataclasses import replace
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import SdpaFacts, choose, regime
+from graphmem.points import Point, as_text
 from graphmem.record import SdpaCall
 from graphmem.symbolic.bounds import Bound
 from graphmem.symbolic.curves import evaluate
-
-Point = Mapping[str, int]
 
 
 def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
@@ -58,7 +57,7 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
     _check_kernels(analysis, there)
     for bound in analysis.bounds:
         if bound.keeps_out(there):
-            asked = ", ".join(f"{n}={v}" for n, v in symbols.items()) or f"{bound.name}={there[bound.name]}"
+            asked = as_text(symbols, ", ") or f"{bound.name}={there[bound.name]}"
             if isinstance(bound, Bound) and bound.refused:
                 raise SymbolError(f"the model takes {bound} only", hint=f"for its own error, analyse with {asked}")
             raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +12,10 @@ from graphmem.analysis.at import analysis_for, moved_to
 from graphmem.analysis.report import Report
 from graphmem.analysis.rows import Rows, limit
 from graphmem.analysis.solve import solve
+from graphmem.points import Point
 
 
-def build_report(analysis: Analysis, point: Mapping[str, int]) -> Report:
+def build_report(analysis: Analysis, point: Point) -> Report:
     """The report at `point`."""
     derived = analysis.derived
     rows = Rows(analysis, point)
@@ -43,15 +43,15 @@ class _Model:
     """The model behind a report at `point`."""
 
     analysis: Analysis
-    point: Mapping[str, int]
+    point: Point
 
     @property
     def graph(self) -> torch.fx.Graph:
         return self.analysis.graph
 
-    def at(self, symbols: Mapping[str, int]) -> Report:
+    def at(self, symbols: Point) -> Report:
         there = analysis_for(self.analysis, symbols)
         return build_report(there, moved_to(there, self.point, symbols))
 
-    def solve(self, report: Report, symbol: str, budget: int | str, others: Mapping[str, int]) -> int:
+    def solve(self, report: Report, symbol: str, budget: int | str, others: Point) -> int:
         return solve(report, symbol, budget, others)

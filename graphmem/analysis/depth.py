@@ -8,7 +8,7 @@ Layers of several kinds that take turns are counted by rounds: two and three of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,10 +16,10 @@ from torch import nn
 
 from graphmem.errors import GraphmemError
 from graphmem.load.names import counts_layers
+from graphmem.points import Point
 from graphmem.symbolic.derive import SHALLOW
 from graphmem.usercode.layers import LISTS
 
-Point = Mapping[str, int]
 # Kinds of layers take turns: a window in five of six.
 _LONGEST = 8
 

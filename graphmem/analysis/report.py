@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graphmem.errors import UsageError
+from graphmem.points import as_text
 from graphmem.render import table
 from graphmem.report import ReportData
 from graphmem.report.plain import as_dict
@@ -95,9 +96,9 @@ class Report(ReportData):
         return table.render(self)
 
     def __repr__(self) -> str:
-        point = " ".join(f"{n}={v}" for n, v in self.symbols.items())
         saved = formula(self.saved.expr, self.symbols, self.depth)
-        return f"<Report of {self.name} at {point}: {human(self.saved.bytes)} saved for backward = {saved}>"
+        kept = f"{human(self.saved.bytes)} saved for backward = {saved}"
+        return f"<Report of {self.name} at {as_text(self.symbols)}: {kept}>"
 
     def __hash__(self) -> int:
         return hash((self.name, self.machine, tuple(self.symbols.items()), self.saved.bytes, self.alive.bytes))

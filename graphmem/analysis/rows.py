@@ -9,12 +9,14 @@ from fractions import Fraction
 
 import sympy
 
-from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SHARED, folded
-from graphmem.analysis.analysis import Analysis, is_within
+from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT
+from graphmem.analysis.analysis import Analysis
 from graphmem.attention import PARTS
 from graphmem.attention.instead import Instead
 from graphmem.errors import GraphmemError, SymbolError
+from graphmem.points import Point
 from graphmem.record import Place
+from graphmem.record.paths import SHARED, folded, is_within
 from graphmem.report.tables import (
     AttentionPart,
     AttentionRow,
@@ -29,12 +31,10 @@ from graphmem.report.tables import (
 )
 from graphmem.symbolic.bounds import Bound, Multiple
 from graphmem.symbolic.curves import evaluate
-from graphmem.symbolic.derived import Group
-from graphmem.symbolic.group import Count, Steps
+from graphmem.symbolic.derivation import Group
+from graphmem.symbolic.group import Count, Repeats
 from graphmem.units import allocated
 from graphmem.usercode.paths import shown
-
-Point = Mapping[str, int]
 
 
 def limit(bound: Bound | Multiple, point: Point) -> Limit:
@@ -133,10 +133,10 @@ class Rows:
 
     def one_of(self, instances: Count, groups: list[Group]) -> sympy.Expr | None:
         """The expression for one of so many that together keep `groups`; None where they do not all keep the same."""
-        by_size: dict[sympy.Expr, Counter[Steps]] = defaultdict(Counter)
+        by_size: dict[sympy.Expr, Counter[Repeats]] = defaultdict(Counter)
         for group in groups:
-            for steps, slope in group.count.terms.items():
-                by_size[group.size][steps] += slope
+            for repeats, slope in group.count.terms.items():
+                by_size[group.size][repeats] += slope
         total = sympy.S.Zero
         for size, counted in by_size.items():
             times = _times(counted, instances)
@@ -229,21 +229,21 @@ class Rows:
         return (*rows, NotCounted("temporaries", None, None, why))
 
 
-def _times(counted: Mapping[Steps, int], instances: Count) -> sympy.Expr | None:
+def _times(counted: Mapping[Repeats, int], instances: Count) -> sympy.Expr | None:
     """`counted` by instance: a number, or an expression where something turns in a loop within one. None where it
     would be an average, since some instances keep it and some do not."""
     wanted = instances.terms
     # What goes with layers goes with the instances; what is left of it, the turns, is in each of them.
-    layers = {step for steps in wanted for step in steps}
-    apart: dict[Steps, Counter[Steps]] = defaultdict(Counter)
-    for steps, n in counted.items():
-        apart[tuple(s for s in steps if s not in layers)][tuple(s for s in steps if s in layers)] += n
+    layers = {repeat for repeats in wanted for repeat in repeats}
+    apart: dict[Repeats, Counter[Repeats]] = defaultdict(Counter)
+    for repeats, n in counted.items():
+        apart[tuple(r for r in repeats if r not in layers)][tuple(r for r in repeats if r in layers)] += n
     times = sympy.S.Zero
     for turns, by_layer in apart.items():
         each = Fraction(by_layer[()], instances.at_base)
-        if each.denominator > 1 or any(by_layer[s] != each * wanted.get(s, 0) for s in {*by_layer, *wanted}):
+        if each.denominator > 1 or any(by_layer[r] != each * wanted.get(r, 0) for r in {*by_layer, *wanted}):
             return None
-        times += each.numerator * sympy.Mul(*(step.expr for step in turns))
+        times += each.numerator * sympy.Mul(*(repeat.expr for repeat in turns))
     return times
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.load import Subject
 from graphmem.machine.pretend import answering_as
+from graphmem.points import Memo, Point
 from graphmem.record import Trace
 from graphmem.trace import trace
 from graphmem.trace.answers import Answers
@@ -21,34 +21,34 @@ class Tracer:
     subject: Subject
     how: How
     most_operators: int | None = None
-    _made: dict[tuple[tuple[str, int], ...], Trace] = field(default_factory=dict)
+    _made: Memo[Trace] = field(default_factory=Memo)
     _answers: Answers = field(default_factory=Answers)
 
-    def __call__(self, point: dict[str, int]) -> Trace:
-        key = tuple(sorted(point.items()))
-        if key not in self._made:
-            subject = self.subject
-            with answering_as(self.how.machine, building=True):
-                module = subject.build(point)
-            try:
-                self._made[key] = trace(
-                    module,
-                    subject.make_inputs(point, False),
-                    self.how,
-                    point=point,
-                    loss=subject.loss,
-                    reload=lambda: subject.values_at(point),
-                    most_operators=self.most_operators,
-                    answers=self._answers,
-                )
-            except ModelError as error:
-                error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
-                raise
-        return self._made[key]
+    def __call__(self, point: Point) -> Trace:
+        return self._made.at(point, lambda: self._trace(dict(point)))
+
+    def _trace(self, point: dict[str, int]) -> Trace:
+        subject = self.subject
+        with answering_as(self.how.machine, building=True):
+            module = subject.build(point)
+        try:
+            return trace(
+                module,
+                subject.make_inputs(point, False),
+                self.how,
+                point=point,
+                loss=subject.loss,
+                reload=lambda: subject.values_at(point),
+                most_operators=self.most_operators,
+                answers=self._answers,
+            )
+        except ModelError as error:
+            error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
+            raise
 
     def of(self, subject: Subject) -> Tracer:
         """The same for a changed subject; nothing that this one has traced is known to it."""
-        return replace(self, subject=subject, _made={})
+        return replace(self, subject=subject, _made=Memo())
 
     def limited(self, most_operators: int) -> Tracer:
         """The same, but giving up where there are more operators."""
@@ -56,18 +56,18 @@ class Tracer:
 
     def afresh(self) -> Tracer:
         """The same without what it has traced."""
-        return replace(self, _made={}, _answers=Answers())
+        return replace(self, _made=Memo(), _answers=Answers())
 
     @property
     def finished(self) -> bool:
         """Whether the module exists, and is only shortened."""
         return self.subject.finished
 
-    def knows(self, point: dict[str, int]) -> bool:
+    def knows(self, point: Point) -> bool:
         """Whether that point was traced."""
-        return tuple(sorted(point.items())) in self._made
+        return point in self._made
 
-    def parameter_bytes(self, point: Mapping[str, int]) -> int:
+    def parameter_bytes(self, point: Point) -> int:
         """Bytes of the model's parameters at `point`, each once."""
         dtype = self.how.dtype
         with answering_as(self.how.machine, building=True):

@@ -1,7 +1,7 @@
 """What an attention that materialises its scores would keep with the best kernel that could be reached.
 
 The answer is traced, not computed: the call that would stand there instead is run on fake tensors of the same shapes,
-at the points that derive a formula.
+at the points that a formula is derived from.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import sdpa_kernel
 
-from graphmem.accounts.saved import INPUT, SAVED
+from graphmem.accounts.saved import INPUT, SAVED, sort_storages
 from graphmem.attention.call import BACKENDS, facts_of_call, is_laid_out
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.how import How
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.machine import Machine
+from graphmem.points import Memo, Point
 from graphmem.record import TensorFact, Trace
 from graphmem.symbolic.curves import evaluate
+from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive
-from graphmem.symbolic.derived import Derivation
 from graphmem.symbolic.dims import Dims
+from graphmem.symbolic.problem import Problem
 from graphmem.trace import trace
 
 _MASK = "3"  # the mask's place among the call's inputs
@@ -48,7 +50,8 @@ class Instead:
 
 
 def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | None:
-    """The best kernel that could be reached in place of `site`; None where it is fused already, or none is known."""
+    """The best kernel that could be reached in place of `site`; None where that is fused already, or where no other
+    kernel is known."""
     if site.kind != STANDARD or machine.device != "cuda":
         return None
     try:
@@ -59,7 +62,9 @@ def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | N
             return _by_sdpa(facts, shapes[:3], own if shapes[3] else None, derived, machine, [])
         if site.operands is not None:
             return _in_place_of_products(site, site.operands, derived, machine)
-    except GraphmemError:  # another kernel is a suggestion: one that cannot be traced is none
+    except GraphmemError:
+        # Another kernel is a suggestion. The call that would stand there is ours, not the user's: where it does not run
+        # on shapes like these (a head size that is not whole, say), there is nothing to suggest.
         return None
     return None
 
@@ -108,7 +113,7 @@ def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Ma
         return call, None
     shapes = [_four(derived.shape(ref) or tuple(map(sympy.Integer, fact.shape))) for ref, fact in found]
     if len(found) == 1 and not operands.learned and all(d == 1 for d in shapes[0][:-2]):
-        # One mask for all batches and heads hangs on positions alone.
+        # One mask for all batches and heads depends on positions alone.
         return f"{call} with is_causal=True, if the mask is only causal", None
     dims = tuple(next((d for d in several if d != 1), sympy.S.One) for several in zip(*shapes, strict=True))
     ops = [trace.ops[ref.op] for ref, _ in found]
@@ -164,27 +169,29 @@ def _kept(
     derived: Derivation,
     machine: Machine,
 ) -> sympy.Expr | None:
-    """What `module` keeps of inputs of these shapes, as a proved expression; None where there is none."""
+    """The bytes that `module` keeps of inputs of these shapes, as a proved expression; None where none was proved."""
     names = {str(x) for dims in shapes for d in dims for x in d.free_symbols}
     working = {n: v for n, v in derived.base.items() if n in names}
-    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = Memo[Trace]()
 
-    def traced(point: dict[str, int]) -> Trace:
-        key = tuple(sorted(point.items()))
-        if key not in known:
-            inputs = tuple(
-                torch.empty(
-                    _sizes(dims, point),
-                    dtype=dtype,
-                    device="meta",
-                    requires_grad=i < 3 or (mask is not None and mask.learned),
-                )
-                for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
+    def run(point: Point) -> Trace:
+        inputs = tuple(
+            torch.empty(
+                _sizes(dims, point),
+                dtype=dtype,
+                device="meta",
+                requires_grad=i < 3 or (mask is not None and mask.learned),
             )
-            known[key] = trace(module, inputs, How(machine=machine), point=point)
-        return known[key]
+            for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
+        )
+        return trace(module, inputs, How(machine=machine), point=dict(point))
 
-    found = derive(traced, working, derived.model_symbols & frozenset(working), {})
+    def traced(point: Point) -> Trace:
+        return known.at(point, lambda: run(point))
+
+    model_symbols = derived.model_symbols & frozenset(working)
+    problem = Problem(tracer=traced, account=sort_storages, working=working, model_symbols=model_symbols)
+    found = derive(problem, {})
     if found is None or not found.exact:
         return None
     return sympy.expand(
@@ -220,7 +227,7 @@ class _Flex(nn.Module):
         return torch.compile(flex_attention)(q, k, v, enable_gqa=gqa)
 
 
-def _sizes(dims: Dims, point: dict[str, int]) -> tuple[int, ...]:
+def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:
     values = [evaluate(d, point) for d in dims]
     if None in values:
         raise GraphmemError(f"a shape {dims} is not whole at {point}")

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from graphmem.attention.example import Examples
 from graphmem.attention.products import Region
-from graphmem.attention.site import STANDARD, Site, common_module
+from graphmem.attention.site import STANDARD, Site
 from graphmem.record.flow import Flow
+from graphmem.record.paths import common_module
 
 _aten = torch.ops.aten
 
@@ -86,11 +87,12 @@ def _normalises(flow: Flow, index: int) -> bool:
 
 def _site(region: Region) -> Site:
     flow, op = region.flow, region.flow.trace.ops[region.normaliser]
+    inside = [*region.scores, region.normaliser, *region.outputs]
     name = str(flow.packet(region.normaliser)).removeprefix("aten.").strip("_").removeprefix("safe_")
     operands = region.operands()
     masks = operands.masks if operands else ()
     return Site(
-        module=common_module(flow.trace, [*region.scores, region.normaliser, *region.outputs]),
+        module=common_module(flow.trace, (flow.trace.ops[i].call for i in inside)),
         kind=STANDARD,
         kernel="eager",
         why=f"written out: {'a' if name[0] not in 'aeiou' else 'an'} {name} between two products of activations",

@@ -19,8 +19,10 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
+from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
+from graphmem.symbolic.problem import Problem
 from graphmem.trace.frames import user_frames
 from graphmem.usercode.isolate import isolated
 from graphmem.usercode.layers import outermost
@@ -40,25 +42,23 @@ def without_checkpoints(context: Context, line: Place) -> Trace | None:
     try:
         with isolated(), _switched_off(line):
             return _again(context.analysis)(dict(context.trace.point))
-    except GraphmemError:
+    except GraphmemError:  # without its checkpoint a model may not run; then it cannot be compared
         return None
 
 
 def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
     """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
     derived, lists = analysis.derived, outermost(sorted(analysis.derived.trace.containers))
-    known: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = Memo[Trace]()
 
-    def tracer(point: dict[str, int]) -> Trace:
-        key = tuple(sorted(point.items()))
-        if key not in known:
-            known[key] = _checkpointed(_again(analysis), lists, point)
-        return known[key]
+    def tracer(point: Point) -> Trace:
+        return known.at(point, lambda: _checkpointed(_again(analysis), lists, point))
 
+    problem = Problem(tracer=tracer, account=derived.account, working=derived.base, model_symbols=derived.model_symbols)
     try:
         with isolated():
-            changed = derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
-    except GraphmemError:
+            changed = derive(problem, derived.periods)
+    except GraphmemError:  # a layer may not run in a checkpoint; then there is nothing to promise
         return None
     return None if changed is None else saved_in(changed)
 
@@ -68,7 +68,7 @@ def _again(analysis: Analysis) -> Tracer:
     return analysis.tracer.of(analysis.tracer.subject)
 
 
-def _checkpointed(tracer: Tracer, lists: Sequence[str], point: dict[str, int]) -> Trace:
+def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
     """The trace with every layer's forward in a checkpoint; what `build` returns may be the user's own module."""
     changed: list[tuple[nn.Module, dict[str, Any]]] = []
 

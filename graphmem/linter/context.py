@@ -7,15 +7,17 @@ from functools import cached_property
 
 import sympy
 
-from graphmem.accounts.saved import SAVED, Kept, folded
+from graphmem.accounts.account import Kept
+from graphmem.accounts.saved import SAVED
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.report import Report
 from graphmem.attention import Site
 from graphmem.machine import Machine
 from graphmem.record import Op, Ref, SdpaCall, TensorFact, Trace, references_in
 from graphmem.record.flow import Flow
+from graphmem.record.paths import folded
 from graphmem.report import AttentionRow
-from graphmem.symbolic.derived import Derivation, Group
+from graphmem.symbolic.derivation import Derivation, Group
 
 
 class Context:

@@ -10,10 +10,13 @@ import sympy
 
 from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
+from graphmem.errors import GraphmemError
 from graphmem.linter.spot import Change
+from graphmem.points import Memo, Point, key
 from graphmem.record import Trace
+from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive
-from graphmem.symbolic.derived import Derivation
+from graphmem.symbolic.problem import Problem
 from graphmem.trace.replay import Swap, replay
 from graphmem.usercode.isolate import isolated
 
@@ -33,7 +36,9 @@ def _saved_after(swaps_of: SwapsOf, analysis: Analysis) -> sympy.Expr | None:
             return None
         with isolated():
             changed = _derived(analysis, lambda t: replay(t, swaps_of(t), machine))
-    except Exception:  # a suggestion that cannot be traced is none, whatever the user's operators raise
+    except GraphmemError:
+        # Nothing is promised of a change that cannot be traced. What operators raise in a replay, the user's own ones
+        # included, comes as a ModelError (graphmem.trace.failures); anything else is a mistake of ours, and is raised.
         return None
     return None if changed is None else saved_in(changed)
 
@@ -51,20 +56,14 @@ def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation 
     derived = analysis.derived
     aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
     traces = [derived.trace, *derived.deeper.values(), *aligned]
-    known = {_key(t.point): t for t in traces}
-    made: dict[tuple[tuple[str, int], ...], Trace] = {}
+    known = {key(t.point): t for t in traces}
+    made = Memo[Trace]()
 
-    def tracer(point: dict[str, int]) -> Trace:
-        key = _key(point)
-        if key not in made:
-            made[key] = again(known[key] if key in known else analysis.tracer(point))
-        return made[key]
+    def tracer(point: Point) -> Trace:
+        return made.at(point, lambda: again(known.get(key(point)) or analysis.tracer(point)))
 
-    return derive(tracer, dict(derived.base), derived.model_symbols, derived.periods)
-
-
-def _key(point: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(point.items()))
+    problem = Problem(tracer=tracer, account=derived.account, working=derived.base, model_symbols=derived.model_symbols)
+    return derive(problem, derived.periods)
 
 
 def _sizes(trace: Trace) -> Counter[int]:

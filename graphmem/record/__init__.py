@@ -2,6 +2,7 @@
 
 trace.py   operators, storages, module calls, and who keeps what
 flow.py    the same as a graph of who feeds whom
+paths.py   the paths of its modules: numbers of layers, what is inside what
 fx.py      the same as a `torch.fx.Graph`
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
+from graphmem.points import as_text
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
 
@@ -36,7 +37,7 @@ def latex(report: ReportData) -> str:
 def python(report: ReportData) -> str:
     """Source of `saved_bytes(s, b, ...)`, with the working point as defaults."""
     symbols = report.symbols
-    arguments = ", ".join(f"{name}={value}" for name, value in symbols.items())
+    arguments = as_text(symbols, ", ")
     body = _Exact({"fully_qualified_modules": True}).doprint(sympy.expand(report.saved.expr))
     shown = formula(report.saved.expr, symbols, report.depth)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
@@ -71,6 +72,6 @@ def _outside(limit: Limit) -> str:
 
 def _said(limit: Limit) -> str:
     if limit.multiple_of is not None:
-        return f"the formula holds for multiples of {limit.multiple_of} as {limit.symbol} only"
+        return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
     side = f">= {limit.least}" if limit.least is not None else f"<= {limit.most}"
     return f"the formula holds for {limit.symbol} {side} only"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from graphmem.points import as_text
 from graphmem.render.text import amount, table, wrapped
-from graphmem.report.diff import Change, Diff
+from graphmem.report.diff import Diff, Difference
 from graphmem.symbolic.text import formula
 from graphmem.units import human, unit_for
 
@@ -15,8 +16,8 @@ LARGEST = 15
 def render(diff: Diff, columns: int = 100) -> str:
     """Totals, the difference as a formula, the modules that changed most, and attentions that run another kernel."""
     lines = [f"a  {_name(diff.before)}", f"b  {_name(diff.after)}", ""]
-    for label, change in (("saved for backward ", diff.saved), ("alive after forward", diff.alive)):
-        lines.append(f"{label}  {human(change.before)} -> {human(change.after)}  ({_signed(change)})")
+    for label, one in (("saved for backward ", diff.saved), ("alive after forward", diff.alive)):
+        lines.append(f"{label}  {human(one.before)} -> {human(one.after)}  ({_signed(one)})")
     if diff.expr is not None:
         point = diff.after["symbols"]
         lines += wrapped(f"b - a = {formula(diff.expr, point)}", columns, " " * 21)
@@ -59,11 +60,10 @@ def _modules(diff: Diff, columns: int) -> str:
 def _name(side: object) -> str:
     assert isinstance(side, dict)
     settings = [f"{k} {v}" for k, v in side["settings"].items()]
-    symbols = " ".join(f"{n}={v}" for n, v in side["symbols"].items())
-    return "  ·  ".join([side["name"], f"as on {side['target']}", *settings, symbols])
+    return "  ·  ".join([side["name"], f"as on {side['target']}", *settings, as_text(side["symbols"])])
 
 
-def _signed(change: Change) -> str:
-    percent = f", {100 * change.more / change.before:+.1f} %" if change.before else ""
-    sign = "+" if change.more >= 0 else "-"
-    return f"{sign}{human(abs(change.more))}{percent}"
+def _signed(one: Difference) -> str:
+    percent = f", {100 * one.more / one.before:+.1f} %" if one.before else ""
+    sign = "+" if one.more >= 0 else "-"
+    return f"{sign}{human(abs(one.more))}{percent}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from graphmem.points import as_text
 from graphmem.report.fit import Fit
 from graphmem.symbolic.text import formula
 from graphmem.units import human
@@ -12,7 +13,7 @@ from graphmem.units import human
 def render(fit: Fit) -> str:
     """The value, and where the memory goes."""
     report = fit.at
-    others = " ".join(f"{n}={v}" for n, v in report.symbols.items() if n != fit.symbol)
+    others = as_text({n: v for n, v in report.symbols.items() if n != fit.symbol})
     lines = [f"{report.name}  ·  as on {report.machine}  ·  {others}", ""]
     if fit.value is None:
         lines += [f"{fit.symbol}: {fit.why}", ""]

@@ -6,6 +6,7 @@ from html import escape
 
 from tabulate import tabulate
 
+from graphmem.points import as_text
 from graphmem.report import ReportData
 from graphmem.symbolic.text import formula
 from graphmem.units import human
@@ -35,7 +36,7 @@ def render_html(report: ReportData) -> str:
 
 
 def _headline(report: ReportData) -> str:
-    symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
+    symbols = as_text(report.symbols)
     proof = "proved" if report.verified.exact else "NOT PROVED"
     return (
         f"**{human(report.saved.bytes)}** ({report.saved.bytes:,} bytes) saved for backward, as on {report.machine}, "

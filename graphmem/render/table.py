@@ -7,6 +7,7 @@ import shutil
 
 import sympy
 
+from graphmem.points import as_text
 from graphmem.render.attention import attention, each
 from graphmem.render.text import amount, filled, short, table, wrapped
 from graphmem.report import ModuleRow, NodeRow, ReportData
@@ -43,7 +44,7 @@ def render(report: ReportData, width: int | None = None) -> str:
 
 def _headline(report: ReportData, columns: int) -> str:
     settings = [f"{k} {v}" for k, v in report.settings.items()]
-    symbols = " ".join(f"{name}={value}" for name, value in report.symbols.items())
+    symbols = as_text(report.symbols)
     return "\n".join(
         [*filled([report.name, f"as on {report.machine}", *settings], "  ·  ", columns), *wrapped(symbols, columns, "")]
     )
@@ -74,7 +75,7 @@ def _proof(report: ReportData) -> str:
         return "no formula: no size was moved"
     if verified.point is None:
         return "not proved: no other point could be traced"
-    point = " ".join(f"{n}={verified.point[n]}" for n in report.symbols)
+    point = as_text({n: verified.point[n] for n in report.symbols})
     if verified.exact:
         more = len(verified.points) - 1
         also = f" and at {more} more point{'s' if more > 1 else ''}" if more else ""

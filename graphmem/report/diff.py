@@ -21,8 +21,8 @@ Data = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Change:
-    """A module, attention or table entry on both sides; bytes are 0 where a side lacks it."""
+class Difference:
+    """The bytes of a module or a total on both sides; 0 where a side lacks it."""
 
     what: str
     before: int
@@ -35,16 +35,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Diff:
-    """before, after: the two reports as plain data. saved, alive: the totals. expr: saved after less saved before, None
-    where the two name their symbols differently. modules: by path, largest change first; attention: kernels of each.
+    """Two reports compared; sizes are bytes.
+
+    before, after: the reports as plain data. saved, alive: the totals. expr: saved after less saved before, None where
+    the two name their symbols differently. modules: by path, largest difference first. attention: (module, kernel
+    before, kernel after) where the kernels differ.
     """
 
     before: Data
     after: Data
-    saved: Change
-    alive: Change
+    saved: Difference
+    alive: Difference
     expr: sympy.Expr | None
-    modules: tuple[Change, ...]
+    modules: tuple[Difference, ...]
     attention: tuple[tuple[str, str, str], ...]
 
 
@@ -52,14 +55,14 @@ def diff(before: Data, after: Data) -> Diff:
     """Compare two reports as `Report.to_dict` gives them.
 
     Raises:
-        UsageError: one of them is none.
+        UsageError: one of them is not a report.
     """
     try:
         return Diff(
             before,
             after,
-            _change("saved", before["saved"], after["saved"]),
-            _change("alive", before["alive"], after["alive"]),
+            _difference("saved", before["saved"], after["saved"]),
+            _difference("alive", before["alive"], after["alive"]),
             _expression(before, after),
             tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
             _attention(before, after),
@@ -75,7 +78,7 @@ def load_report(path: str) -> Data:
     """A report that was saved with --format json.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a report.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -97,8 +100,8 @@ def is_report(path: str) -> bool:
     return isinstance(data, dict) and "graphmem" in data
 
 
-def _change(what: str, before: Data, after: Data) -> Change:
-    return Change(what, before["bytes"], after["bytes"])
+def _difference(what: str, before: Data, after: Data) -> Difference:
+    return Difference(what, before["bytes"], after["bytes"])
 
 
 def _expression(before: Data, after: Data) -> sympy.Expr | None:
@@ -109,11 +112,11 @@ def _expression(before: Data, after: Data) -> sympy.Expr | None:
     return sympy.expand(second - first)
 
 
-def _modules(before: Data, after: Data) -> list[Change]:
+def _modules(before: Data, after: Data) -> list[Difference]:
     own = [{m["module"]: m["own_bytes"] for m in side["modules"]} for side in (before, after)]
     paths = [m["module"] for m in after["modules"]] + [p for p in own[0] if p not in own[1]]
-    changes = [Change(path, own[0].get(path, 0), own[1].get(path, 0)) for path in dict.fromkeys(paths)]
-    return [change for change in changes if change.more]
+    differences = [Difference(path, own[0].get(path, 0), own[1].get(path, 0)) for path in dict.fromkeys(paths)]
+    return [one for one in differences if one.more]
 
 
 def _attention(before: Data, after: Data) -> tuple[tuple[str, str, str], ...]:

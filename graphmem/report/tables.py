@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from graphmem.points import Point
+
 if TYPE_CHECKING:
     import sympy
 
@@ -147,9 +149,9 @@ class Verified:
     share: of the bytes that are saved, how many have an expression that came out, from 0 to 1.
     """
 
-    point: dict[str, int] | None
+    point: Point | None
     exact: bool
-    points: tuple[dict[str, int], ...]
+    points: tuple[Point, ...]
     share: float
 
 
@@ -177,7 +179,7 @@ class ReportData:
 
     name: str
     machine: str
-    symbols: dict[str, int]
+    symbols: Point
     settings: dict[str, str]
     saved: Size
     alive: Size

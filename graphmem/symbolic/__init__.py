@@ -1,1 +1,1 @@
-"""Sizes as expressions in the model's own integers: chosen points, fitted formulas, a proof on an unseen point."""
+"""Sizes as expressions in the model's own integers: proposed from traces, proved at further points. See README.md."""

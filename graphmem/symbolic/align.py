@@ -1,4 +1,4 @@
-"""Which operators of another trace correspond to those of a base trace, so that their sizes can be compared."""
+"""Traces beside a base trace: which operators correspond to which, so that their sizes can be compared."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphmem.accounts.saved import Kept, folded, sort_storages
+from graphmem.accounts.account import Account, Kept
+from graphmem.points import Point
 from graphmem.record import Op, Ref, SdpaCall, Trace
+from graphmem.record.paths import folded
 
 Line = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """A trace next to a base trace.
+    """A trace beside a base trace.
 
-    pairs: index of an operator of the base -> index of one that corresponds; None if all do, one to one.
+    pairs: index of an operator of the base -> index of its counterpart; None if all correspond, in their order.
     """
 
     trace: Trace
     pairs: Mapping[int, int] | None
 
     @property
-    def point(self) -> dict[str, int]:
+    def point(self) -> Point:
         return self.trace.point
 
     def op(self, index: int) -> Op | None:
@@ -41,22 +43,22 @@ class Aligned:
 
 
 class Base:
-    """A trace that others are aligned with."""
+    """A trace that others are aligned with. kept: what `account` counts in it; lines: the same, by line of code."""
 
-    def __init__(self, trace: Trace, kept: tuple[Kept, ...]) -> None:
-        self.trace, self.kept = trace, kept
-        self.lines = by_line(trace, kept)
+    def __init__(self, trace: Trace, account: Account) -> None:
+        self.trace, self.account, self.kept = trace, account, account(trace)
+        self.lines = by_line(trace, self.kept)
         self._signature = trace.signature()
-        self._births = _births(trace, kept)
+        self._births = _births(trace, self.kept)
 
     def align(self, trace: Trace, *, loops: bool = False) -> Aligned | None:
-        """`trace` aligned; None where it keeps something else.
+        """`trace` aligned with this one; None where it keeps something else.
 
-        What must agree is what is kept, in its order: which operator made it, in which line and module call. Operators
-        that leave nothing behind may come and go, such as a slice that takes all. With `loops` a line may also run more
-        often, or less; then one of its turns stands for all.
+        What is kept must agree, in its order: which operator made it, in which line and module call. Operators that
+        leave nothing behind may come and go, such as a slice that takes everything. With `loops` a line may also run
+        more or less often; then one of its turns stands for all.
         """
-        kept = sort_storages(trace)
+        kept = self.account(trace)
         if trace.signature() == self._signature and _births(trace, kept) == self._births:
             return Aligned(trace, None)
         if [_birth(k, self.trace) for k in self.kept] == [_birth(k, trace) for k in kept]:
@@ -76,7 +78,7 @@ Turns = dict[tuple[Line, int], tuple[list[Kept], list[Kept]]]
 
 
 def by_line(trace: Trace, kept: Sequence[Kept]) -> dict[Line, list[Kept]]:
-    """Storages by the line that made them, layers taken together."""
+    """Storages by the line that made them; a line is the same in all layers."""
     lines: dict[Line, list[Kept]] = defaultdict(list)
     for one in kept:
         lines[_loop_line(one, trace)].append(one)
@@ -84,8 +86,8 @@ def by_line(trace: Trace, kept: Sequence[Kept]) -> dict[Line, list[Kept]]:
 
 
 def turns_of(base: Mapping[Line, list[Kept]], other: Mapping[Line, list[Kept]]) -> Turns | None:
-    """What each line makes in `base` and in `other`; where the numbers differ, apart by shapes, in the order in which
-    these come up. None where lines or shapes have no counterpart."""
+    """What each line makes in `base` and in `other`. Where the numbers differ, it is split by shape, in the order in
+    which the shapes come up. None where a line or a shape has no counterpart."""
     if base.keys() != other.keys():
         return None
     turns: Turns = {}
@@ -102,7 +104,7 @@ def turns_of(base: Mapping[Line, list[Kept]], other: Mapping[Line, list[Kept]]) 
 
 
 def by_shape(kept: Sequence[Kept]) -> list[list[Kept]]:
-    """What a line makes, apart by shapes, in the order in which these come up."""
+    """What a line makes, split by shape, in the order in which the shapes come up."""
     shapes: dict[tuple[int, ...], list[Kept]] = defaultdict(list)
     for one in kept:
         shapes[one.shape].append(one)
@@ -117,7 +119,7 @@ def _loop_line(kept: Kept, trace: Trace) -> Line:
 
 
 def _birth(kept: Kept, trace: Trace) -> Line:
-    """Where a storage came from, but for the order of operators in its line."""
+    """Where a storage came from, without the order of the operators in its line."""
     return (kept.table, trace.storages[kept.storage].born.output, kept.module, kept.keepers, *_line(kept.op, trace))
 
 
@@ -126,7 +128,7 @@ def _line(op: Op, trace: Trace) -> Line:
 
 
 def _name(op: Op) -> str:
-    """A constant's name has its number in it."""
+    """What runs. The name of a placeholder has a number in it, so its kind stands for it."""
     return op.name if op.kind == "call" else op.kind
 
 
@@ -135,7 +137,7 @@ def _births(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
 
 
 def _same_lines(base: Trace, other: Trace) -> dict[int, int]:
-    """Operators in their order, where a line has as many in both traces."""
+    """Pairs of operators, in their order, for the lines that have equally many in both traces."""
     there = _lines(other)
     pairs: dict[int, int] = {}
     for key, mine in _lines(base).items():

@@ -1,31 +1,35 @@
-"""Within which lengths a formula holds: a window cuts off what is longer, and nothing of what is shorter.
+"""`find_bounds`: within which lengths a formula holds. A window, for example, cuts off only what is longer than it.
 
-One far point on either side tells whether there is a bound at all; where, the model's own integers are asked first.
+One far point on either side tells whether there is a bound at all. To find it, the model's integers are tried first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
-from graphmem.symbolic.derived import Derivation
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.points import Point
+from graphmem.symbolic.derivation import Derivation
+from graphmem.symbolic.tracer import TraceAt
 
-# How far off is looked, as a factor; an odd number of positions more, as no block or window is long.
+# A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
 FAR, _ODD = 8, 37
-# What is shorter is no length.
+# A symbol with smaller values than this counts a few things: it is not taken for a length, and has no far points.
 _LENGTH = 16
-# More heads, experts or groups than that are not asked for one by one.
+# A symbol of the model with larger values than this counts no heads, experts or groups: whether 1 differs is not tried.
 _HEADS = 64
 # Limits are round: 4096 has one bit, 1536 two.
 _ROUND_BITS = 2
 
 
 class Bound(NamedTuple):
-    """The last value of symbol `name` at which a formula holds, downwards or `up`. by: the model's integer that it is,
-    or is one off (`beside`). refused: beyond it the model itself raises, and nothing is kept at all."""
+    """The last value of symbol `name` at which a formula holds, downwards or `up`.
+
+    by: the model's integer that the bound equals, or is off by `beside`; "" where there is none.
+    refused: beyond the bound the model itself raises an error.
+    """
 
     name: str
     value: int
@@ -36,14 +40,14 @@ class Bound(NamedTuple):
 
     @property
     def from_two(self) -> bool:
-        """Whether it keeps out 1, and nothing else."""
+        """Whether it excludes 1, and nothing else."""
         return not self.up and self.value == 2
 
-    def at(self, point: Mapping[str, int]) -> int:
-        """The same at `point`: a bound that is one of the model's integers goes with it."""
+    def at(self, point: Point) -> int:
+        """The bound's value at `point`: one that equals an integer of the model moves with that."""
         return point[self.by] + self.beside if self.by in point else self.value
 
-    def keeps_out(self, point: Mapping[str, int]) -> bool:
+    def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
         return point[self.name] > self.at(point) if self.up else point[self.name] < self.at(point)
 
@@ -52,21 +56,21 @@ class Bound(NamedTuple):
 
 
 class Multiple(NamedTuple):
-    """The formula holds where symbol `name` is a multiple of `of`: a mask's rows are as long as a kernel wants them."""
+    """The formula holds where symbol `name` is a multiple of `of`: rows of a mask that need no padding, for example."""
 
     name: str
     of: int
 
-    def keeps_out(self, point: Mapping[str, int]) -> bool:
+    def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
         return point[self.name] % self.of != 0
 
     def __str__(self) -> str:
-        return f"multiples of {self.of} as {self.name}"
+        return f"{self.name} a multiple of {self.of}"
 
 
-def find_bounds(tracer: TraceAt, derived: Derivation, working: Mapping[str, int]) -> tuple[Bound | Multiple, ...]:
-    """Bounds of the sizes of the inputs, and what is said of a size of 1, for a derivation that is proved."""
+def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[Bound | Multiple, ...]:
+    """The bounds of input lengths, and whether a size of 1 is excluded, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
     base = _shallow(tracer, derived)
     for name in derived.symbols:
@@ -85,13 +89,13 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Mapping[str, int]
 
 
 def _least(holds: _Holds) -> int:
-    """The least length at which the formula holds, which it does not at 1: what there is one of needs no copies, and
-    broadcasts, and a shift by one leaves one of two."""
+    """The least length at which the formula holds, where it does not hold at 1: a size of 1 broadcasts and needs no
+    copies, and a shift by one leaves one position of two."""
     return next((value for value in range(2, _LENGTH) if holds.at(value) is not False), _LENGTH)
 
 
 def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
-    """The base, with one layer of each kind where that has all that more layers have: half the operators to trace."""
+    """The base with one layer of each kind, if that keeps all that more layers keep: half the operators to trace."""
     shallow = {**derived.base, **derived.periods}
     made = [
         {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
@@ -99,13 +103,13 @@ def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
     ]
     try:
         alike = derived.depth and made[0] == made[1] and derived.holds(tracer(shallow))
-    except GraphmemError:
+    except GraphmemError:  # the model may not run with a single layer: then the base is used as it is
         alike = False
     return shallow if alike else derived.base
 
 
 def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
-    # Lengths that were all even, say, prove nothing for odd ones.
+    # If all lengths so far were even, for example, that proves nothing for odd ones.
     base = holds.base[holds.name]
     step = math.gcd(holds.derived.values.get(holds.name, base), *known)
     aligned = step > 1 and holds.at(base + 1) is False
@@ -119,7 +123,7 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
 
 
 class _Holds(NamedTuple):
-    """Whether the model runs with one symbol of `base` moved and the formula holds; None where graphmem cannot tell."""
+    """Asks whether the model runs with symbol `name` of `base` moved, and whether the formula holds there."""
 
     tracer: TraceAt
     derived: Derivation
@@ -127,11 +131,12 @@ class _Holds(NamedTuple):
     name: str
 
     def at(self, value: int, **others: int) -> bool | None:
+        """None where graphmem cannot tell."""
         try:
             return self.derived.holds(self.tracer({**self.base, **others, self.name: value}))
         except (ModelError, SymbolError):
             return False
-        except GraphmemError:
+        except GraphmemError:  # an operator without a fake kernel, say: the limit is graphmem's, not the model's
             return None
 
     def refuses(self, value: int) -> bool:
@@ -144,7 +149,7 @@ class _Holds(NamedTuple):
 
 
 def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
-    """The last value towards `far` at which the formula holds and the model runs; None where that is so there too."""
+    """The last value towards `far` at which the formula holds and the model runs; None if both are so at `far`, too."""
     if far == known or holds.at(far) is not False:
         return None
     up, inside, outside = far > known, known, far
@@ -165,9 +170,9 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
 
 
 def _last(holds: _Holds, inside: int, outside: int, step: int) -> int:
-    """The last multiple of `step` at which the formula holds, which it does at `inside` and not at `outside`.
+    """The last multiple of `step` at which the formula holds; it holds at `inside` steps, and not at `outside` steps.
 
-    Halving, but by round numbers, which limits are or are one off from.
+    By bisection, but at round numbers: a limit is usually round, or one off.
     """
     while abs(outside - inside) > 1:
         middle = _roundest(inside, outside)
@@ -182,7 +187,7 @@ def _last(holds: _Holds, inside: int, outside: int, step: int) -> int:
 
 
 def _roundest(one: int, other: int) -> int:
-    """The number between the two, both excluded, that the highest power of 2 divides."""
+    """The number strictly between the two that is divisible by the highest power of 2."""
     low, high = sorted((one, other))
     power = 1 << (high - low).bit_length()
     while (high - 1) // power == low // power:
@@ -191,7 +196,7 @@ def _roundest(one: int, other: int) -> int:
 
 
 def said_of(bounds: Sequence[Bound | Multiple]) -> str:
-    """A sentence about where a formula holds, and what is where it does not."""
+    """A sentence for the user: where a formula holds, and what happens elsewhere."""
     refused = [isinstance(b, Bound) and b.refused for b in bounds]
     kept = () if all(refused) else ("other sizes are kept",)
     raises = ("the model raises an error",) if any(refused) else ()
@@ -199,7 +204,8 @@ def said_of(bounds: Sequence[Bound | Multiple]) -> str:
 
 
 def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:
-    """The model's integer that the bound goes with: with another value of it, the formula holds beyond."""
+    """The model's integer with which the bound moves, and how far off it is: with another value of that integer, the
+    formula holds beyond the bound."""
     for name in [n for n, v in holds.base.items() if v == value and n in holds.derived.model_symbols]:
         moved = 2 * value if on > 0 else value // 2
         if holds.at(last + on, **{name: moved}):

@@ -1,8 +1,8 @@
-"""One dimension of one tensor, seen at a base point and at points that differ in one symbol each -> an expression.
+"""From one dimension of one tensor, sampled at a base point and with each symbol moved alone, to an expression.
 
-The ratio of two values gives a symbol's exponent; the constant is an exact fraction. What is no monomial is tried as a
-sum, and as a known expression that is rounded. Several candidates may agree with what was seen: the caller tells them
-apart on a further point.
+The ratio of two values gives a symbol's exponent; the constant is an exact fraction. What is not a monomial is tried as
+a sum, and as a known expression that is rounded. Several candidates may agree with the samples: the caller decides
+between them at a further point.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from functools import cache
 
 import sympy
 
-Point = Mapping[str, int]
+from graphmem.points import Point
+
 _EXPONENTS = (1, 2, -1, -2, 3)
 _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
-_MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # to what kernels, tables and blocks of tokens round
+_MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # what kernels, tables and blocks of tokens round to
 
 
 @cache
@@ -30,8 +31,8 @@ def symbol(name: str) -> sympy.Symbol:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A quantity at the base point, and at points where one symbol alone was moved (`moved[x]` is x's value there)."""
+class Samples:
+    """A quantity at the base point, and where one symbol alone was moved (`moved[x]` is the value that x had there)."""
 
     base: Point
     moved: Point
@@ -39,7 +40,7 @@ class Seen:
     at_moved: Mapping[str, int]
 
     def ratio_is(self, name: str, exponent: int, minus: Fraction) -> bool:
-        """Whether the quantity less `minus` goes with the power `exponent` of the symbol."""
+        """Whether the quantity less `minus` is proportional to the symbol to the power of `exponent`."""
         before, after = self.at_base - minus, self.at_moved[name] - minus
         x0, x1 = self.base[name], self.moved[name]
         if exponent < 0:
@@ -47,10 +48,10 @@ class Seen:
         return bool(after * x0**exponent == before * x1**exponent)
 
 
-def candidates(seen: Seen, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
-    """Every expression of a known form that agrees with `seen`, simplest first; none where no form does.
+def candidates(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
+    """Every expression of a known form that agrees with `seen`, simplest first; an empty list where no form does.
 
-    vocabulary: other sizes in the model, which this one may be a rounding of: 4 a b ceil32(n² + 1).
+    vocabulary: other sizes in the model, of which this one may be a rounding: 4 a b ceil32(n² + 1).
     """
     moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
     exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
@@ -59,14 +60,14 @@ def candidates(seen: Seen, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.
         monomial = _monomial(seen.at_base, exponents, seen.base)
         if monomial.as_coeff_Mul()[0].is_Integer:
             return [monomial]
-        # A fraction may be a rounding that happens to go with its symbol: 32 for 24, 64 for 48.
+        # A fraction may be a rounding that happens to be proportional to its symbol: 32 for 24, 64 for 48.
         rounded = [
             c for name, e in exponents.items() if e == 1 for c in _rounded(seen, _without(exponents, name), [name])
         ]
         return [monomial, *rounded]
     found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _patches(seen, exponents, odd)
     found += _rounded(seen, exponents, odd, vocabulary) + _shorter(seen, exponents, odd)
-    return sorted(found, key=_has_fraction)  # through two points a line always goes, but few are meant to be 4/3 s
+    return sorted(found, key=_has_fraction)  # a line goes through any two points, but few are meant to be 4/3 s
 
 
 def _has_fraction(expression: sympy.Expr) -> bool:
@@ -77,7 +78,7 @@ def _without(exponents: Mapping[str, int], name: str) -> dict[str, int]:
     return {n: e for n, e in exponents.items() if n != name}
 
 
-def _exponent(seen: Seen, name: str, minus: Fraction = _NOTHING) -> int | None:
+def _exponent(seen: Samples, name: str, minus: Fraction = _NOTHING) -> int | None:
     return next((e for e in _EXPONENTS if seen.ratio_is(name, e, minus)), None)
 
 
@@ -91,8 +92,8 @@ def _monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) 
     return product
 
 
-def _with_constant(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
-    """The regular symbols times (a monomial of the odd ones plus a small constant): b ((image / patch)**2 + 1)."""
+def _with_constant(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+    """The regular symbols times (a monomial of the odd ones plus a small constant): b ((image / patch)² + 1)."""
     factor = _monomial(_value(exponents, seen.base), exponents, seen.base)
     found = []
     for constant in _CONSTANTS:
@@ -111,7 +112,7 @@ def _value(exponents: Mapping[str, int], base: Point) -> Fraction:
     return value
 
 
-def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """A monomial of the regular symbols times a sum of the odd ones, b (s + p + 1), or of parts of them, rounded."""
     slopes = {name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd}
     rest = Fraction(seen.at_base) - sum(slopes[name] * seen.base[name] for name in odd)
@@ -128,7 +129,7 @@ def _sum(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy
 
 
 def _rounded(
-    seen: Seen, exponents: Mapping[str, int], odd: list[str], vocabulary: Sequence[sympy.Expr] = ()
+    seen: Samples, exponents: Mapping[str, int], odd: list[str], vocabulary: Sequence[sympy.Expr] = ()
 ) -> list[sympy.Expr]:
     """A monomial of the regular symbols times a size that depends on the odd ones, rounded: 4 a b ceil32(s)."""
     own = [symbol(odd[0])] if len(odd) == 1 else []
@@ -147,7 +148,7 @@ def _rounded(
     return found
 
 
-def _shorter(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+def _shorter(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """A monomial of the regular symbols times the smaller of the two odd ones: b h min(s, window)."""
     if len(odd) != 2:
         return []
@@ -159,7 +160,7 @@ def _shorter(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[s
     return [_monomial(Fraction(seen.at_base, base), exponents, seen.base) * sympy.Min(symbol(x), symbol(y))]
 
 
-def _patches(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+def _patches(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """A monomial of the regular symbols times the patches of an image, or of one of its sides, and a token more:
     b (floor(r/p)² + 1)."""
     found = []
@@ -176,7 +177,7 @@ def _patches(seen: Seen, exponents: Mapping[str, int], odd: list[str]) -> list[s
     return found
 
 
-def _quotients(seen: Seen, sizes: list[str], here: int, roots: Mapping[str, int | None]) -> list[sympy.Expr]:
+def _quotients(seen: Samples, sizes: list[str], here: int, roots: Mapping[str, int | None]) -> list[sympy.Expr]:
     """x // y, or x // q of a number that divides x at the base, that give `here` there and `roots` where moved."""
     pairs: list[tuple[str, str | int]] = list(itertools.permutations(sizes, 2)) if len(sizes) == 2 else []
     if len(sizes) == 1 and seen.base[sizes[0]] % here == 0:
@@ -190,7 +191,7 @@ def _quotients(seen: Seen, sizes: list[str], here: int, roots: Mapping[str, int 
 
 
 def _root(value: Fraction, power: int) -> int | None:
-    """The whole number above 0 of which `value` is a power."""
+    """The positive integer whose `power` is `value`; None where there is none."""
     if value.denominator != 1 or value < 1:
         return None
     root = math.isqrt(int(value)) if power == 2 else int(value)
@@ -204,7 +205,7 @@ def _to_multiple(value: int | None, multiple: int, *, up: bool) -> int | None:
 
 
 def evaluate(expression: sympy.Expr, point: Point) -> int | None:
-    """The expression's value at `point`; None where it is no whole number or a symbol is missing."""
+    """The expression's value at `point`; None where that is not a whole number, or where a symbol is missing."""
     try:
         value = _value_at(expression, point)
     except KeyError:
@@ -213,7 +214,7 @@ def evaluate(expression: sympy.Expr, point: Point) -> int | None:
 
 
 def _value_at(expression: sympy.Expr, point: Point) -> int | Fraction:
-    """With Python's own numbers: `subs` takes ten times as long, and a formula is looked up thousands of times."""
+    """In Python's own numbers: `subs` takes ten times as long, and formulas are evaluated thousands of times."""
     if expression.is_Symbol:
         return point[expression.name]
     if expression.is_Integer:

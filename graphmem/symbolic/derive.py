@@ -1,141 +1,127 @@
-"""From traces at chosen points to an expression for every storage that is alive, and a proof.
+"""`derive`: from traces at chosen points to a `Derivation`, a formula for every storage that counts, and its proof.
 
 base        the working point, with as few layers as show how they repeat
 deeper      one layer more, per depth symbol: what repeats
 moved       one symbol moved: exponents and sums, from shapes that correspond operator by operator
-check       all symbols moved: tells apart what fits `moved` equally well; only where something does
-held out    all symbols moved again, thrice, once with more layers: every size must come out to the byte
+check       all symbols moved: decides between formulas that agree with `moved` equally well; only where there are such
+held out    all symbols moved again, at three points, once with more layers: every size must come out to the byte
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from graphmem.accounts.saved import sort_storages
 from graphmem.errors import GraphmemError
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
-from graphmem.symbolic.derived import Derivation, Group
+from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
-from graphmem.symbolic.group import Count, Key, Step
 from graphmem.symbolic.loops import Loop, Looped
 from graphmem.symbolic.probes import Probes
+from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.single import MoreLayersNeededError, Single, single_of
-from graphmem.symbolic.tracer import Point, TraceAt
 
-# So many layers of each kind, or rounds of those that take turns, show how they repeat.
+# So many layers of each kind, or periods of kinds that take turns, show how they repeat.
 SHALLOW = 2
+# The first held-out point has up to so many layers, if the model has them: patterns of up to six show.
+DEEP = 7
+# Besides it there are so many held-out points.
+MORE_PROOFS = 2
+# So many pairs of symbols are tried that may only move together.
+MOST_PAIRS = 12
 
 
-def derive(
-    tracer: TraceAt, working: Point, model_symbols: frozenset[str], depth: Mapping[str, int], unlike: Sequence[str] = ()
-) -> Derivation | None:
-    """Trace what is needed around `working` and derive. None where `depth` does not repeat layers that are alike.
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """What every attempt at a problem starts from. deeper: per depth symbol a trace with one layer more."""
 
-    depth: symbols that count layers, and how many of these come again together. unlike: symbols that do count layers,
-    but layers of which not all are alike: they stay as they are.
+    problem: Problem
+    base: Base
+    deeper: Mapping[str, Trace]
+
+
+def derive(problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = ()) -> Derivation | None:
+    """Trace what is needed around the working point and derive. None where `depth` does not repeat layers that are
+    alike.
+
+    Args:
+        depth: symbols that count layers, and how many layers make one period: 1 where all are alike.
+        unlike: symbols that count layers of which not all are alike: they are not moved.
     """
-    base = {**working, **{d: SHALLOW * period for d, period in depth.items()}}
+    tracer = problem.tracer
+    base = {**problem.working, **{d: SHALLOW * period for d, period in depth.items()}}
     trace = tracer(base)
     deeper = {d: tracer({**base, d: base[d] + period}) for d, period in depth.items()}
-    start = Base(trace, sort_storages(trace))
+    start = _Start(problem=problem, base=Base(trace, problem.account), deeper=deeper)
     try:
-        single = single_of(tracer, start, depth or dict.fromkeys(unlike, 1))
-        derived = _derive(tracer, working, model_symbols, start, deeper, single) if single else None
+        single = single_of(tracer, start.base, depth or dict.fromkeys(unlike, 1))
+        derived = _derived(start, single) if single else None
         if derived is not None and is_enough(tracer, derived):
             return derived
     except (MoreLayersNeededError, GraphmemError):
+        # One layer is a short cut. A model may not run with it (a list of kinds that is too long, an index of the last
+        # layer); what is wrong with the model itself is raised again below, without the short cut.
         pass
-    return _derive(tracer, working, model_symbols, start, deeper)
+    return _derived(start, None)
 
 
-def _derive(
-    tracer: TraceAt,
-    working: Point,
-    model_symbols: frozenset[str],
-    start: Base,
-    deeper: Mapping[str, Trace],
-    single: Single | None = None,
-    still: frozenset[str] = frozenset(),
-) -> Derivation | None:
+def _derived(start: _Start, single: Single | None, still: frozenset[str] = frozenset()) -> Derivation | None:
     """still: symbols that are not moved."""
-    base, depth = start.trace.point, list(deeper)
-    if Looped(start, {}).counts(deeper) is None:
+    if Looped(start.base, {}).counts(start.deeper) is None:
         return None
-    probes = Probes(tracer, start, model_symbols, single)
-    still |= {n for n, v in probes.base.items() if v != base[n]}
-    names = [n for n, v in base.items() if n not in (*depth, *still) and v > 0]
-    moved = {n: t for n in names if (t := probes.moved(n)) is not None}
-    moved |= _together(probes, [n for n in names if n not in moved and n in model_symbols and n not in probes.skipped])
-    loops = {n: _loop(tracer, step, turned, deeper) for n, (step, turned) in probes.steps.items()}
-    looped = Looped(start, loops)
-    how_often = looped.counts(deeper)
-    if how_often is None:  # turns that are not alike
-        return None if depth else _derive(tracer, working, model_symbols, start, deeper, single, still | {*loops})
-    moving = {n: t for n, t in moved.items() if n in probes.steps or probes.moves_something(t)}
-    found = Derivation(
-        base=base,
-        trace=start.trace,
-        deeper=deeper,
-        loops=loops,
-        kept=start.kept,
-        groups=(),
-        depth=tuple(depth),
-        symbols=(),
-        refused=tuple(n for n in base if n in {*names, *still} - {*depth, *moved, *probes.follows}),
-        doubtful=tuple(dict.fromkeys(probes.doubtful)),
-        follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
-        proofs=() if moving or probes.skipped else (dict(base),),
-        skipped=tuple(probes.skipped),
-        exact=False,
-        moved=moving,
-        values=probes.values,
-        apart=(),
-        model_symbols=model_symbols,
-    )
+    probes = Probes(start.problem, start.base, single)
+    probed = _probed(start, probes, still)
+    if probed is None:
+        if start.deeper:
+            return None
+        return _derived(start, single, still | {*probes.repeats})
+    derived = None
     for near in (False, True):
-        derived = _with_groups(found, looped, how_often, probes, working, near=near)
-        if derived is None or derived.exact or not derived.proofs or not moving:
-            break  # a window may have cut off what is far, and nothing of what is near
+        derived = _proposed_and_proved(start.problem, probed, probes, near=near)
+        if derived is None or derived.exact or not derived.proofs or not probed.moved:
+            break  # otherwise a window may have cut off what is far, and it may cut off nothing of what is near
     return derived
 
 
-def _with_groups(
-    found: Derivation, looped: Looped, how_often: Mapping[Key, Count], probes: Probes, working: Point, *, near: bool
-) -> Derivation | None:
-    """`found` with expressions and their proof. None where `depth` does not repeat layers that are alike."""
-    apart = probes.apart({n: v for n, v in probes.values.items() if n in found.moved}, near=near)
-    dims, seen = dims_of(probes, found.moved, apart)
-    if found.depth and any(len({dims[k.storage] for k in m} - {None}) > 1 for m in looped.members.values()):
-        return None  # layers alike at the base alone
-    repeating = {step.name for count in how_often.values() for steps, _ in count.slopes for step in steps}
-    derived = replace(
-        found,
-        groups=tuple(Group(key, tuple(m), how_often[key], shared(dims, m)) for key, m in looped.members.items()),
-        symbols=tuple(n for n in working if n in found.moved or n in repeating),
-        apart=tuple(seen),
+def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | None:
+    """Move every symbol alone. None where the turns of a loop are not alike."""
+    base, depth = start.base.trace.point, list(start.deeper)
+    still |= {n for n, v in probes.base.items() if v != base[n]}
+    names = [n for n, v in base.items() if n not in (*depth, *still) and v > 0]
+    moved = {n: there for n in names if (there := probes.moved(n)) is not None}
+    left = [n for n in names if n not in moved and n in probes.model_symbols and n not in probes.skipped]
+    moved |= _together(probes, left)
+    loops = _loops(start, probes)
+    looped = Looped(start.base, loops)
+    counts = looped.counts(start.deeper)
+    if counts is None:
+        return None
+    return Probed(
+        account=start.problem.account,
+        model_symbols=start.problem.model_symbols,
+        base=base,
+        trace=start.base.trace,
+        kept=start.base.kept,
+        depth=tuple(depth),
+        deeper=start.deeper,
+        loops=loops,
+        moved={n: there for n, there in moved.items() if n in probes.repeats or probes.moves_something(there)},
+        values=dict(probes.values),
+        refused=tuple(n for n in base if n in {*names, *still} - {*depth, *moved, *probes.follows}),
+        skipped=tuple(probes.skipped),
+        doubtful=tuple(dict.fromkeys(probes.doubtful)),
+        follows={name: tuple(leaders) for name, leaders in probes.follows.items()},
+        groups=tuple(Group(key, tuple(members), counts[key]) for key, members in looped.members.items()),
     )
-    held_out = [*seen[-1:], *itertools.islice(apart, MORE_PROOFS)] if found.moved else []
-    layers = {n: found.base[n] for n, v in probes.base.items() if v != found.base[n] and n not in found.depth}
-    return _proved(derived, probes, [{**there.point, **layers} for there in held_out], working)
-
-
-def _loop(tracer: TraceAt, step: Step, turned: Trace, deeper: Mapping[str, Trace]) -> Loop:
-    return Loop(step, turned, {d: tracer({**turned.point, d: t.point[d]}) for d, t in deeper.items()})
-
-
-# So many layers has the first held-out point, if the model has them: patterns of up to six show.
-DEEP = 7
-# So many held-out points besides.
-MORE_PROOFS = 2
 
 
 def _together(probes: Probes, refused: list[str]) -> dict[str, Aligned]:
-    """Of symbols that cannot be moved alone those that can be moved with another one: k with a where all heads have
-    their own keys, and h with the head size. Those of the same size are tried first."""
+    """Of the symbols that cannot be moved alone those that can be moved with another one: k with a where every head has
+    keys of its own, and h with the head size. Symbols of equal size are tried first."""
     moved: dict[str, Aligned] = {}
     pairs = [(x, y) for x in refused for y in refused if x != y]
     pairs.sort(key=lambda pair: probes.base[pair[0]] != probes.base[pair[1]])
@@ -147,17 +133,55 @@ def _together(probes: Probes, refused: list[str]) -> dict[str, Aligned]:
     return moved
 
 
-MOST_PAIRS = 12
+def _loops(start: _Start, probes: Probes) -> dict[str, Loop]:
+    """The loops that probing found, each traced with one layer more, too."""
+    tracer = start.problem.tracer
+    return {
+        name: Loop(repeat, turned, {d: tracer({**turned.point, d: t.point[d]}) for d, t in start.deeper.items()})
+        for name, (repeat, turned) in probes.repeats.items()
+    }
 
 
-def _proved(derived: Derivation, probes: Probes, held_out: list[Point], working: Point) -> Derivation:
-    """With the verdict of the held-out points, the first taken with more layers than the base where there is depth."""
-    points = held_out or list(derived.proofs)
+def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, near: bool) -> Derivation | None:
+    """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
+    apart = probes.apart({n: v for n, v in probed.values.items() if n in probed.moved}, near=near)
+    proposed = _proposed(problem, probed, probes, apart)
+    if proposed is None:
+        return None
+    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart))
+
+
+def _proposed(problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned]) -> Proposed | None:
+    dims, seen = dims_of(probes, probed.moved, apart)
+    if probed.depth and any(len({dims[k.storage] for k in g.members} - {None}) > 1 for g in probed.groups):
+        return None  # the layers are alike at the base point by chance
+    groups = tuple(Group(g.key, g.members, g.count, shared(dims, g.members)) for g in probed.groups)
+    repeating = {repeat.name for g in groups for repeats, _ in g.count.slopes for repeat in repeats}
+    return Proposed.of(
+        probed,
+        groups=groups,
+        symbols=tuple(n for n in problem.working if n in probed.moved or n in repeating),
+        apart=tuple(seen),
+    )
+
+
+def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> list[Point]:
+    """The points at which the formulas are put to the proof."""
+    if not proposed.moved:  # nothing moves a size: the base is its own proof, unless something was left untried
+        return [] if proposed.skipped else [dict(proposed.base)]
+    held_out = [*proposed.apart[-1:], *itertools.islice(apart, MORE_PROOFS)]
+    layers = {n: proposed.base[n] for n, v in probes.base.items() if v != proposed.base[n] and n not in proposed.depth}
+    return [{**there.point, **layers} for there in held_out]
+
+
+def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point]) -> Derivation:
+    """With the verdict of the held-out points, of which the first gets more layers than the base if there is depth."""
     if not points:
-        return derived
-    deep = {d: p * max(SHALLOW + 2, min(DEEP, working[d]) // p) for d, p in derived.periods.items()}
-    points[0] = {**points[0], **deep}
-    if any(g.dims is None for g in derived.groups):
-        return replace(derived, proofs=tuple(points))
-    traces = [probes.at(point) for point in points]
-    return replace(derived, proofs=tuple(points), exact=all(t is not None and derived.holds(t) for t in traces))
+        return Derivation.of_proof(proposed, proofs=(), exact=False)
+    deep = {d: p * max(SHALLOW + 2, min(DEEP, problem.working[d]) // p) for d, p in proposed.periods.items()}
+    points = [{**points[0], **deep}, *points[1:]]
+    exact = False
+    if all(g.dims is not None for g in proposed.groups):
+        traces = [probes.at(point) for point in points]
+        exact = all(trace is not None and proposed.holds(trace) for trace in traces)
+    return Derivation.of_proof(proposed, proofs=tuple(points), exact=exact)

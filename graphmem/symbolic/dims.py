@@ -1,4 +1,4 @@
-"""Expressions for the dimensions of every storage, from traces in which one symbol was moved, or all of them."""
+"""Expressions for the dimensions of every storage: candidates from traces with one symbol moved, then a choice."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
 
-from graphmem.accounts.saved import Kept
+from graphmem.accounts.account import Kept
+from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
-from graphmem.symbolic.curves import Seen, candidates, evaluate
+from graphmem.symbolic.curves import Samples, candidates, evaluate
 from graphmem.symbolic.probes import Probes
-from graphmem.symbolic.tracer import Point
 
 Dims = tuple[sympy.Expr, ...]
 
 
 def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | None:
-    """The expressions of storages that are alike; None where they have none, or different ones."""
+    """The expressions of storages that are alike; None where they have no expressions, or different ones."""
     found = {dims[m.storage] for m in members}
     return found.pop() if len(found) == 1 else None
 
@@ -25,15 +25,15 @@ def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | N
 def dims_of(
     probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned]
 ) -> tuple[dict[int, Dims | None], list[Aligned]]:
-    """Expressions of every storage's dimensions, by storage index; and what was needed of `apart`: the check, where
-    there is something to choose, and one that was held out."""
+    """Expressions of every storage's dimensions, by storage index, None where there are none; and the traces of `apart`
+    that were used: a check, if there was something to choose, and one that was held out."""
     found = _choices(probes, moving, ())
     seen: list[Aligned] = []
     if any(len(dim) != 1 for dims in found.values() for dim in dims):
         seen += itertools.islice(apart, 1)
     chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
     if None in chosen.values() and seen:
-        # What rounds a sum, or a quotient, is found once that is known from another tensor.
+        # A rounded sum, or a rounded quotient, is found once another tensor has shown the sum itself.
         known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
         again = _choices(probes, moving, sorted(known, key=sympy.count_ops))
         chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in probes.kept if not chosen[k.storage]}
@@ -49,7 +49,7 @@ def _choices(
 ) -> dict[int, list[list[sympy.Expr]]]:
     at_base = Aligned(probes.trace, None)
     return {
-        k.storage: fitting(
+        k.storage: candidates_of_each(
             probes.base,
             probes.values,
             probes.dims(at_base, k),
@@ -61,7 +61,7 @@ def _choices(
 
 
 def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Aligned], kept: Kept) -> Dims | None:
-    """The expressions that give the dimensions in all of `seen`; None where one is missing."""
+    """The expressions that give the dimensions in all of `seen`; None where a dimension has no such expression."""
     actual = [(there.point, probes.dims(there, kept)) for there in seen]
     if any(len(dims) != len(options) for _, dims in actual):
         return None
@@ -72,22 +72,25 @@ def _choose(probes: Probes, options: list[list[sympy.Expr]], seen: Sequence[Alig
 def agreeing(
     options: Sequence[Sequence[sympy.Expr]], seen: Sequence[tuple[Point, Sequence[int]]]
 ) -> list[sympy.Expr | None]:
-    """For each dimension the first expression that gives it at all of the points."""
+    """For each dimension the first of its `options` that gives it at all of the points; None where none does."""
     return [
         next((e for e in dim if all(evaluate(e, point) == dims[i] for point, dims in seen)), None)
         for i, dim in enumerate(options)
     ]
 
 
-def fitting(
+def candidates_of_each(
     base: Point,
     values: Point,
     at_base: Sequence[int],
     at_moved: Mapping[str, Sequence[int]],
     vocabulary: Sequence[sympy.Expr] = (),
 ) -> list[list[sympy.Expr]]:
-    """For each dimension the expressions that agree with it at the base and wherever a symbol was moved."""
+    """For each dimension the expressions that agree with it at the base and wherever one symbol was moved.
+
+    vocabulary: expressions of other tensors, of which a dimension may be a rounding.
+    """
     return [
-        candidates(Seen(base, values, value, {name: dims[i] for name, dims in at_moved.items()}), vocabulary)
+        candidates(Samples(base, values, value, {name: dims[i] for name, dims in at_moved.items()}), vocabulary)
         for i, value in enumerate(at_base)
     ]

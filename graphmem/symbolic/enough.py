@@ -1,18 +1,22 @@
-"""Whether one layer of each kind was enough to move sizes in: `is_enough`."""
+"""`is_enough`: whether probing one layer of each kind told as much as probing several would."""
 
 from __future__ import annotations
 
-from graphmem.symbolic.derived import Derivation
+from graphmem.points import Point
+from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.points import Coincidence, coincidences
-from graphmem.symbolic.tracer import Point, TraceAt
+from graphmem.symbolic.tracer import TraceAt
 
-# So many traces more are worth it.
+# So many further traces are worth it.
 _MOST_CHECKS = 3
 
 
 def is_enough(tracer: TraceAt, derived: Derivation) -> bool:
-    """Whether a derivation from a single layer is as good as one from more: the formula is proved, also for one layer,
-    and for more where no two sizes go together; or it is right for two layers and wrong for many."""
+    """Whether a derivation from a single layer is as good as one from several.
+
+    It is if the formula is proved, also for one layer, and nothing that is alike by chance could have misled it. It is,
+    too, if the formula is right for two layers and wrong for many: then more layers would not help.
+    """
     depth = derived.depth
     if derived.exact:
         one = not depth or derived.holds(tracer({**derived.base, **derived.periods}))
@@ -23,9 +27,10 @@ def is_enough(tracer: TraceAt, derived: Derivation) -> bool:
 
 
 def _told_apart(tracer: TraceAt, derived: Derivation) -> bool:
-    """Whether no layer can have one size where another has one that is the same by chance: h and f, k and a.
+    """Whether the formula also holds where sizes differ that are alike by chance at the base: h and f, k and a.
 
-    Held-out points may keep such chances, since a model may need them. With single symbols moved, it does not.
+    One layer may have the one size and another layer the other. Held-out points may keep such coincidences, since a
+    model may need them. Where single symbols were moved, it has shown that it does not.
     """
     several = [p for p in derived.proofs if all(p[n] >= v for n, v in derived.base.items() if n in derived.depth)]
     left = coincidences(derived.base, list(derived.moved))
@@ -41,7 +46,7 @@ def _told_apart(tracer: TraceAt, derived: Derivation) -> bool:
 
 
 def _moved_against(chances: list[Coincidence], derived: Derivation) -> Point:
-    """The base with some symbols moved, so that as many as possible of `chances` do not hold there."""
+    """The base with some symbols moved, so that as few as possible of `chances` still hold there."""
     point = dict(derived.base)
     for chance in chances:
         if chance.holds_at(point, derived.base):

@@ -1,4 +1,4 @@
-"""Kept storages that differ only in the layer they are in, or in the turn of a loop, counted as one."""
+"""Storages that differ only in their layer, or in the turn of a loop: one `Key` for all, and a `Count` of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 
 import sympy
 
-from graphmem.accounts.saved import SAVED, Kept, Ordinal, folded
+from graphmem.accounts.account import Kept, Ordinal
+from graphmem.record.paths import folded
 from graphmem.symbolic.curves import symbol
 
 K = TypeVar("K")
@@ -31,7 +32,7 @@ class Key(NamedTuple):
 
 
 def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> Key:
-    """The group that `kept` belongs to. `looped`: its line runs several times, so that its number tells nothing."""
+    """The group that `kept` belongs to. looped: its line runs several times, so its ordinal does not tell it apart."""
     place = kept.place
     in_loop = (f"{place.file}:{place.line}" if place else "", -1)
     return Key(
@@ -39,8 +40,7 @@ def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> K
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
         kept.op.name,
-        # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
-        in_loop if looped else kept.ordinal if kept.table == SAVED else ("", 0),
+        in_loop if looped else kept.ordinal,
         kept.shape,
         kept.dtype,
         kept.nbytes,
@@ -48,10 +48,11 @@ def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> K
     )
 
 
-class Step(NamedTuple):
-    """What a count goes with: a symbol divided by `block`, rounded, less `at_base`, its value at the base point.
+class Repeat(NamedTuple):
+    """A unit of repetition, one more layer or one more turn of a loop, of which symbol `name` says how many there are.
 
-    whole: the symbol is always a multiple of the block, so that there is nothing to round.
+    Their number is the symbol divided by `block`, rounded `up` or down; it is counted from the base point, where there
+    are `at_base`. whole: the symbol is always a multiple of the block, so there is nothing to round.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Step(NamedTuple):
     whole: bool = False
 
     @classmethod
-    def from_base(cls, name: str, value: int, block: int, *, up: bool) -> Step:
+    def from_base(cls, name: str, value: int, block: int, *, up: bool) -> Repeat:
         return cls(name, _turns(value, block, up=up), block, up)
 
     def at(self, point: Mapping[str, int]) -> int:
@@ -80,40 +81,42 @@ def _turns(value: int, block: int, *, up: bool) -> int:
     return -(-value // block) if up else value // block
 
 
-def layers(name: str, base: Mapping[str, int], deeper: Mapping[str, int]) -> Step:
-    """The step of a symbol that counts layers, from the points of two traces: as many as come again together."""
+def layers(name: str, base: Mapping[str, int], deeper: Mapping[str, int]) -> Repeat:
+    """The repeat of a symbol that counts layers, from the points of two traces: their difference is one period."""
     period = deeper[name] - base[name]
-    return Step(name, base[name] // period, period, whole=True)
+    return Repeat(name, base[name] // period, period, whole=True)
 
 
-# Layers, turns, or turns in every layer: what is multiplied.
-Steps = tuple[Step, ...]
+# The numbers of these are multiplied: layers, turns, or turns in every layer.
+Repeats = tuple[Repeat, ...]
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many there are: `at_base` at the base point, and so many more with every further step."""
+    """How many there are: `at_base` at the base point, and for each of `slopes` so many more with every repeat more."""
 
     at_base: int
-    slopes: tuple[tuple[Steps, int], ...] = ()
+    slopes: tuple[tuple[Repeats, int], ...] = ()
 
     @property
-    def terms(self) -> dict[Steps, int]:
+    def terms(self) -> dict[Repeats, int]:
         return {(): self.at_base, **dict(self.slopes)}
 
     def at(self, point: Mapping[str, int]) -> int:
         """The count at `point`."""
-        return sum(n * math.prod(step.at(point) for step in steps) for steps, n in self.terms.items())
+        return sum(n * math.prod(repeat.at(point) for repeat in repeats) for repeats, n in self.terms.items())
 
     @property
     def expr(self) -> sympy.Expr:
-        return sympy.expand(sympy.Add(*(n * sympy.Mul(*(s.expr for s in steps)) for steps, n in self.terms.items())))
+        return sympy.expand(
+            sympy.Add(*(n * sympy.Mul(*(r.expr for r in repeats)) for repeats, n in self.terms.items()))
+        )
 
 
 def grouped(
     kept: tuple[Kept, ...], containers: frozenset[str], looped: frozenset[int] = frozenset()
 ) -> dict[Key, list[Kept]]:
-    """The storages by group, in the order in which each group's first was made. `looped`: those made in a loop."""
+    """The storages by group, in the order in which the first of each was made. looped: those made in loops."""
     groups: dict[Key, list[Kept]] = defaultdict(list)
     for one in kept:
         groups[key_of(one, containers, looped=one.storage in looped)].append(one)
@@ -121,39 +124,39 @@ def grouped(
 
 
 def numbers(groups: Mapping[K, Sequence[object]]) -> dict[K, int]:
-    """How many there are in each."""
+    """How many members each group has."""
     return {key: len(members) for key, members in groups.items()}
 
 
-def counts(base: Mapping[K, int], deeper: Mapping[Step, Mapping[K, int]]) -> dict[K, Count] | None:
-    """How often each key occurs, from the base and one trace per depth symbol with one step more.
+def counts(base: Mapping[K, int], deeper: Mapping[Repeat, Mapping[K, int]]) -> dict[K, Count] | None:
+    """How often each key occurs, from the base and from one trace per depth symbol with one repeat more.
 
-    None where the deeper traces hold something that the base does not: then the layers are not alike.
+    None where the deeper traces hold something that the base does not, or less of something: then layers are not alike.
     """
     for more in deeper.values():
         if more.keys() != base.keys() or any(more[key] < n for key, n in base.items()):
             return None
     return {
-        key: Count(n, tuple(((step,), more[key] - n) for step, more in deeper.items() if more[key] > n))
+        key: Count(n, tuple(((repeat,), more[key] - n) for repeat, more in deeper.items() if more[key] > n))
         for key, n in base.items()
     }
 
 
 def with_turns(
-    count: Count, before: Mapping[Step, int], step: Step, turns: int, after: int, deeper: Mapping[Step, int]
+    count: Count, before: Mapping[Repeat, int], repeat: Repeat, turns: int, after: int, deeper: Mapping[Repeat, int]
 ) -> Count | None:
-    """`count` with what further turns add: `after` are there with `turns` more of them.
+    """`count` with what further turns of a loop add: with `turns` more of them there are `after`.
 
-    before, deeper: the same with one step more, per depth symbol, at the base's turns and at `turns` more. None where
-    a turn adds no whole number.
+    before, deeper: how many there are with one layer more, per depth symbol: with the base's turns, and with `turns`
+    more. None where one turn does not add a whole number.
     """
-    slopes = [*count.slopes, ((step,), _per_turn(after - count.at_base, turns))]
+    slopes = [*count.slopes, ((repeat,), _per_turn(after - count.at_base, turns))]
     for deep, there in deeper.items():
         more = there - after - (before[deep] - count.at_base)
-        slopes.append(((deep, step), _per_turn(more, turns)))
+        slopes.append(((deep, repeat), _per_turn(more, turns)))
     if any(n is None for _, n in slopes):
         return None
-    return Count(count.at_base, tuple((steps, n) for steps, n in slopes if n))
+    return Count(count.at_base, tuple((repeats, n) for repeats, n in slopes if n))
 
 
 def _per_turn(more: int, turns: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Loops: symbols that say how often a line runs, such as a scan over positions or over chunks of 64 of them."""
+"""Loops: a symbol may say how often a line runs, as in a scan over positions, or over chunks of 64 of them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from graphmem.accounts.saved import Kept, sort_storages
+from graphmem.accounts.account import Kept
 from graphmem.record import Trace
 from graphmem.symbolic.align import Base, Line, by_line, by_shape, turns_of
-from graphmem.symbolic.group import Count, Key, Step, counts, grouped, key_of, layers, numbers, with_turns
+from graphmem.symbolic.group import Count, Key, Repeat, counts, grouped, key_of, layers, numbers, with_turns
 
 K = TypeVar("K")
-# How many positions, or layers, a turn takes: one, or the blocks and the patterns that are usual.
+# How many positions, or layers, one turn takes: one, or the usual sizes of blocks and periods of patterns.
 _BLOCKS = (1, 64, 128, 256, 32, 16, 512, 8, 4, 2, 1024, 3, 6, 5, 7, 12)
 
 
 @dataclass(frozen=True)
 class Loop:
-    """What `step` counts; a trace with more turns than the base; and the same with one layer more, per depth symbol."""
+    """A loop: its `repeat`, a trace with more turns than the base, and per depth symbol one with a layer more, too."""
 
-    step: Step
+    repeat: Repeat
     trace: Trace
     deeper: Mapping[str, Trace]
 
     @cached_property
     def turns(self) -> int:
         """How many turns `trace` has more than the base."""
-        return self.step.at(self.trace.point)
+        return self.repeat.at(self.trace.point)
 
 
 Growth = dict[tuple[Line, int], int]
@@ -36,7 +36,10 @@ Growth = dict[tuple[Line, int], int]
 
 @dataclass(frozen=True)
 class Turning:
-    """How many storages more than the base each line keeps at other values of symbol `name`."""
+    """How symbol `name` makes lines run more often.
+
+    here: its value at the base. growths: for other values, how many storages more than at the base each line keeps.
+    """
 
     name: str
     here: int
@@ -44,10 +47,10 @@ class Turning:
 
     @classmethod
     def seen(cls, name: str, base: Base, others: Sequence[Trace]) -> Turning | None:
-        """None where some line of `others`, which differ from the base in `name`, has no counterpart, or none grows."""
+        """From traces that differ from the base in `name`. None where a line has no counterpart, or no line grows."""
         growths: dict[int, Growth] = {}
         for trace in others:
-            turns = turns_of(base.lines, by_line(trace, sort_storages(trace)))
+            turns = turns_of(base.lines, by_line(trace, base.account(trace)))
             if turns is None:
                 return None
             growths[trace.point[name]] = {key: len(theirs) - len(mine) for key, (mine, theirs) in turns.items()}
@@ -55,37 +58,37 @@ class Turning:
         return cls(name, base.trace.point[name], growths) if grows else None
 
     @property
-    def steps(self) -> list[Step]:
-        """What may make a turn: whatever lets every line grow by a whole number per turn, the same everywhere."""
-        steps = [Step.from_base(self.name, self.here, block, up=up) for block in _BLOCKS for up in (True, False)]
+    def repeats(self) -> list[Repeat]:
+        """What one turn may be: with it, every line grows by a whole number per turn, the same at all values."""
+        repeats = [Repeat.from_base(self.name, self.here, block, up=up) for block in _BLOCKS for up in (True, False)]
         # In blocks of one there is nothing to round.
-        return [step for step in steps if (step.up or step.block > 1) and self._is_steady(step)]
+        return [repeat for repeat in repeats if (repeat.up or repeat.block > 1) and self._is_steady(repeat)]
 
     def telling(self) -> int | None:
-        """A value that tells the `steps` apart; None where nothing near does."""
-        steps = self.steps
-        for value in range(self.here + 1, 3 * self.here + 2 * max(s.block for s in steps) if len(steps) > 1 else 0):
-            if value not in self.growths and len({self._foretold(step, value) for step in steps}) > 1:
+        """A value of the symbol that tells the `repeats` apart; None where no value nearby does."""
+        repeats = self.repeats
+        for value in range(self.here + 1, 3 * self.here + 2 * max(s.block for s in repeats) if len(repeats) > 1 else 0):
+            if value not in self.growths and len({self._foretold(repeat, value) for repeat in repeats}) > 1:
                 return value
         return None
 
-    def _turns(self, step: Step, value: int) -> int:
-        return step.at({self.name: value})
+    def _turns(self, repeat: Repeat, value: int) -> int:
+        return repeat.at({self.name: value})
 
-    def _is_steady(self, step: Step) -> bool:
+    def _is_steady(self, repeat: Repeat) -> bool:
         slopes: dict[tuple[Line, int], set[tuple[int, int]]] = {}
         for value, growth in self.growths.items():
-            turns = self._turns(step, value)
+            turns = self._turns(repeat, value)
             if not turns and any(growth.values()):
                 return False
             for key, added in growth.items() if turns else ():
                 slopes.setdefault(key, set()).add(divmod(added, turns))
         return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
 
-    def _foretold(self, step: Step, value: int) -> int:
-        """By how much all lines together would grow."""
-        seen = next(v for v in self.growths if self._turns(step, v))
-        return sum(self.growths[seen].values()) // self._turns(step, seen) * self._turns(step, value)
+    def _foretold(self, repeat: Repeat, value: int) -> int:
+        """How many storages more all lines together would keep at `value`."""
+        seen = next(v for v in self.growths if self._turns(repeat, v))
+        return sum(self.growths[seen].values()) // self._turns(repeat, seen) * self._turns(repeat, value)
 
 
 def tally(
@@ -94,19 +97,19 @@ def tally(
     loops: Mapping[str, Loop],
     groups: Callable[[Trace], Mapping[K, Sequence[object]]],
 ) -> dict[K, Count] | None:
-    """How often each of `groups` occurs, by layers and turns. None where layers or turns are not alike."""
-    steps = {d: layers(d, trace.point, t.point) for d, t in deeper.items()}
-    base, more = numbers(groups(trace)), {steps[d]: numbers(groups(t)) for d, t in deeper.items()}
+    """How often each of `groups` occurs, in layers and in turns. None where layers or turns are not alike."""
+    repeats = {d: layers(d, trace.point, t.point) for d, t in deeper.items()}
+    base, more = numbers(groups(trace)), {repeats[d]: numbers(groups(t)) for d, t in deeper.items()}
     found = counts(base, more)
     if found is None:
         return None
     for loop in loops.values():
-        after, deep = numbers(groups(loop.trace)), {steps[d]: numbers(groups(t)) for d, t in loop.deeper.items()}
+        after, deep = numbers(groups(loop.trace)), {repeats[d]: numbers(groups(t)) for d, t in loop.deeper.items()}
         if any(there.keys() != base.keys() for there in (after, *deep.values())):
             return None
         for key, count in found.items():
             before, further = {d: more[d][key] for d in more}, {d: deep[d][key] for d in deep}
-            turned = with_turns(count, before, loop.step, loop.turns, after[key], further)
+            turned = with_turns(count, before, loop.repeat, loop.turns, after[key], further)
             if turned is None:
                 return None
             found[key] = turned
@@ -115,24 +118,24 @@ def tally(
 
 @dataclass(frozen=True)
 class Looped:
-    """What of the base is made in the lines that `loops` repeat."""
+    """What the base keeps, by group, where some of its lines run several times in `loops`."""
 
     base: Base
     loops: Mapping[str, Loop]
 
     @cached_property
     def _turning(self) -> dict[tuple[Line, int], list[Kept]]:
-        """Storages of the base by line and shape, of the lines that run more often in one of the loops' traces."""
+        """The base's storages by line and shape, for lines that run more often in a trace of one of the loops."""
         found: dict[tuple[Line, int], list[Kept]] = {}
         for loop in self.loops.values():
-            turns = turns_of(self.base.lines, by_line(loop.trace, sort_storages(loop.trace))) or {}
+            turns = turns_of(self.base.lines, by_line(loop.trace, self.base.account(loop.trace))) or {}
             lines = {line for (line, _), (mine, theirs) in turns.items() if len(mine) != len(theirs)}
             found |= {(line, i): mine for line in lines for i, mine in enumerate(by_shape(self.base.lines[line]))}
         return found
 
     def groups(self, trace: Trace) -> dict[Key, list[Kept]]:
-        """The storages of a trace with as many turns as the base, by group."""
-        kept = sort_storages(trace)
+        """The storages, by group, of a trace with as many turns as the base."""
+        kept = self.base.account(trace)
         lines = {line for line, _ in self._turning}
         made = by_line(trace, kept) if lines else {}
         inside = frozenset(k.storage for line in lines for k in made.get(line, ()))
@@ -144,9 +147,11 @@ class Looped:
         return self.groups(self.base.trace)
 
     def _turned(self, trace: Trace, unturned: Mapping[Key, list[Kept]]) -> dict[Key, list[Kept]]:
-        """The storages of a trace with more turns: `unturned` are those of one with the base's turns. Its shapes are
-        other ones, so by the base's keys."""
-        lines = by_line(trace, sort_storages(trace))
+        """The storages, by group, of a trace with more turns; `unturned` are those of one with the base's turns.
+
+        The shapes in it differ from the base's, so the groups are found by line, and have the base's keys.
+        """
+        lines = by_line(trace, self.base.account(trace))
         containers = self.base.trace.containers
         keys = {place: key_of(made[0], containers, looped=True) for place, made in self._turning.items()}
         groups = {**unturned, **{key: [] for key in keys.values()}}

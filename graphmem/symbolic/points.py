@@ -1,35 +1,45 @@
-"""Which points to trace: one per symbol with that alone moved, and some with all moved that nothing is derived from."""
+"""Which points to trace: some with one symbol moved, and some with all moved, which nothing is derived from."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-Point = dict[str, int]
+from graphmem.points import Point
+
 _TRIES = 8
-# Steps that leave the bucket of any rounding up: probes that of 32, to what kernels round, held-out points that of 256.
-_STEP, _LONG_STEP = 37, 259
+# Probes move a length by more than 32, to which kernels round; held-out points by more than 256, to which tables and
+# blocks round. So a rounding up shows: the two lengths are not rounded to the same multiple.
+_BEYOND_32, _BEYOND_256 = 37, 259
+# Kernels want heads, and sizes that are made up of heads, in multiples of 8; masks have rows of multiples of 8.
 _ALIGNED = 8
-# Nothing in a layer is more than so many times something else: 4h, 8/3 h.
+# A length that is a multiple of 8, and of little else: 8 times 13.
+_ODD_ALIGNED = 104
+# In a layer, one size is up to so many times another on purpose: 4h, 8/3 h.
 _MULTIPLE = 16
-# What is shorter only becomes longer: tiny lengths are special.
+# Lengths below this are only made longer: very short inputs are special.
 _SHORT = 64
+# What it costs a held-out point to break something that the base has, where a coincidence that it keeps costs 1. The
+# order matters, and is a judgement of what makes models refuse a point or run other operators there: most often a size
+# that is not a multiple of 8; less often one of 1, or one on the other side of the base than the accepted probe; then a
+# relation between two sizes. A coincidence costs least: further points can break it.
+_RELATION, _SIDE, _ALIGNMENT = 4, 8, 32
 
 
 def moves(value: int, *, shapes_model: bool) -> list[int]:
-    """Other values for a symbol, likeliest to be accepted first.
+    """Other values for a symbol; those that a model is most likely to accept come first.
 
-    Sizes of the inputs are moved to something odd and farther than any rounding. Sizes of the model have divisors to
+    Sizes of the inputs are moved to something odd, and by more than any rounding. Sizes of the model have divisors to
     respect and limits to stay under (a larger head may need another kernel), so they are halved first.
     """
     if shapes_model:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
     else:
-        odd = [value + value // 2 + _STEP, value + value // 2 + 5, value // 2 + 3]
-        aligned = value + (value // 2 + 40) // _ALIGNED * _ALIGNED  # as much as before
+        odd = [value + value // 2 + _BEYOND_32, value + value // 2 + 5, value // 2 + 3]
+        aligned = value + (value // 2 + 40) // _ALIGNED * _ALIGNED  # with the divisors of before
         tries = [odd[0], aligned, *odd[1:], 2 * value, value // 2, value - 1]
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
@@ -43,14 +53,17 @@ def held_out(
     full: Collection[str] = (),
     near: bool = False,
 ) -> Iterator[Point]:
-    """Points that differ from `base` in every symbol of `moved`, at values that no probe had, likeliest first.
+    """Points that differ from `base` in every symbol of `moved`, at values that no probe had, most promising first.
 
-    Drawn at random, then bettered in what else they break: which sizes divide which, which is the larger, and on which
-    side of the base the probe was accepted. A model may care about any of these, or about none.
+    They are drawn at random and then adjusted, so that they break little of what the base has: which sizes divide
+    which, which of two is larger, and on which side of the base the probe was accepted. A model may depend on any of
+    these, or on none. After these points come some in which everything has grown.
 
-    loops: symbols that say how often a loop turns: these become longer, since few turns may have no middle, but not as
-    long as to leave the bucket of the largest rounding up. full: symbols of which the base has nearly all that the
-    model takes: these become shorter. near: inputs are not much longer than the base.
+    Args:
+        loops: symbols that count the turns of a loop. They only grow, since a loop of few turns may have a first and a
+            last one only; but they do not grow beyond the largest rounding.
+        full: symbols of which the base has nearly all that the model accepts. They shrink.
+        near: inputs do not become much longer than at the base.
     """
     chance = random.Random(0)
     choices = {n: _choices(base[n], moved[n], n in model_symbols, near or bool(loops), n in loops) for n in moved}
@@ -59,8 +72,8 @@ def held_out(
     relations, chances = _relations(base, sizes), coincidences(base, list(moved))
 
     def broken(point: Point) -> int:
-        # What is the same by chance must not stay the same, or the point does not prove which of the two it is.
-        return 4 * _broken(point, base, moved, sizes, relations) + sum(c.holds_at(point, base) for c in chances)
+        # Of two sizes that are equal by chance a point proves which one it is only where they differ.
+        return _broken(point, base, moved, sizes, relations) + sum(c.holds_at(point, base) for c in chances)
 
     drawn: list[Point] = []
     for _ in range(2 * _TRIES):
@@ -71,31 +84,32 @@ def held_out(
             drawn.append(point)
     yield from sorted(drawn, key=broken)[:_TRIES]
     for factor in (3, 2, 5):
-        for aligned in (False, True):  # as many masks have to be: 104 is 8 times 13
-            yield {
-                name: value
-                if name not in moved
-                else value * factor
-                if name in model_symbols
-                else value + (104 * factor if aligned else value // 3 + 3)
-                for name, value in base.items()
-            }
+        for aligned in (False, True):
+            grown = {n: _grown(base[n], factor, n in model_symbols, aligned=aligned) for n in moved}
+            yield {**base, **grown}
+
+
+def _grown(value: int, factor: int, shapes_model: bool, *, aligned: bool) -> int:
+    """A model's size times `factor`, which keeps what divides what; an input's length by something odd, or aligned."""
+    if shapes_model:
+        return value * factor
+    return value + (_ODD_ALIGNED * factor if aligned else value // 3 + 3)
 
 
 class Coincidence(NamedTuple):
-    """At the base `size` is a small multiple of the product of `others`: it may be meant, or be chance."""
+    """At the base `size` is a small multiple of the product of `others`: on purpose, or by chance."""
 
     size: str
     others: tuple[str, ...]
 
-    def holds_at(self, point: Mapping[str, int], base: Mapping[str, int]) -> bool:
+    def holds_at(self, point: Point, base: Point) -> bool:
         """Whether the multiple is the same at `point`."""
         there, here = (math.prod(p[n] for n in self.others) for p in (point, base))
         return point[self.size] * here == base[self.size] * there
 
 
-def coincidences(base: Mapping[str, int], names: Sequence[str]) -> list[Coincidence]:
-    """All between sizes, and between sizes and products of two."""
+def coincidences(base: Point, names: Sequence[str]) -> list[Coincidence]:
+    """All coincidences between two sizes, and between a size and a product of two."""
     found = []
     for others in (*((n,) for n in names), *itertools.combinations_with_replacement(names, 2)):
         product = math.prod(base[n] for n in others)
@@ -109,8 +123,8 @@ def coincidences(base: Mapping[str, int], names: Sequence[str]) -> list[Coincide
 Relation = tuple[str, str]
 
 
-def _relations(base: Mapping[str, int], sizes: list[str]) -> tuple[list[Relation], list[Relation]]:
-    """Pairs of which the first divides the second, and pairs of which the first is the smaller."""
+def _relations(base: Point, sizes: list[str]) -> tuple[list[Relation], list[Relation]]:
+    """Pairs in which the first size divides the second, and pairs in which the first is the smaller one."""
     pairs = [(x, y) for x in sizes for y in sizes if x != y]
     return [(x, y) for x, y in pairs if base[y] % base[x] == 0], [(x, y) for x, y in pairs if base[x] < base[y]]
 
@@ -118,23 +132,23 @@ def _relations(base: Mapping[str, int], sizes: list[str]) -> tuple[list[Relation
 def _broken(
     point: Point, base: Point, moved: Point, sizes: list[str], relations: tuple[list[Relation], list[Relation]]
 ) -> int:
+    """How much `point` breaks of what `base` has, weighed by how often that decides whether a model accepts it."""
     divides, below = relations
+    # Of two equal sizes either may divide the other.
+    undivided = sum(point[y] % point[x] != 0 and (base[x] != base[y] or point[x] % point[y] != 0) for x, y in divides)
+    reversed_ = sum(point[x] >= point[y] for x, y in below)
     other_side = sum((point[n] > base[n]) != (moved[n] > base[n]) for n in sizes)
-    # 1 is the one size that broadcasts, and needs no copy: a relation more that the base may not have.
+    # A size of 1 broadcasts and needs no copy, which no other size does.
     ones = sum(point[n] == 1 for n in sizes)
-    # Kernels want heads, and what they are put together from, in multiples of 8; where the probe was none, they do not.
-    odd = sum(base[n] % _ALIGNED == 0 == moved[n] % _ALIGNED and point[n] % _ALIGNED != 0 for n in sizes)
-    return (
-        sum(point[y] % point[x] != 0 and (base[x] != base[y] or point[x] % point[y] != 0) for x, y in divides)
-        + sum(point[x] >= point[y] for x, y in below)
-        + 2 * (other_side + ones)
-        + 8 * odd  # nothing decides more often
-    )
+    # Where the probe was not a multiple of 8 either, the model has shown that it does not need one.
+    unaligned = sum(base[n] % _ALIGNED == 0 == moved[n] % _ALIGNED and point[n] % _ALIGNED != 0 for n in sizes)
+    return _RELATION * (undivided + reversed_) + _SIDE * (other_side + ones) + _ALIGNMENT * unaligned
 
 
 def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: bool) -> list[int]:
+    """Values for a held-out point, of a symbol that a probe moved from `value` to `moved`. longer: only larger ones."""
     found = _others(value, shapes_model=shapes_model and not longer, near=near)
-    if not shapes_model and value % _ALIGNED == 0 == moved % _ALIGNED:  # odd lengths were refused
+    if not shapes_model and value % _ALIGNED == 0 == moved % _ALIGNED:  # the first probe was odd, and was refused
         found = [v + -v % _ALIGNED for v in found]
     if near and not longer:
         found = [v for v in found if v < 2 * value or v == value + 72 or shapes_model]
@@ -142,6 +156,7 @@ def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: boo
 
 
 def _shorter(value: int, moved: int) -> list[int]:
+    """Values below `value`, for an input that is as long as the model accepts."""
     return [v for v in (value // 3 + 2, value * 2 // 3 + 3, value // 5 + 7, value - 9) if v not in (value, moved)]
 
 
@@ -149,7 +164,7 @@ def _others(value: int, *, shapes_model: bool, near: bool) -> list[int]:
     if shapes_model:
         quarters = [value // 4 * (value % 4 == 0), value * 3 // 4 * (value % 4 == 0), value * 3 // 2 * (value % 2 == 0)]
         return [v for v in (*quarters, 3 * value, 2 * value, 4 * value) if v]
-    long = [value + value // 3 + _LONG_STEP, value + value // 5 + 2 * _LONG_STEP]
+    long = [value + value // 3 + _BEYOND_256, value + value // 5 + 2 * _BEYOND_256]
     return [
         *(() if near else long),
         value + 72,

@@ -1,53 +1,52 @@
-"""Traces at other points that correspond to a base trace, and what is compared between them."""
+"""`Probes`: finds traces at other points that correspond to a base trace, and reads off what is compared."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
-from graphmem.accounts.saved import Kept
+from graphmem.accounts.account import Kept
 from graphmem.errors import GraphmemError
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
-from graphmem.symbolic.group import Step
+from graphmem.symbolic.group import Repeat
 from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
+from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.single import MoreLayersNeededError, Single
-from graphmem.symbolic.tracer import Point, TraceAt
 
-# Two longer inputs show whether a count goes with them.
+# Two longer inputs show whether a count grows with them. To tell what one turn is, so many further ones are tried.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
-_FEWEST = 8  # so few of something are no limit that a model has
-_TOGETHER = 3  # tries per pair: half, twice, three times
-# Operators that are traced to see which symbols move alone, and after that for points with all of them moved: some ten
-# seconds, which only a forward with thousands of operators a layer needs.
+_FEWEST = 8  # a model's limit on its inputs is not smaller than this
+_TOGETHER = 3  # values tried for a pair of symbols: half, twice, three times
+# How many operators may be traced to move symbols alone, and then how many more to move all of them: about ten seconds,
+# which only a forward with thousands of operators a layer needs.
 EXPLORED, PROVING = 40_000, 20_000
 
 
 class Probes:
     """Finds traces around that of `base`, or around one with a `single` layer of each kind.
 
-    values: where each symbol was moved to. follows: symbols that no trace moves alone, and which other each goes with,
-    in proportion. steps: symbols that say how often a loop turns, and a trace with more turns. doubtful: symbols that
-    run other operators at some other value. skipped: symbols for which there was not enough left of what may be traced.
+    values: what each symbol was moved to. follows: symbols that cannot be moved alone, and those with which each moves
+    in proportion. repeats: symbols that count the turns of a loop, what one turn is, and a trace with more turns.
+    doubtful: symbols that run other operators at some of the values tried. skipped: symbols that were not moved, since
+    no more operators may be traced.
     """
 
-    def __init__(
-        self, tracer: TraceAt, base: Base, model_symbols: frozenset[str], single: Single | None = None
-    ) -> None:
-        self._tracer, self._single, self._beside = tracer, single, single.base if single else base
+    def __init__(self, problem: Problem, base: Base, single: Single | None = None) -> None:
+        self._tracer, self._single, self._beside = problem.tracer, single, single.base if single else base
         self._align = single.align if single else base.align
         self.trace, self.kept, self.base = base.trace, base.kept, dict(self._beside.trace.point)
-        self.model_symbols = model_symbols
-        self.values: Point = {}
+        self.model_symbols = problem.model_symbols
+        self.values: dict[str, int] = {}
         self.follows: dict[str, list[str]] = {}
-        self.steps: dict[str, tuple[Step, Trace]] = {}
+        self.repeats: dict[str, tuple[Repeat, Trace]] = {}
         self.doubtful: list[str] = []
         self.skipped: list[str] = []
         self._spent, self._limit = 0, EXPLORED
 
     def moved(self, name: str) -> Aligned | None:
-        """A trace with `name` alone moved, to the first value that runs the same operators, or more turns of a loop."""
+        """A trace with `name` alone moved: to the first value that runs the same operators, or more turns of a loop."""
         more: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
             if not self._affordable():
@@ -60,7 +59,9 @@ class Probes:
                 return found
             if trace is not None:
                 self.doubtful.append(name)
-                more += [trace] if value > self.base[name] else []  # with fewer, a loop may have no middle
+                more += (
+                    [trace] if value > self.base[name] else []
+                )  # with fewer turns, a loop may have a first and a last one only
             if len(more) == ENOUGH_TURNS:
                 turned = self._turned(name, more)
                 if turned is not None:
@@ -68,7 +69,7 @@ class Probes:
         return None
 
     def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
-        """The first of `more`, if a loop runs more turns there; by further traces what makes a turn."""
+        """The first trace of `more`, if a loop runs more turns there; further traces show what one turn is."""
         turning = Turning.seen(name, self._beside, more)
         if turning is not None and self._single is not None:
             raise MoreLayersNeededError
@@ -79,13 +80,13 @@ class Probes:
                 break
             turning = Turning.seen(name, self._beside, [*more, trace])
             more = [*more, trace]
-        if turning is None or not turning.steps:
+        if turning is None or not turning.repeats:
             return None
-        self.steps[name], self.values[name] = (turning.steps[0], more[0]), more[0].point[name]
+        self.repeats[name], self.values[name] = (turning.repeats[0], more[0]), more[0].point[name]
         return self._align(more[0], loops=True)
 
     def moved_together(self, name: str, other: str) -> Aligned | None:
-        """The same with `other` moved by the same factor; from then on it follows `name`."""
+        """The same with `other` moved by the same factor; from then on `other` follows `name`."""
         leaders = self.follows.setdefault(other, [])
         leaders.append(name)
         for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
@@ -99,16 +100,16 @@ class Probes:
         return None
 
     def apart(self, moved: Point, *, near: bool) -> Iterator[Aligned]:
-        """Traces with all symbols of `moved` moved, to values that no probe had. near: not to much longer inputs."""
+        """Traces with all symbols of `moved` moved, to values that no probe had. near: inputs get little longer."""
         self._limit = EXPLORED + PROVING
         full = [n for n in moved if self._is_full(n)]
-        for point in held_out(self.base, moved, self.model_symbols, loops=self.steps, full=full, near=near):
+        for point in held_out(self.base, moved, self.model_symbols, loops=self.repeats, full=full, near=near):
             found = self._aligned(point) if self._affordable() else None
             if found is not None:
                 yield found
 
     def _is_full(self, name: str) -> bool:
-        """Whether an input is about as long as the model takes: what was longer was refused."""
+        """Whether an input is about as long as the model accepts: longer ones were refused."""
         known, value = self.base[name], self.values.get(name, 0)
         return name not in self.model_symbols and name not in self.doubtful and _FEWEST <= value < known
 
@@ -129,13 +130,13 @@ class Probes:
         return self._spent + len(self.trace.ops) <= self._limit
 
     def dims(self, aligned: Aligned, kept: Kept) -> list[int]:
-        """What is fitted: the dimensions of the tensor that made the storage; or the storage's bytes where the two do
-        not agree (a padded or an overlapping layout)."""
+        """The sizes that need expressions: the dimensions of the tensor that made the storage; or the storage's bytes,
+        where the tensor does not fill it (a padded layout) or overlaps in it."""
         op = aligned.op(kept.op.index)
         assert op is not None, "what is kept corresponds"
         fact = op.outputs[self.trace.storages[kept.storage].born.output]
         assert fact is not None
-        return list(fact.shape) if is_dense(kept) else [aligned.trace.storages[fact.storage].nbytes]
+        return list(fact.shape) if kept.is_dense else [aligned.trace.storages[fact.storage].nbytes]
 
     def moves_something(self, aligned: Aligned) -> bool:
         """Whether any size in it differs from the base's."""
@@ -144,11 +145,11 @@ class Probes:
 
     def _aligned(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        return None if trace is None else self._align(trace, loops=bool(self.steps))
+        return None if trace is None else self._align(trace, loops=bool(self.repeats))
 
 
 def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:
-    """`point` with the symbols that follow others in proportion; None where that is no whole number."""
+    """`point` with the symbols that follow others moved in proportion; None where that does not give integers."""
     complete = dict(point)
     for name, leaders in follows.items():
         value, of = base[name], 1
@@ -158,8 +159,3 @@ def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point
             return None
         complete[name] = value // of
     return complete
-
-
-def is_dense(kept: Kept) -> bool:
-    """Whether the storage is exactly as large as the tensor that made it."""
-    return math.prod(kept.shape) * kept.itemsize == kept.nbytes

@@ -1,7 +1,7 @@
-"""One layer of each kind in place of all: what is moved need not be traced with more, since layers are alike.
+"""`Single`: a trace with one layer of each kind in place of one with several, since layers are alike.
 
-Every operator of the base has its like there, by module, line and order, and with the same sizes. What comes of it is
-taken only if it is proved, with more layers too.
+With it, moving a symbol costs fewer operators. Every operator of the larger trace has a counterpart in it, by module,
+line and order, with the same sizes. A formula found this way is taken only if it is proved, also with more layers.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from graphmem.accounts.saved import folded, sort_storages
 from graphmem.record import Op, Trace
+from graphmem.record.paths import folded
 from graphmem.symbolic.align import Aligned, Base, Line
 from graphmem.symbolic.tracer import TraceAt
 
-# A forward with more operators is not tried with one layer first: where that proves nothing, it takes time.
+# A forward with more operators is not tried with one layer first: if that proves nothing, too much time is lost.
 _MOST = 2000
 
 
 class MoreLayersNeededError(Exception):
-    """With one layer it cannot be told."""
+    """One layer of each kind does not show what is needed."""
 
 
 @dataclass(frozen=True)
 class Single:
-    """A trace with one layer of each kind, for another trace with more.
+    """A trace with one layer of each kind, in place of a `whole` trace with several.
 
-    pairs: index of an operator of that other -> index of its like.
+    pairs: index of an operator of the whole trace -> index of its counterpart here.
     """
 
     base: Base
@@ -35,7 +35,7 @@ class Single:
 
     @classmethod
     def of(cls, whole: Base, trace: Trace) -> Single | None:
-        """None where something that is kept has no like."""
+        """`trace` in place of `whole`; None where something that is kept has no counterpart."""
         like = _by_line(trace)
         pairs: dict[int, int] = {}
         for line, ops in _by_line(whole.trace).items():
@@ -46,10 +46,10 @@ class Single:
                     pairs[op.index] = twin.index
         if any(k.op.index not in pairs for k in whole.kept):
             return None
-        return cls(Base(trace, sort_storages(trace)), pairs)
+        return cls(Base(trace, whole.account), pairs)
 
     def align(self, trace: Trace, *, loops: bool = False) -> Aligned | None:
-        """`trace`, which has one layer of each kind, aligned with the one that has more; None where it keeps something
+        """`trace`, which has one layer of each kind, aligned with the whole trace; None where it keeps something
         else."""
         found = self.base.align(trace, loops=loops)
         if found is None or found.pairs is None:
@@ -58,14 +58,15 @@ class Single:
 
 
 def single_of(tracer: TraceAt, whole: Base, layers: Mapping[str, int]) -> Single | None:
-    """The trace with so many of `layers` in place of `whole`; None where that does not have all, or there are none."""
+    """A trace with as many layers as `layers` says, in place of `whole`; None where that lacks something that is kept,
+    where there are no layers, or where trying it would cost too much."""
     if not layers or len(whole.trace.ops) > _MOST:
         return None
     return Single.of(whole, tracer({**whole.trace.point, **layers}))
 
 
 def _by_line(trace: Trace) -> dict[Line, list[Op]]:
-    """Operators in their order, by module, layer numbers taken out, and line."""
+    """Operators in their order, by module (without layer numbers) and line."""
     found: dict[Line, list[Op]] = defaultdict(list)
     for op in trace.ops:
         path = trace.calls[op.call].path if op.call >= 0 else ""

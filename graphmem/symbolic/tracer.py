@@ -1,13 +1,13 @@
-"""What the derivation asks of whoever traces for it: it knows neither models nor torch."""
+"""What the derivation asks of whoever traces for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
+from graphmem.points import Point
 from graphmem.record import Trace
 
-Point = dict[str, int]
 # The trace at a point; a GraphmemError where the model does not run there.
 TraceAt = Callable[[Point], Trace]
 

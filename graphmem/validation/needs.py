@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from graphmem.errors import MemoryLimitError
+from graphmem.points import Point, as_text
 from graphmem.units import human
 from graphmem.validation.predict import Expected, Prediction
 
@@ -73,6 +74,6 @@ def _causes(saved: Sequence[Expected]) -> list[str]:
     return [f"{op}{f' at {where}' if where else ''} {human(nbytes)}" for (op, where), nbytes in largest]
 
 
-def named(point: dict[str, int]) -> str:
+def named(point: Point) -> str:
     """``b=8 s=1024``."""
-    return " ".join(f"{name}={value}" for name, value in point.items()) or "this model"
+    return as_text(point) or "this model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from graphmem.points import as_text
 from graphmem.units import unit_for
 from graphmem.validation.result import Validation
 from graphmem.validation.svg import Panel, Series, drawn
@@ -40,7 +41,7 @@ def _panel(title: str, symbol: str, swept: Sequence[str], rows: Sequence[Row]) -
     others = [name for name in swept if name != symbol]
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(" ".join(f"{n}={row.point[n]}" for n in others), []).append(row)
+        groups.setdefault(as_text({n: row.point[n] for n in others}), []).append(row)
     labels = list(groups)
     shown = labels if len(labels) <= LINES else [*labels[: LINES - 1], labels[-1]]
     series = [s for i, label in enumerate(shown) for s in _series(groups[label], symbol, label, size, i)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from graphmem.accounts.saved import ALIVE, ELSEWHERE, OTHERWISE, SAVED, Kept, sort_storages
+from graphmem.accounts.account import Kept
+from graphmem.accounts.saved import ALIVE, ELSEWHERE, OTHERWISE, SAVED, sort_storages
 from graphmem.analysis.tracer import Tracer
 from graphmem.record import Place, Trace
 from graphmem.units import allocated

@@ -115,10 +115,10 @@ def test_a_formula_for_multiples_of_eight():
     report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
     assert report.verified.exact
     assert report.limits == (Limit("s", multiple_of=8),)
-    assert any("multiples of 8 as s" in note for note in report.notes)
+    assert any("s a multiple of 8" in note for note in report.notes)
     assert not any("s >=" in note or "s <=" in note for note in report.notes)
     assert report.at(s=64).saved.bytes == graphmem.analyze(Padded(16), inputs(s=64)).saved.bytes
-    with pytest.raises(SymbolError, match="multiples of 8"):
+    with pytest.raises(SymbolError, match="s a multiple of 8"):
         report.at(s=513)
 
 

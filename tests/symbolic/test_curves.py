@@ -2,7 +2,7 @@
 
 import pytest
 
-from graphmem.symbolic.curves import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.curves import Samples, candidates, evaluate, symbol
 
 BASE = {"b": 4, "s": 512, "h": 768, "a": 12, "p": 16}
 MOVED = {"b": 11, "s": 773, "h": 1536, "a": 6, "p": 8}
@@ -11,7 +11,7 @@ CHECK = {"b": 7, "s": 801, "h": 2304, "a": 24, "p": 32}
 
 def seen(function):
     at_moved = {n: function(**{**BASE, n: v}) for n, v in MOVED.items()}
-    return Seen(BASE, MOVED, function(**BASE), at_moved)
+    return Samples(BASE, MOVED, function(**BASE), at_moved)
 
 
 CASES = {

@@ -125,7 +125,7 @@ def test_a_long_input_costs_what_a_short_one_does(monkeypatch):
     report = graphmem.analyze(stack(Scan), inputs, symbols={"s": 20_000})
     assert max(operators) < 20_000
     assert report.verified.exact
-    assert any("s=20000: counted from s=24" in note for note in report.notes)
+    assert any("s=20000: extrapolated from s=24, checked at s=300" in note for note in report.notes)
     assert report.saved.bytes == graphmem.analyze(stack(Scan), inputs).at(s=20_000).saved.bytes
 
 

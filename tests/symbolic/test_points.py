@@ -1,4 +1,4 @@
-"""Points to probe: what goes with what, and what is held out."""
+"""Points: as text and as keys; which to probe, what goes with what, and what is held out."""
 
 import itertools
 
@@ -8,7 +8,29 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import SymbolError
+from graphmem.points import Memo, as_text
 from graphmem.symbolic.points import held_out, moves
+
+
+def test_what_was_made_at_a_point_is_made_once_whatever_the_order():
+    made = Memo()
+    assert made.at({"b": 1, "s": 2}, lambda: "first") == "first"
+    assert made.at({"s": 2, "b": 1}, lambda: "second") == "first"
+    assert {"s": 2, "b": 1} in made
+    assert {"s": 2} not in made
+
+
+def test_what_could_not_be_made_is_tried_again():
+    made = Memo()
+    with pytest.raises(ZeroDivisionError):
+        made.at({"b": 1}, lambda: 1 // 0)
+    assert made.at({"b": 1}, lambda: 7) == 7
+
+
+def test_a_point_as_text():
+    assert as_text({"s": 8, "b": 2}) == "s=8 b=2"
+    assert as_text({"s": 8, "b": 2}, ", ") == "s=8, b=2"
+    assert as_text({}) == ""
 
 
 def test_model_sizes_are_halved_first_and_inputs_made_odd():

@@ -7,6 +7,7 @@ import shutil
 from graphmem.linter.command import Result
 from graphmem.linter.finding import Finding
 from graphmem.linter.formats.words import headline, saving, stake, summary
+from graphmem.points import as_text
 from graphmem.render.text import wrapped
 
 NARROWEST, WIDEST = 80, 160
@@ -23,12 +24,11 @@ def _finding(finding: Finding, columns: int) -> list[str]:
     rule, where = finding.rule, finding.where or finding.target
     lines = [f"{where}: {rule.severity} {rule.code} {rule.name}"]
     lines += wrapped(headline(finding), columns, "  ")
-    point = " ".join(f"{name}={value}" for name, value in finding.point.items())
     for label, text in (
         ("bytes", stake(finding)),
         ("fix", finding.fix),
         ("saves", saving(finding)),
-        ("at", point),
+        ("at", as_text(finding.point)),
     ):
         if text:
             lines += wrapped(text, columns, " " * 9, f"  {label:<7}")

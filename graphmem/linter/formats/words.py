@@ -6,6 +6,7 @@ import sympy
 
 from graphmem.linter.command import Result
 from graphmem.linter.finding import Finding
+from graphmem.points import as_text
 from graphmem.symbolic.text import formula
 from graphmem.units import human
 
@@ -53,7 +54,7 @@ def summary(result: Result) -> str:
     ) if k]  # fmt: skip
     counted = "no findings" if not n else "1 finding" if n == 1 else f"{n} findings"
     names = ", ".join(f"{name} ({human(saved)} saved for backward)" for name, saved in result.targets)
-    asked = ", ".join(" ".join(f"{name}={value}" for name, value in point.items()) for point in result.points)
+    asked = ", ".join(as_text(point) for point in result.points)
     at = f", judged at {asked}" if asked else ""
     return f"{counted} in {names}{at}" + (f"; not shown: {', '.join(left)}" if left else "")
 

@@ -25,6 +25,7 @@ from graphmem.linter.checkpoints import with_checkpoints
 from graphmem.linter.context import Context
 from graphmem.linter.example import Example, Examples, H, Layers
 from graphmem.linter.spot import Change, Spot, Term
+from graphmem.points import as_text
 from graphmem.report.causes import largest_causes
 from graphmem.units import human
 from graphmem.usercode.layers import outermost
@@ -37,7 +38,7 @@ def check(context: Context) -> Iterator[Spot]:
     alive, budget = context.report.alive, context.budget
     if budget is None or alive.bytes <= budget:
         return
-    point = " ".join(f"{n}={v}" for n, v in context.report.symbols.items())
+    point = as_text(context.report.symbols)
     yield Spot(
         op=-1,
         storages=(),

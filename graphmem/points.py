@@ -1,0 +1,37 @@
+"""A point: a value for every symbol. What a model is traced at, and what a formula is evaluated at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+Point = Mapping[str, int]
+Key = tuple[tuple[str, int], ...]
+T = TypeVar("T")
+
+
+def key(point: Point) -> Key:
+    """The point as a dictionary's key: the order of its symbols does not matter."""
+    return tuple(sorted(point.items()))
+
+
+def as_text(point: Point, separator: str = " ") -> str:
+    """`b=8 s=1024`; "" for a point without symbols."""
+    return separator.join(f"{name}={value}" for name, value in point.items())
+
+
+class Memo(Generic[T]):
+    """What was made at each point, once."""
+
+    def __init__(self) -> None:
+        self._made: dict[Key, T] = {}
+
+    def __contains__(self, point: Point) -> bool:
+        return key(point) in self._made
+
+    def at(self, point: Point, make: Callable[[], T]) -> T:
+        """What there is for `point`; where there is nothing yet, what `make` gives. If that raises, nothing is kept."""
+        found = key(point)
+        if found not in self._made:
+            self._made[found] = make()
+        return self._made[found]

@@ -1,0 +1,195 @@
+"""`Derivation`, and the two stages before it: what traces show (`Probed`), and the formulas proposed (`Proposed`)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import sympy
+
+from graphmem.accounts.account import Account, Kept
+from graphmem.points import Point
+from graphmem.record import Ref, SdpaCall, Trace
+from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.curves import evaluate, symbol
+from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
+from graphmem.symbolic.group import Count, Key
+from graphmem.symbolic.loops import Loop
+
+
+@dataclass(frozen=True)
+class Group:
+    """Storages that differ only in their layer or turn.
+
+    dims: expressions whose product, times `itemsize`, is the bytes of one storage; None where no formula was found.
+    """
+
+    key: Key
+    members: tuple[Kept, ...]
+    count: Count
+    dims: Dims | None = None
+
+    @property
+    def itemsize(self) -> int:
+        return self.members[0].itemsize if self.dense else 1
+
+    @property
+    def dense(self) -> bool:
+        """Whether `dims` are the dimensions of the tensor; otherwise they are a single number of bytes."""
+        return self.members[0].is_dense
+
+    @cached_property
+    def size(self) -> sympy.Expr:
+        """The bytes of one storage: an expression, or the number that was traced."""
+        if self.dims is None:
+            return sympy.Integer(self.key.nbytes)
+        return sympy.expand(sympy.Mul(*self.dims) * self.itemsize)
+
+    def share(self, members: int) -> Group | None:
+        """The group with only `members` of its members at the base point, and as large a share of what every further
+        layer adds; None where that share is not a whole number."""
+        of = len(self.members)
+        if any(slope * members % of for _, slope in self.count.slopes):
+            return None
+        slopes = tuple((repeats, slope * members // of) for repeats, slope in self.count.slopes)
+        return replace(self, count=Count(members, slopes))
+
+    def bytes_at(self, point: Point) -> int | None:
+        """The bytes of one storage at `point`; None where the expression does not give a whole number there."""
+        return evaluate(self.size, point)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What the traces around a base point show, before any formula for a size.
+
+    account: what counts; model_symbols: the symbols that shape the model, and not only its inputs.
+    base: the traced point; trace: the trace there; kept: what counts in it.
+    depth: symbols that count layers; deeper: for each of them a trace with one layer (or one period) more.
+    loops: symbols that count the turns of a loop.
+    moved: for every other symbol that moves a size a trace with it alone moved, to its value in `values`.
+    refused: symbols whose other values run other operators, or do not run: formulas hold for their base value only.
+    skipped: those of them that were not tried, because tracing forward often enough would take too long.
+    doubtful: symbols that run other operators at some of the values tried.
+    follows: symbols that cannot be moved alone, and those with which each moves in proportion.
+    groups: what counts, with how often each occurs, and the sizes as traced.
+    """
+
+    account: Account
+    model_symbols: frozenset[str]
+    base: Point
+    trace: Trace
+    kept: tuple[Kept, ...]
+    depth: tuple[str, ...]
+    deeper: Mapping[str, Trace]
+    loops: Mapping[str, Loop]
+    moved: Mapping[str, Aligned]
+    values: Point
+    refused: tuple[str, ...]
+    skipped: tuple[str, ...]
+    doubtful: tuple[str, ...]
+    follows: Mapping[str, tuple[str, ...]]
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def periods(self) -> dict[str, int]:
+        """Depth symbols, and how many layers make one period: 1 where all are alike, 2 where two kinds take turns."""
+        return {d: self.deeper[d].point[d] - self.base[d] for d in self.depth}
+
+    def following(self, name: str) -> sympy.Expr:
+        """What a symbol that follows others is, as an expression in them: a, or a h_a."""
+        leaders = self.follows[name]
+        factor = sympy.Rational(self.base[name], math.prod(self.base[leader] for leader in leaders))
+        return sympy.Mul(factor, *(symbol(leader) for leader in leaders))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed(Probed):
+    """Formulas that agree with all traces so far, for the sizes in `groups`.
+
+    symbols: those that move a size or a count, depth included. apart: the traces with all symbols of `moved` moved by
+    which the formulas were chosen, the first of the held-out points included.
+    """
+
+    symbols: tuple[str, ...]
+    apart: tuple[Aligned, ...]
+
+    @classmethod
+    def of(
+        cls, probed: Probed, *, groups: tuple[Group, ...], symbols: tuple[str, ...], apart: tuple[Aligned, ...]
+    ) -> Proposed:
+        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart)
+
+    @cached_property
+    def group_of(self) -> dict[int, Group]:
+        """The group of each storage of the base."""
+        return {member.storage: group for group in self.groups for member in group.members}
+
+    @cached_property
+    def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
+        """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions."""
+        return tuple(
+            (call, tuple(self._shape_in_call(i, name) for name in ("q", "k", "v", "mask_shape")) if call.facts else ())
+            for i, call in enumerate(self.trace.sdpa)
+        )
+
+    def _shape_in_call(self, index: int, name: str) -> Dims:
+        """A dimension without an expression is the number that was traced."""
+        call = self.trace.sdpa[index]
+        traced: tuple[int, ...] = getattr(call.facts, name)
+        found = self._expressed(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
+        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(found or traced, traced, strict=True))
+
+    def shape(self, ref: Ref) -> Dims | None:
+        """The shape of a tensor as expressions; None where it is not a tensor, or where a dimension has none."""
+
+        def of(there: Aligned) -> Sequence[int] | None:
+            op = there.op(ref.op)
+            fact = op.outputs[ref.output] if op else None
+            return fact.shape if fact else None
+
+        found = self._expressed(of)
+        return None if found is None or None in found else tuple(found)
+
+    def _expressed(self, sizes: Callable[[Aligned], Sequence[int] | None]) -> list[sympy.Expr | None] | None:
+        """For each size that `sizes` reads off a trace the first expression that gives it in every trace; None where
+        the traces do not all have the same number of sizes."""
+        at_base = sizes(Aligned(self.trace, None))
+        at_moved = {name: found for name, there in self.moved.items() if (found := sizes(there)) is not None}
+        seen = [(there.point, found) for there in self.apart if (found := sizes(there)) is not None]
+        everywhere = [*at_moved.values(), *(found for _, found in seen)]
+        whole = len(everywhere) == len(self.moved) + len(self.apart)
+        if at_base is None or not whole or any(len(found) != len(at_base) for found in everywhere):
+            return None
+        return agreeing(candidates_of_each(self.base, self.values, at_base, at_moved), seen)
+
+    def holds(self, trace: Trace) -> bool:
+        """Whether the formulas predict exactly what counts in `trace`: every storage, to the byte."""
+        predicted: Counter[int] = Counter()
+        for group in self.groups:
+            predicted[group.bytes_at(trace.point) or -1] += group.count.at(trace.point)
+        return +predicted == Counter(k.nbytes for k in self.account(trace))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation(Proposed):
+    """Formulas with the verdict of points that nothing was derived from: everything that a report is made of.
+
+    proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
+    """
+
+    proofs: tuple[Point, ...]
+    exact: bool
+
+    @classmethod
+    def of_proof(cls, proposed: Proposed, *, proofs: tuple[Point, ...], exact: bool) -> Derivation:
+        return cls(**_values(proposed), proofs=proofs, exact=exact)
+
+
+def _values(stage: Probed) -> dict[str, Any]:
+    """What is known at a stage, by field: the next stage knows it, too."""
+    return {field.name: getattr(stage, field.name) for field in fields(stage)}
