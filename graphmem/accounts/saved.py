@@ -84,7 +84,7 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         table=table,
         storage=storage.index,
         op=op,
-        module=_common_module(storage, trace),
+        module=trace.common_module(keep.call for keep in storage.keeps),
         made_in=trace.calls[op.call].path if op.call >= 0 else "",
         ordinal=ordinals[op.index],
         shape=fact.shape,
@@ -94,14 +94,6 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         keepers=tuple(keep.node for keep in storage.keeps),
         keeper_ops=tuple(sorted({keep.op for keep in storage.keeps if keep.op >= 0})),
     )
-
-
-def _common_module(storage: Storage, trace: Trace) -> str:
-    paths = [trace.call_path(keep.call) for keep in storage.keeps]
-    common = 0
-    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
-        common += 1
-    return trace.calls[paths[0][common - 1]].path if common else ""
 
 
 def _ordinals(trace: Trace) -> list[Ordinal]:

@@ -94,12 +94,3 @@ class Roles:
 def alike(site: Site, trace: Trace) -> tuple[Any, ...]:
     """What the attentions share that a report counts as one row."""
     return folded(site.module, trace.containers)[0], site.kind, site.kernel, site.why, site.place, site.variant
-
-
-def common_module(trace: Trace, ops: Iterable[int]) -> str:
-    """The path of the innermost module call in which all of `ops` ran."""
-    paths = [trace.call_path(trace.ops[i].call) for i in ops]
-    common = 0
-    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
-        common += 1
-    return trace.calls[paths[0][common - 1]].path if common else ""

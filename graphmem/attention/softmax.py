@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphmem.attention.example import Examples
 from graphmem.attention.products import Region
-from graphmem.attention.site import STANDARD, Site, common_module
+from graphmem.attention.site import STANDARD, Site
 from graphmem.record.flow import Flow
 
 _aten = torch.ops.aten
@@ -89,8 +89,9 @@ def _site(region: Region) -> Site:
     name = str(flow.packet(region.normaliser)).removeprefix("aten.").strip("_").removeprefix("safe_")
     operands = region.operands()
     masks = operands.masks if operands else ()
+    ends = [*region.scores, region.normaliser, *region.outputs]
     return Site(
-        module=common_module(flow.trace, [*region.scores, region.normaliser, *region.outputs]),
+        module=flow.trace.common_module(flow.trace.ops[i].call for i in ends),
         kind=STANDARD,
         kernel="eager",
         why=f"written out: {'a' if name[0] not in 'aeiou' else 'an'} {name} between two products of activations",

@@ -18,8 +18,8 @@ from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
 from graphmem.linter.masks import is_causal
 from graphmem.machine import Machine
-from graphmem.record import Ref, Trace
-from graphmem.record.flow import Flow, references
+from graphmem.record import Ref, Trace, references
+from graphmem.record.flow import Flow
 from graphmem.trace.replay import Swap
 
 _aten = torch.ops.aten

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from graphmem.record import Ref, references_in
+from graphmem.record import Ref
 from graphmem.record.flow import Flow
 from graphmem.trace.values import UnknownValueError
 
@@ -35,14 +35,4 @@ def is_causal(mask: Ref, flow: Flow, *, either: bool = False) -> bool:
 
 def _asks_inputs(mask: Ref, flow: Flow) -> bool:
     """Whether the values of an input, which differ from batch to batch, are behind it."""
-    seen: set[int] = set()
-    todo = [mask.op]
-    while todo:
-        op = flow.trace.ops[todo.pop()]
-        if op.index in seen:
-            continue
-        seen.add(op.index)
-        if op.kind == "input":
-            return True
-        todo += [ref.op for ref in references_in([*op.args, *op.kwargs.values()])]
-    return False
+    return any(op.kind == "input" for op in flow.trace.behind([mask.op]))

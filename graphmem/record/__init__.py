@@ -18,6 +18,7 @@ from graphmem.record.trace import (
     Storage,
     TensorFact,
     Trace,
+    references,
     references_in,
     saves_what_it_overwrites,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Storage",
     "TensorFact",
     "Trace",
+    "references",
     "references_in",
     "saves_what_it_overwrites",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import torch
 
-from graphmem.record.trace import Op, Ref, TensorFact, Trace, references_in
+from graphmem.record.trace import Op, Ref, TensorFact, Trace, references
 
 _aten = torch.ops.aten
 
@@ -144,11 +144,6 @@ class Flow:
     @cached_property
     def _weights(self) -> dict[int, bool]:
         return {}
-
-
-def references(op: Op) -> list[Ref]:
-    """The results that an operator takes."""
-    return references_in([*op.args, *op.kwargs.values()])
 
 
 def _numel(fact: TensorFact) -> int:
