@@ -6,13 +6,12 @@ main of August 2026. What an H200 chose under torch 2.11 with cuDNN 9.19 agrees 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
-from graphmem.kernels.sdpa.facts import SdpaFacts, Shape
+from graphmem.kernels.sdpa.facts import SdpaFacts, Shape, four_dims
 from graphmem.machine import Machine
 
 
@@ -44,10 +43,7 @@ def _four_dims(f: SdpaFacts, _t: Machine) -> str | None:
 
 
 def _as_four_dims(f: SdpaFacts) -> SdpaFacts:
-    def four(shape: Shape) -> Shape:
-        return (math.prod(shape[:-3]), *shape[-3:]) if len(shape) > 3 else (1, *shape)[-4:]
-
-    return replace(f, q=four(f.q), k=four(f.k), v=four(f.v))
+    return replace(f, q=four_dims(f.q), k=four_dims(f.k), v=four_dims(f.v))
 
 
 def _half_only(f: SdpaFacts, t: Machine) -> str | None:
@@ -71,7 +67,8 @@ def _no_mask(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.mask == "none" else "there is an attn_mask"
 
 
-def _without_mask(f: SdpaFacts) -> SdpaFacts:
+def without_mask(f: SdpaFacts) -> SdpaFacts:
+    """The same call without attn_mask."""
     return replace(
         f, mask="none", mask_shape=(), mask_requires_grad=False, mask_broadcasts=True, mask_last_stride_1=True
     )
@@ -274,7 +271,7 @@ RULES: dict[str, tuple[Refusal, ...]] = {
     "flash": (
         Refusal(_below(8, 0), "check_flash_attention_hardware_support"),
         _DIMS,
-        Refusal(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", _without_mask, cost=3),
+        Refusal(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
         Refusal(_head_sizes_equal, "check_head_dim_size_flash"),
         Refusal(_flash_head_size, "check_head_dim_size_flash"),
         Refusal(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
