@@ -10,7 +10,7 @@ from collections import Counter
 
 from graphmem.accounts.account import Kept, Ordinal
 from graphmem.record import Storage, Trace
-from graphmem.record.paths import common_module, folded
+from graphmem.record.paths import folded
 
 # The tables. SAVED is what the tool is about; ALIVE is what the step still holds of what forward made.
 SAVED = "saved"
@@ -51,7 +51,7 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         table=table,
         storage=storage.index,
         op=op,
-        module=common_module(trace, (keep.call for keep in storage.keeps)),
+        module=trace.common_module(keep.call for keep in storage.keeps),
         made_in=trace.calls[op.call].path if op.call >= 0 else "",
         # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
         ordinal=ordinals[op.index] if table == SAVED else ("", 0),

@@ -6,26 +6,23 @@ at the points that a formula is derived from.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sympy
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import sdpa_kernel
 
 from graphmem.accounts.saved import INPUT, SAVED, sort_storages
-from graphmem.attention.call import BACKENDS, facts_of_call, is_laid_out
+from graphmem.attention.call import FusedCall, as_qkv, attend, broadcast, fused_call, is_laid_out
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.how import How
-from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
+from graphmem.kernels.sdpa import SdpaFacts, four_dims, reachable
 from graphmem.machine import Machine
 from graphmem.points import Memo, Point
-from graphmem.record import TensorFact, Trace
+from graphmem.record import Ref, Trace
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive
@@ -55,110 +52,81 @@ def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | N
     if site.kind != STANDARD or machine.device != "cuda":
         return None
     try:
-        if site.call >= 0:
-            call, shapes = derived.attentions[site.call]
-            facts = call.facts
-            own = _Mask(_four(shapes[3]), facts.mask_requires_grad, own=facts.mask_requires_grad)
-            return _by_sdpa(facts, shapes[:3], own if shapes[3] else None, derived, machine, [])
-        if site.operands is not None:
-            return _in_place_of_products(site, site.operands, derived, machine)
+        if site.operands is not None and site.operands.special:
+            return _by_flex(site.operands, derived, machine)
+        call = fused_call(site, derived.trace, machine, derived)
+        return None if call is None else _by_sdpa(site, call, derived, machine)
     except GraphmemError:
         # Another kernel is a suggestion. The call that would stand there is ours, not the user's: where it does not run
         # on shapes like these (a head size that is not whole, say), there is nothing to suggest.
         return None
-    return None
 
 
-def _in_place_of_products(site: Site, operands: Operands, derived: Derivation, machine: Machine) -> Instead | None:
-    shapes = [derived.shape(ref) for ref in (operands.q, operands.k, operands.v)]
-    outputs = [derived.trace.fact(ref) for ref in (operands.q, operands.k, operands.v)]
-    facts = [fact for fact in outputs if fact is not None]
-    if any(s is None for s in shapes) or len(facts) < len(outputs):
+def _by_sdpa(site: Site, call: FusedCall, derived: Derivation, machine: Machine) -> Instead | None:
+    way = reachable(call.facts, machine)
+    shapes = _made_with(site, derived) if site.call >= 0 else _operands((call.q, call.k, call.v), derived)
+    if way is None or shapes is None:
         return None
-    q, k, v = (s for s in shapes if s is not None)
-    q, k, v = _four(q), _four(_as_keys(k, q)), _four(v)
-    if operands.special:
-        return _by_flex((q, k, v), facts[0].dtype, operands, derived, machine)
-    call, mask = _mask(site, operands, derived)
-    made = facts_of_call(
-        [_sizes(dims, derived.base) for dims in (q, k, v)],
-        (facts[0].dtype, facts[1].dtype, facts[2].dtype),
-        mask.made_of if mask else (),
-        _sizes(mask.dims, derived.base) if mask else (),
-        learned=mask is not None and mask.learned,
-        dropout=operands.dropout,
-        machine=machine,
+    changed = [_changed(dims, before, after) for dims, before, after in zip(
+        shapes, (call.facts.q, call.facts.k, call.facts.v), (way.facts.q, way.facts.k, way.facts.v), strict=True
+    )]  # fmt: skip
+    mask = _mask(site, call, derived) if call.masks and way.facts.mask != "none" else None
+    dtypes = (*way.facts.dtypes, torch.bool if way.facts.mask == "bool" else way.facts.dtypes[0])
+    size = _kept(
+        [*changed, *([mask.dims] if mask else [])], dtypes, mask, _Sdpa(way.backend, way.facts), derived, machine
     )
-    if operands.weights_used:
-        call += ", without the attention weights that are used elsewhere"
-    return _by_sdpa(made, (q, k, v), mask, derived, machine, [call])
+    how = "; ".join(filter(None, [call.words, *way.steps]))
+    return None if size is None else Instead(f"sdpa.{way.backend}", how, size)
+
+
+def _by_flex(operands: Operands, derived: Derivation, machine: Machine) -> Instead | None:
+    from torch.nn.attention import flex_attention  # noqa: F401  # slow to import, and seldom needed
+
+    shapes = _operands((operands.q, operands.k, operands.v), derived)
+    fact = derived.trace.fact(operands.q)
+    if shapes is None or fact is None:
+        return None
+    size = _kept(shapes, (fact.dtype,) * 3, None, _Flex(), derived, machine)
+    how = f"torch.compile(flex_attention), with a score_mod for {', '.join(operands.special)}"
+    return None if size is None else Instead("flex", how, size)
+
+
+def _operands(refs: Sequence[Ref], derived: Derivation) -> list[Dims] | None:
+    """q, k and v as expressions, of four dimensions; None where a dimension has none."""
+    found = [dims for ref in refs if (dims := derived.shape(ref)) is not None]
+    return [_expressions(dims) for dims in as_qkv(*found)] if len(found) == len(refs) else None
+
+
+def _made_with(site: Site, derived: Derivation) -> list[Dims]:
+    """The shapes of q, k and v in a call that the model makes, of as many dimensions as they have there."""
+    _, shapes = derived.attentions[site.call]
+    return list(shapes[:3])
 
 
 @dataclass(frozen=True)
 class _Mask:
-    """What goes in as attn_mask: four dimensions; what it is made of. own: every attention makes one for itself, so
-    that it counts; one that all share is kept once, by whoever made it."""
+    """What goes in as attn_mask: its four dimensions. own: every attention makes one for itself, so that it counts; one
+    that all share is kept once, by whoever made it."""
 
     dims: Dims
     learned: bool
     own: bool
-    made_of: tuple[TensorFact, ...] = ()
 
 
-def _mask(site: Site, operands: Operands, derived: Derivation) -> tuple[str, _Mask | None]:
-    """How to call scaled_dot_product_attention with what is done to the scores: in words, and the mask."""
-    call, trace = "scaled_dot_product_attention", derived.trace
-    found = [(ref, fact) for ref in operands.masks if (fact := trace.fact(ref)) is not None]
-    if not found:
-        return call, None
-    shapes = [_four(derived.shape(ref) or tuple(map(sympy.Integer, fact.shape))) for ref, fact in found]
-    if len(found) == 1 and not operands.learned and all(d == 1 for d in shapes[0][:-2]):
-        # One mask for all batches and heads depends on positions alone.
-        return f"{call} with is_causal=True, if the mask is only causal", None
-    dims = tuple(next((d for d in several if d != 1), sympy.S.One) for several in zip(*shapes, strict=True))
-    ops = [trace.ops[ref.op] for ref, _ in found]
-    made_of = tuple(fact for _, fact in found)
+def _mask(site: Site, call: FusedCall, derived: Derivation) -> _Mask:
+    trace, learned = derived.trace, call.facts.mask_requires_grad
+    if site.call >= 0:
+        _, shapes = derived.attentions[site.call]
+        return _Mask(_expressions(four_dims(shapes[3])), learned, own=learned)
+    facts = [fact for ref in call.masks if (fact := trace.fact(ref)) is not None]
+    dims = broadcast([derived.shape(ref) or fact.shape for ref, fact in zip(call.masks, facts, strict=True)])
+    ops = [trace.ops[ref.op] for ref in call.masks]
     inside = any(op.call >= 0 and _is_inside(trace.calls[op.call].path, site.module) for op in ops)
-    own = inside or len(found) > 1 or not is_laid_out(made_of)
-    what = "bias" if operands.learned else "masks added up" if len(found) > 1 else "mask"
-    return f"{call}, with the {what} as attn_mask", _Mask(dims, operands.learned, own, made_of)
+    return _Mask(_expressions(dims), learned, own=inside or len(ops) > 1 or not is_laid_out(facts))
 
 
 def _is_inside(path: str, module: str) -> bool:
     return path == module or path.startswith(f"{module}.")
-
-
-def _by_sdpa(
-    facts: SdpaFacts,
-    shapes: Sequence[Dims],
-    mask: _Mask | None,
-    derived: Derivation,
-    machine: Machine,
-    steps: list[str],
-) -> Instead | None:
-    """`shapes` as expressions; `facts` at the base point."""
-    way = reachable(facts, machine)
-    if way is None:
-        return None
-    backend = choose(way.facts, machine)[0] or way.backend
-    changed = [_changed(dims, before, after) for dims, before, after in zip(
-        shapes, (facts.q, facts.k, facts.v), (way.facts.q, way.facts.k, way.facts.v), strict=True
-    )]  # fmt: skip
-    module = _Sdpa(backend, way.facts)
-    given = mask if way.facts.mask != "none" else None
-    dtypes = (*way.facts.dtypes, torch.bool if way.facts.mask == "bool" else way.facts.dtypes[0])
-    size = _kept([*changed, *([given.dims] if given else [])], dtypes, given, module, derived, machine)
-    return None if size is None else Instead(f"sdpa.{backend}", "; ".join([*steps, *way.steps]), size)
-
-
-def _by_flex(
-    shapes: Sequence[Dims], dtype: torch.dtype, operands: Operands, derived: Derivation, machine: Machine
-) -> Instead | None:
-    from torch.nn.attention import flex_attention  # noqa: F401  # slow to import, and seldom needed
-
-    size = _kept(shapes, (dtype,) * 3, None, _Flex(), derived, machine)
-    how = f"torch.compile(flex_attention), with a score_mod for {', '.join(operands.special)}"
-    return None if size is None else Instead("flex", how, size)
 
 
 def _kept(
@@ -209,14 +177,10 @@ def _kept(
 class _Sdpa(nn.Module):
     def __init__(self, backend: str, facts: SdpaFacts) -> None:
         super().__init__()
-        self.backend, self.facts = BACKENDS[backend], facts
+        self.backend, self.facts = backend, facts
 
     def forward(self, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
-        facts = self.facts
-        with sdpa_kernel([self.backend]):
-            return F.scaled_dot_product_attention(
-                q, k, v, mask, dropout_p=facts.dropout, is_causal=facts.causal, enable_gqa=facts.gqa
-            )
+        return attend(self.facts, self.backend, q, k, v, mask)
 
 
 class _Flex(nn.Module):
@@ -234,24 +198,14 @@ def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:
     return tuple(v for v in values if v is not None)
 
 
-def _as_keys(k: Dims, q: Dims) -> Dims:
-    """(…, s_k, d) of what may be transposed for the product."""
-    with contextlib.suppress(IndexError):
-        if k[-1] != q[-1] and k[-2] == q[-1]:
-            return (*k[:-2], k[-1], k[-2])
-    return k
-
-
-def _four(dims: Dims) -> Dims:
-    """Four dimensions: what was folded into three for a product stays folded."""
-    return (sympy.S.One,) * (4 - len(dims)) + dims if len(dims) < 4 else (sympy.Mul(*dims[:-3]), *dims[-3:])
+def _expressions(dims: Sequence[Any]) -> Dims:
+    return tuple(map(sympy.sympify, dims))
 
 
 def _changed(dims: Dims, before: Sequence[int], after: Sequence[int]) -> Dims:
     """`dims` with what a way to a kernel changed at the base point: padded head sizes, repeated heads."""
     if len(before) != len(after):
-        dims = _four(dims)
-        before = (1,) * (4 - len(before)) + tuple(before) if len(before) < 4 else after
+        dims, before = _expressions(four_dims(dims)), four_dims(before)
     return tuple(
         d if old == new else d * sympy.Rational(new, old) for d, old, new in zip(dims, before, after, strict=True)
     )

@@ -18,8 +18,8 @@ from graphmem.attention.site import (
     Roles,
     V,
 )
-from graphmem.record import Ref, TensorFact
-from graphmem.record.flow import Flow, references
+from graphmem.record import Ref, TensorFact, references
+from graphmem.record.flow import Flow
 
 _aten = torch.ops.aten
 _SOFTMAXES = {_aten._softmax, _aten._safe_softmax, _aten._log_softmax}

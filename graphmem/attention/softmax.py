@@ -19,7 +19,6 @@ from graphmem.attention.example import Examples
 from graphmem.attention.products import Region
 from graphmem.attention.site import STANDARD, Site
 from graphmem.record.flow import Flow
-from graphmem.record.paths import common_module
 
 _aten = torch.ops.aten
 
@@ -87,12 +86,12 @@ def _normalises(flow: Flow, index: int) -> bool:
 
 def _site(region: Region) -> Site:
     flow, op = region.flow, region.flow.trace.ops[region.normaliser]
-    inside = [*region.scores, region.normaliser, *region.outputs]
     name = str(flow.packet(region.normaliser)).removeprefix("aten.").strip("_").removeprefix("safe_")
     operands = region.operands()
     masks = operands.masks if operands else ()
+    ends = [*region.scores, region.normaliser, *region.outputs]
     return Site(
-        module=common_module(flow.trace, (flow.trace.ops[i].call for i in inside)),
+        module=flow.trace.common_module(flow.trace.ops[i].call for i in ends),
         kind=STANDARD,
         kernel="eager",
         why=f"written out: {'a' if name[0] not in 'aeiou' else 'an'} {name} between two products of activations",

@@ -1,17 +1,21 @@
 """`F.batch_norm` as the machine would run it: with cuDNN where torch takes that on CUDA.
 
 A build without cuDNN always takes the native kernel, which saves the input as it is. cuDNN's works on a contiguous
-copy, saves that, and gives a contiguous output.
+copy, saves that, and gives a contiguous output. On the CPU the native kernel's output has another layout than the fake
+one, which decides whether the next reshape copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch._prims_common import suggest_memory_format
 
+from graphmem.kernels.norms import norm_on_cpu
+from graphmem.kernels.registry import corrects, replaces
 from graphmem.machine import Machine
 from graphmem.record import Trace
 
@@ -19,6 +23,7 @@ _MOST_TRAINED, _MOST_EVALUATED = 880801, 65535
 _ORIGINAL = F.batch_norm
 
 
+@replaces(F.batch_norm, on="cuda")
 def batch_norm_as_on(machine: Machine, _trace: Trace) -> Callable[..., torch.Tensor]:
     """F.batch_norm with the kernel that `machine` takes."""
 
@@ -62,3 +67,11 @@ def _takes_cudnn(
         and x.dim() >= 3
         and x.shape[0] <= (_MOST_TRAINED if training else _MOST_EVALUATED)
     )
+
+
+@corrects(torch.ops.aten.native_batch_norm.default, on="cpu")
+def batch_norm_on_cpu(args: tuple[Any, ...], result: Any) -> Any:
+    """The output is contiguous in the input's suggested memory format; the fake one has the input's strides
+    (batch_norm_cpu in aten/src/ATen/native/Normalization.cpp). The statistics are those of the other norms."""
+    output, *statistics = norm_on_cpu(args, result)
+    return (torch.empty_like(output, memory_format=suggest_memory_format(args[0])), *statistics)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
+from graphmem.kernels.registry import replaces, result_of
 from graphmem.machine import Machine
 from graphmem.record import Trace
 
 _aten = torch.ops.aten
 
 
-def ctc_loss_as_on(_target: Machine, _trace: Trace) -> Any:
+@replaces(F.ctc_loss)
+def ctc_loss_as_on(_machine: Machine, _trace: Trace) -> Any:
     """A function like F.ctc_loss."""
     return _ctc_loss
 
@@ -51,6 +54,7 @@ def _longest(lengths: Any) -> int:
     return int(lengths.max()) if isinstance(lengths, torch.Tensor) else max(lengths)
 
 
+@result_of(_aten._ctc_loss.default)
 def kept_by_ctc(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Each sequence's loss, and log_alpha: (batch, frames, twice the longest target and one)."""
     log_probs, _targets, _input_lengths, target_lengths, *_ = args

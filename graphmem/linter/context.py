@@ -13,7 +13,7 @@ from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.report import Report
 from graphmem.attention import Site
 from graphmem.machine import Machine
-from graphmem.record import Op, Ref, SdpaCall, TensorFact, Trace, references_in
+from graphmem.record import Op, Ref, SdpaCall, TensorFact, Trace, references
 from graphmem.record.flow import Flow
 from graphmem.record.paths import folded
 from graphmem.report import AttentionRow
@@ -112,8 +112,7 @@ class Context:
 
     def takes(self, index: int) -> list[Ref]:
         """The tensors that an operator takes."""
-        op = self.op(index)
-        return references_in([*op.args, *op.kwargs.values()])
+        return references(self.op(index))
 
     def users(self, index: int) -> list[int]:
         """The operators that take its results."""

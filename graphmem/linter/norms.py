@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.record import Op, Place, Ref, Trace
-from graphmem.record.flow import Flow, references
+from graphmem.record import Op, Place, Ref, Trace, references
+from graphmem.record.flow import Flow
 from graphmem.trace.replay import Swap
 
 _aten = torch.ops.aten

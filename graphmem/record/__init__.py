@@ -19,6 +19,7 @@ from graphmem.record.trace import (
     Storage,
     TensorFact,
     Trace,
+    references,
     references_in,
     saves_what_it_overwrites,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Storage",
     "TensorFact",
     "Trace",
+    "references",
     "references_in",
     "saves_what_it_overwrites",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from graphmem.record.trace import Op, Ref, TensorFact, Trace, references_in
+from graphmem.record.trace import Op, Ref, TensorFact, Trace, references
 
 _aten = torch.ops.aten
 
@@ -156,11 +156,6 @@ class Flow:
     @cached_property
     def _weights(self) -> dict[int, bool]:
         return {}
-
-
-def references(op: Op) -> list[Ref]:
-    """The results that an operator takes."""
-    return references_in([*op.args, *op.kwargs.values()])
 
 
 def _numel(fact: TensorFact) -> int:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from graphmem.record.trace import Trace
-
 SHARED = "*"  # stands in place of a layer's number
 
 
@@ -29,12 +25,3 @@ def _numbered(parts: list[str], numbers: list[int]) -> list[str]:
 def is_within(path: str, ancestor: str) -> bool:
     """Whether module `path` is `ancestor` or below it; all are within ""."""
     return not ancestor or path == ancestor or path.startswith(f"{ancestor}.")
-
-
-def common_module(trace: Trace, calls: Iterable[int]) -> str:
-    """The path of the innermost module call inside which all of `calls` are, or which they are; "" without any."""
-    paths = [trace.call_path(call) for call in calls]
-    common = 0
-    while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
-        common += 1
-    return trace.calls[paths[0][common - 1]].path if common else ""

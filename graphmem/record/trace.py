@@ -7,7 +7,7 @@ Trace.calls      the module calls that were under way
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -185,6 +185,29 @@ class Trace:
             bool(before) and saves_what_it_overwrites(before[-1], op)
         )
 
+    def behind(self, indexes: Iterable[int], takes: Callable[[Op], Iterable[Ref]] | None = None) -> Iterator[Op]:
+        """Those operators and all whose results they depend on, each once.
+
+        Args:
+            takes: the results that an operator depends on; by default all that it takes.
+        """
+        seen: set[int] = set()
+        todo = list(indexes)
+        while todo:
+            index = todo.pop()
+            if index not in seen:
+                seen.add(index)
+                yield (op := self.ops[index])
+                todo += [ref.op for ref in (takes or references)(op)]
+
+    def common_module(self, calls: Iterable[int]) -> str:
+        """The path of the innermost module call within which all of `calls` are; "" for none."""
+        paths = [self.call_path(call) for call in calls]
+        common = 0
+        while paths and all(len(p) > common for p in paths) and len({p[common] for p in paths}) == 1:
+            common += 1
+        return self.calls[paths[0][common - 1]].path if common else ""
+
     def call_path(self, call: int) -> tuple[int, ...]:
         """The indexes of the calls under way in call `call`, outermost first."""
         path = []
@@ -204,6 +227,11 @@ def saves_what_it_overwrites(clone: Op, op: Op) -> bool:
         and clone.sequence == op.sequence
         and clone.args[0] == op.args[0]
     )
+
+
+def references(op: Op) -> list[Ref]:
+    """The results that an operator takes."""
+    return references_in([*op.args, *op.kwargs.values()])
 
 
 def references_in(values: Iterable[Any]) -> list[Ref]:

@@ -17,8 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.kernels.flex import flex_attention_as_kernel
-from graphmem.kernels.replaced import KernelsAsOn
-from graphmem.kernels.sdpa.call import CPU_OUTPUTS
+from graphmem.kernels.run_as_on import RunAsOn
 from graphmem.machine.guard import ensure_cuda_guard
 from graphmem.machine.pretend import answering_as
 from graphmem.record import Trace
@@ -82,14 +81,14 @@ def trace(
     # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
     mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=machine.device == "cpu")
     mode.cache_enabled = False  # `Answers` does that, and cheaper
-    recorder = Recorder(record, module, CPU_OUTPUTS, values, mode, answers or Answers(), most_operators)
+    recorder = Recorder(record, module, values, mode, answers or Answers(), most_operators)
     fake = Faker(mode, machine.device, how.dtype)
     with _settled() as standing, faked(module, fake, recorder.placeholder):
         args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))
         kept: list[torch.Tensor] = []
         with torch.enable_grad(), answering_as(machine), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
-            with recorder.watching(), KernelsAsOn(machine, record), cast:
+            with recorder.watching(), RunAsOn(machine, record), cast:
                 kept = run_forward(module, args, kwargs, loss, lambda: recorder.module_path)
         gc.collect(0)
         recorder.finish(kept, list(module.buffers()))

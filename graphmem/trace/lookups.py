@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from graphmem.record import Op, Ref, Trace, references_in
+from graphmem.record import Op, Ref, Trace, references
 from graphmem.trace.values import Values, elements, is_drawn, is_like
 
 # Positions of the longest inputs, and what works them out.
@@ -65,18 +65,12 @@ def _is_known(trace: Trace, values: Values, index: Ref) -> bool:
 
 def _behind(trace: Trace, index: Ref) -> list[Op] | None:
     """What an index is made of; None where that is much, chance, or not in whole numbers all along: T5's distances."""
-    found: dict[int, Op] = {}
-    todo = [index.op]
-    while todo:
-        op = trace.ops[todo.pop()]
-        if op.index in found:
-            continue
-        found[op.index] = op
+    found: list[Op] = []
+    for op in trace.behind([index.op], lambda op: () if is_like(op) else references(op)):
+        found.append(op)
         if len(found) > _MOST_OPERATORS or is_drawn(op) or not (_is_whole(op) and 0 < elements(op) <= LIMIT):
             return None
-        if not is_like(op):
-            todo += [ref.op for ref in references_in([*op.args, *op.kwargs.values()])]
-    return list(found.values())
+    return found
 
 
 def _few_ids(trace: Trace, values: Values) -> bool:

@@ -23,8 +23,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from graphmem.errors import TooLongError
-from graphmem.kernels.fakes import RESULTS
-from graphmem.kernels.layout import ON_CPU
+from graphmem.kernels.registry import kernels_on
 from graphmem.record import (
     CHECKPOINT,
     MARK,
@@ -79,7 +78,6 @@ class Recorder(TorchDispatchMode):
         self,
         trace: Trace,
         module: torch.nn.Module,
-        cpu_outputs: dict[Any, tuple[int, ...]],
         values: Values,
         mode: FakeTensorMode,
         answers: Answers,
@@ -90,7 +88,7 @@ class Recorder(TorchDispatchMode):
         self._most = most_operators
         self.trace = trace
         self._values = values
-        self._cpu_outputs = cpu_outputs
+        self._kernels = kernels_on(trace.device)
         self._names = {id(m): name for name, m in reversed(list(module.named_modules(remove_duplicate=False)))}
         trace.containers = frozenset(p for p, m in module.named_modules(remove_duplicate=False) if is_layer_list(m))
         self._storages: dict[int, int] = {}
@@ -123,15 +121,15 @@ class Recorder(TorchDispatchMode):
         seen_args = tuple(self._describe(a) for a in args)
         seen_kwargs = {k: self._describe(v) for k, v in kwargs.items()}
         try:
-            made_here = RESULTS.get(func)
+            made_here = self._kernels.results.get(func)
             result = made_here(args, kwargs) if made_here else self._answers.ask(self._mode, func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as question:
             result = self._answer(question, func, seen_args, seen_kwargs)
         check_lookup(self.trace, self._values, func, seen_args)
-        if self.trace.device == "cpu" and func in ON_CPU:
-            result = ON_CPU[func](args, result)
+        if func in self._kernels.corrections:
+            result = self._kernels.corrections[func](args, result)
         index = len(self.trace.ops)
-        on_cpu = self._cpu_outputs.get(func, ())
+        on_cpu = self._kernels.outputs_on_cpu.get(func, ())
         returned = result if isinstance(result, (tuple, list)) else (result,)
         facts = tuple(
             self._fact(value, Ref(index, i), "forward", "cpu" if i in on_cpu else None)

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from graphmem.how import How
 from graphmem.machine import Machine
-from graphmem.record import Op, Ref, Trace, references_in, saves_what_it_overwrites
+from graphmem.record import Op, Ref, Trace, references, saves_what_it_overwrites
 from graphmem.trace.forward import trace
 from graphmem.trace.recorder import Recorder
 
@@ -38,7 +38,7 @@ def checkpointed(original: Trace, ops: Collection[int], result: Ref) -> Swap:
     """A swap that runs `ops`, which end in `result`, in a checkpoint: what they take is kept, what they make is
     made again in backward."""
     order = sorted(ops)
-    needed = [ref for i in order for ref in references_in([*original.ops[i].args, *original.ops[i].kwargs.values()])]
+    needed = [ref for i in order for ref in references(original.ops[i])]
     takes = tuple(dict.fromkeys(ref for ref in needed if ref.op not in ops))
 
     def run(*given: torch.Tensor) -> torch.Tensor:
@@ -120,19 +120,13 @@ def _held(trace: Trace) -> list[Ref]:
 def _needed(trace: Trace, swaps: dict[int, Swap], held: Sequence[Ref]) -> set[int]:
     """The operators behind what is held, and those that write into something."""
     writes = [op.index for op in trace.ops if op.kind == "call" and op.target._schema.is_mutable]
-    needed: set[int] = set()
-    todo = [*(ref.op for ref in held), *writes]
-    while todo:
-        index = todo.pop()
-        if index not in needed:
-            needed.add(index)
-            todo += [ref.op for ref in _takes(trace.ops[index], swaps)]
-    return needed
+    ends = [*(ref.op for ref in held), *writes]
+    return {op.index for op in trace.behind(ends, lambda op: _takes(op, swaps))}
 
 
 def _takes(op: Op, swaps: dict[int, Swap]) -> Sequence[Ref]:
     swap = swaps.get(op.index)
-    return swap.takes if swap else references_in([*op.args, *op.kwargs.values()])
+    return swap.takes if swap else references(op)
 
 
 def _last_uses(trace: Trace, needed: set[int], swaps: dict[int, Swap], held: Sequence[Ref]) -> dict[int, list[int]]:

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from graphmem.how import Assumptions
-from graphmem.record import Op, Place, Ref, TensorFact, Trace, references_in
+from graphmem.record import Op, Place, Ref, TensorFact, Trace, references, references_in
 from graphmem.trace.assumed import assumed
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
@@ -136,9 +136,7 @@ class Values:
         """Results of operators on floating-point data about which something is taken for granted."""
         new, self._looked_at = self._trace.ops[self._looked_at :], len(self._trace.ops)
         for op in new:
-            facts: list[TensorFact | None] = [
-                self._trace.fact(r) for r in references_in([*op.args, *op.kwargs.values()])
-            ]
+            facts: list[TensorFact | None] = [self._trace.fact(r) for r in references(op)]
             if any(f is not None and f.dtype.is_floating_point for f in facts):
                 with _disable_current_modes():
                     answer = assumed(op, facts, self._assumptions)
@@ -163,7 +161,7 @@ class Values:
                 continue
             op = self._trace.ops[index]
             if index not in read_until and index not in leaves and not is_like(op):
-                todo += [(ref.op, index) for ref in references_in([*op.args, *op.kwargs.values()])]
+                todo += [(ref.op, index) for ref in references(op)]
             read_until[index] = reader
             todo += [(w, w) for s in _storages(op) for w in self._writers.get(s, ()) if index < w < reader]
         return set(read_until), known

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from graphmem.errors import ModelError
+from graphmem.kernels.registry import outputs_on_cpu, replaces
 from graphmem.kernels.sdpa.choice import choose
 from graphmem.kernels.sdpa.facts import facts_of
 from graphmem.machine import Machine
@@ -24,14 +25,15 @@ _aten = torch.ops.aten
 _ORIGINAL = F.scaled_dot_product_attention
 _CPU_FLASH = _aten._scaled_dot_product_flash_attention_for_cpu.default
 
-# Outputs that a real run puts on the CPU though their meta kernel says otherwise: seed and offset of the efficient
-# kernel, outside graph capture (aten/src/ATen/native/transformers/cuda/attention.cu; the H100 measurements agree).
-CPU_OUTPUTS: dict[Any, tuple[int, ...]] = {_aten._scaled_dot_product_efficient_attention.default: (2, 3)}
+# Seed and offset, outside graph capture (aten/src/ATen/native/transformers/cuda/attention.cu; the H100 measurements
+# agree).
+outputs_on_cpu(_aten._scaled_dot_product_efficient_attention.default, 2, 3)
 
 # pad_last_dim<8> for flash, pad_bias<8> (mem_eff_alignment) for the efficient kernel's mask
 _ALIGNMENT = 8
 
 
+@replaces(F.scaled_dot_product_attention, on="cuda")
 def attention_as_on(machine: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
     """scaled_dot_product_attention with `machine`'s backend; every call is noted in `trace`."""
 
@@ -82,7 +84,8 @@ def attention_as_on(machine: Machine, trace: Trace) -> Callable[..., torch.Tenso
     return attend
 
 
-def attention_on_cpu(_target: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
+@replaces(F.scaled_dot_product_attention, on="cpu")
+def attention_on_cpu(_machine: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
     """scaled_dot_product_attention itself; every call is noted in `trace`."""
 
     def attend(*args: Any, **kwargs: Any) -> torch.Tensor:

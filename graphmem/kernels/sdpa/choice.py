@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from graphmem.kernels.sdpa.facts import SdpaFacts
-from graphmem.kernels.sdpa.rules import RULES, Rule
+from graphmem.kernels.sdpa.rules import RULES, Refusal
 from graphmem.machine import Machine
 
 FUSED = ("cudnn", "flash", "efficient")
@@ -50,7 +50,7 @@ def regime(facts: SdpaFacts, machine: Machine) -> tuple[str | None, bool]:
     return backend, padded
 
 
-def _against(backend: str, facts: SdpaFacts, machine: Machine) -> tuple[Rule | None, str] | None:
+def _against(backend: str, facts: SdpaFacts, machine: Machine) -> tuple[Refusal | None, str] | None:
     """The first rule that refuses `backend`, with its reason; the rule is None where the backend is switched off."""
     if backend in facts.disabled:
         return None, "switched off by sdpa_kernel or torch.backends.cuda"

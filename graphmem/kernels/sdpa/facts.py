@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -55,6 +58,12 @@ class SdpaFacts:
     @property
     def half(self) -> bool:
         return self.dtypes[0] in (torch.float16, torch.bfloat16)
+
+
+def four_dims(shape: Sequence[Any]) -> tuple[Any, ...]:
+    """A shape, in numbers or in expressions, as (b, heads, s, head size): what comes before the heads is one."""
+    missing = 4 - len(shape)
+    return (1,) * missing + tuple(shape) if missing >= 0 else (math.prod(shape[:-3]), *shape[-3:])
 
 
 def facts_of(

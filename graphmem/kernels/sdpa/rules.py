@@ -6,18 +6,17 @@ main of August 2026. What an H200 chose under torch 2.11 with cuDNN 9.19 agrees 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
-from graphmem.kernels.sdpa.facts import SdpaFacts, Shape
+from graphmem.kernels.sdpa.facts import SdpaFacts, Shape, four_dims
 from graphmem.machine import Machine
 
 
 @dataclass(frozen=True)
-class Rule:
+class Refusal:
     """refuses: the reason why, or None. source: where torch says so. since: the first release with the rule.
     remedy: what the caller can do about it; change: the facts after that. Without a change there is no way out.
     cost: how much the remedy asks of the caller; 3 where the model computes something else afterwards."""
@@ -44,10 +43,7 @@ def _four_dims(f: SdpaFacts, _t: Machine) -> str | None:
 
 
 def _as_four_dims(f: SdpaFacts) -> SdpaFacts:
-    def four(shape: Shape) -> Shape:
-        return (math.prod(shape[:-3]), *shape[-3:]) if len(shape) > 3 else (1, *shape)[-4:]
-
-    return replace(f, q=four(f.q), k=four(f.k), v=four(f.v))
+    return replace(f, q=four_dims(f.q), k=four_dims(f.k), v=four_dims(f.v))
 
 
 def _half_only(f: SdpaFacts, t: Machine) -> str | None:
@@ -71,7 +67,8 @@ def _no_mask(f: SdpaFacts, _t: Machine) -> str | None:
     return None if f.mask == "none" else "there is an attn_mask"
 
 
-def _without_mask(f: SdpaFacts) -> SdpaFacts:
+def without_mask(f: SdpaFacts) -> SdpaFacts:
+    """The same call without attn_mask."""
     return replace(
         f, mask="none", mask_shape=(), mask_requires_grad=False, mask_broadcasts=True, mask_last_stride_1=True
     )
@@ -249,66 +246,70 @@ def _deterministic(f: SdpaFacts, _t: Machine) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 
-_DIMS = Rule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
-_HALF = Rule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
-_BATCH = Rule(
+_DIMS = Refusal(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
+_HALF = Refusal(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
+_BATCH = Refusal(
     _batches_equal, "check_batch_size_and_num_heads_dense", "expand k and v to q's batch size", _with_one_batch
 )
-_FLAG = Rule(_flag_for_gqa, "check_batch_size_and_num_heads_dense", "enable_gqa=True", lambda f: replace(f, gqa=True))
-_DIVIDE = Rule(_heads_divide, "check_grouped_query_attention")
-_LENGTHS = Rule(_nonzero_lengths, "check_nonzero_sequence_lengths_dense")
+_FLAG = Refusal(
+    _flag_for_gqa, "check_batch_size_and_num_heads_dense", "enable_gqa=True", lambda f: replace(f, gqa=True)
+)
+_DIVIDE = Refusal(_heads_divide, "check_grouped_query_attention")
+_LENGTHS = Refusal(_nonzero_lengths, "check_nonzero_sequence_lengths_dense")
 _PAD = "pad the head size to a multiple of 8"
 
 
-def _strides(ignore_one: bool) -> Rule:
+def _strides(ignore_one: bool) -> Refusal:
     source, remedy = (
         "check_last_dim_stride_equals_1_dense",
         "make q, k, v and the mask contiguous in the last dimension",
     )
-    return Rule(_last_stride(ignore_one), source, remedy, _contiguous)
+    return Refusal(_last_stride(ignore_one), source, remedy, _contiguous)
 
 
-RULES: dict[str, tuple[Rule, ...]] = {
+RULES: dict[str, tuple[Refusal, ...]] = {
     "flash": (
-        Rule(_below(8, 0), "check_flash_attention_hardware_support"),
+        Refusal(_below(8, 0), "check_flash_attention_hardware_support"),
         _DIMS,
-        Rule(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", _without_mask, cost=3),
-        Rule(_head_sizes_equal, "check_head_dim_size_flash"),
-        Rule(_flash_head_size, "check_head_dim_size_flash"),
-        Rule(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
-        Rule(_causal_square, "check_flash_causal_non_square_seqlens"),
+        Refusal(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
+        Refusal(_head_sizes_equal, "check_head_dim_size_flash"),
+        Refusal(_flash_head_size, "check_head_dim_size_flash"),
+        Refusal(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
+        Refusal(_causal_square, "check_flash_causal_non_square_seqlens"),
         _HALF, _BATCH, _FLAG, _DIVIDE,
-        Rule(_key_and_value_heads, "check_grouped_query_attention"),
+        Refusal(_key_and_value_heads, "check_grouped_query_attention"),
         _LENGTHS, _strides(ignore_one=True),
     ),
     "efficient": (
-        Rule(_below(5, 0), "check_mem_efficient_hardware_support"),
+        Refusal(_below(5, 0), "check_mem_efficient_hardware_support"),
         _DIMS,
-        Rule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
-        Rule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
+        Refusal(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
+        Refusal(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
-        Rule(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, (2, 13)),
+        Refusal(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, (2, 13)),
         _BATCH,
-        Rule(_heads_equal, "check_batch_size_and_num_heads_dense", "repeat the key and value heads", _heads_repeated),
+        Refusal(
+            _heads_equal, "check_batch_size_and_num_heads_dense", "repeat the key and value heads", _heads_repeated
+        ),
         _LENGTHS, _strides(ignore_one=False),
     ),
     "cudnn": (
-        Rule(_cudnn_there, "can_use_cudnn_attention"),
+        Refusal(_cudnn_there, "can_use_cudnn_attention"),
         # https://github.com/pytorch/pytorch/pull/163903
-        Rule(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
-        Rule(_below(8, 0), "check_cudnn_hardware_support"),
+        Refusal(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
+        Refusal(_below(8, 0), "check_cudnn_hardware_support"),
         _DIMS, _HALF,
-        Rule(_no_mask_gradient, "check_attn_mask_shape"),
-        Rule(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
+        Refusal(_no_mask_gradient, "check_attn_mask_shape"),
+        Refusal(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
         # https://github.com/pytorch/pytorch/pull/174245
-        Rule(_cudnn_dropout_step, "check_cudnn_dropout", since=(2, 12)),
-        Rule(_cudnn_sizes, "check_cudnn_tensor_shapes", since=(2, 12)),
-        Rule(_cudnn_head_limit, "check_cudnn_tensor_shapes"),
-        Rule(_cudnn_multiple_of_8, "check_cudnn_tensor_shapes", _PAD, _padded_to_8),
-        Rule(_cudnn_lengths, "check_cudnn_tensor_shapes"),
-        Rule(_cudnn_head_backward, "check_cudnn_d256_bprop_head_dim", since=(2, 14)),
+        Refusal(_cudnn_dropout_step, "check_cudnn_dropout", since=(2, 12)),
+        Refusal(_cudnn_sizes, "check_cudnn_tensor_shapes", since=(2, 12)),
+        Refusal(_cudnn_head_limit, "check_cudnn_tensor_shapes"),
+        Refusal(_cudnn_multiple_of_8, "check_cudnn_tensor_shapes", _PAD, _padded_to_8),
+        Refusal(_cudnn_lengths, "check_cudnn_tensor_shapes"),
+        Refusal(_cudnn_head_backward, "check_cudnn_d256_bprop_head_dim", since=(2, 14)),
         _BATCH, _FLAG, _DIVIDE, _LENGTHS, _strides(ignore_one=True),
-        Rule(_deterministic, "check_cudnn_deterministic"),
+        Refusal(_deterministic, "check_cudnn_deterministic"),
     ),
     "math": (),
 }  # fmt: skip

@@ -25,6 +25,7 @@ flag.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -32,11 +33,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention import Site
+from graphmem.attention.call import recorded_call
+from graphmem.attention.masks import is_causal
 from graphmem.attention.site import alike
+from graphmem.kernels.sdpa import without_mask
 from graphmem.linter.context import Context
 from graphmem.linter.example import Attention, Example, Examples, Layers, attending
-from graphmem.linter.fused import NO_MASK, at_other_facts, sites_like
-from graphmem.linter.masks import is_causal
+from graphmem.linter.fused import sites_like, swap
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot
 from graphmem.machine import Machine
@@ -54,7 +57,7 @@ def check(context: Context) -> Iterator[Spot]:
         masks = [_mask(site, context.flow) for site in sites]
         for mask in masks:
             if mask is not None and mask not in known:
-                known[mask] = is_causal(mask, context.flow)
+                known[mask] = is_causal(mask, context.trace)
         if not masks or not all(mask is not None and known[mask] for mask in masks):
             continue
         key = alike(sites[0], context.trace)
@@ -79,8 +82,12 @@ def _mask(site: Site, flow: Flow) -> Ref | None:
 
 def _swaps(key: tuple[object, ...], machine: Machine, trace: Trace) -> list[Swap]:
     flow = Flow(trace)
-    swaps = [at_other_facts(site, flow, machine, causal=True, **NO_MASK) for site in sites_like(key, trace)]
-    return [swap for swap in swaps if swap is not None]
+    calls = [(site, recorded_call(site, trace)) for site in sites_like(key, trace)]
+    return [
+        swap(site, flow, call, replace(without_mask(call.facts), causal=True), machine)
+        for site, call in calls
+        if call is not None
+    ]
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------

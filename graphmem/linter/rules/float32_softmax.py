@@ -36,8 +36,8 @@ from graphmem.linter.example import Examples, attending
 from graphmem.linter.fused import sites_like
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot, Term
-from graphmem.record import Ref, Trace
-from graphmem.record.flow import Flow, references
+from graphmem.record import Ref, Trace, references
+from graphmem.record.flow import Flow
 from graphmem.trace.replay import Swap
 
 CODE, NAME, SEVERITY, DEFAULT = "GM106", "float32-softmax", "warning", True

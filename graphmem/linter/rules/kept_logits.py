@@ -37,8 +37,8 @@ from graphmem.linter.context import Context
 from graphmem.linter.example import Example, Examples, H, ids
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot, Term
-from graphmem.record import Op, Place, Ref, Trace
-from graphmem.record.flow import MATMULS, Flow, references
+from graphmem.record import Op, Place, Ref, Trace, references
+from graphmem.record.flow import MATMULS, Flow
 from graphmem.record.paths import folded
 from graphmem.trace.replay import Swap, checkpointed
 

@@ -35,11 +35,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention import Site
+from graphmem.attention.call import fused_call
+from graphmem.attention.masks import is_causal
 from graphmem.attention.site import alike
 from graphmem.linter.context import Context
 from graphmem.linter.example import Attention, Example, Examples, Layers, attending
 from graphmem.linter.fused import all_fused
-from graphmem.linter.masks import is_causal
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot
 from graphmem.report import AttentionRow
@@ -72,8 +73,9 @@ def check(context: Context) -> Iterator[Spot]:
 
 def _how(row: AttentionRow, sites: list[Site], context: Context) -> str:
     """What the report says of the kernel that could be reached; the mask's value may be known to be causal."""
-    masks = [site.operands.masks if site.operands else () for site in sites]
-    if all(len(several) == 1 and is_causal(several[0], context.flow, either=True) for several in masks):
+    calls = [fused_call(site, context.trace, context.machine) for site in sites]
+    masks = [call.causal if call else None for call in calls]
+    if all(mask is not None and is_causal(mask, context.trace, either=True) for mask in masks):
         return "scaled_dot_product_attention with is_causal=True: the mask says no more"
     return f"{row.instead.how} ({row.instead.kernel})" if row.instead else ""
 

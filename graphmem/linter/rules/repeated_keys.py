@@ -32,11 +32,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from graphmem.attention import Site
+from graphmem.attention.call import FusedCall, recorded_call
 from graphmem.attention.site import alike
-from graphmem.kernels.sdpa import SdpaFacts, choose
+from graphmem.kernels.sdpa import choose
 from graphmem.linter.context import Context
 from graphmem.linter.example import Examples, attending
-from graphmem.linter.fused import Call, recorded, sites_like, swap
+from graphmem.linter.fused import sites_like, swap
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot
 from graphmem.machine import Machine
@@ -58,7 +59,7 @@ def check(context: Context) -> Iterator[Spot]:
         key = alike(sites[0], context.trace)
         for site in sites:
             call = _grouped(site, context.flow)
-            old = recorded(site, context.flow)
+            old = recorded_call(site, context.trace)
             if call is None or old is None or choose(call.facts, context.machine)[0] not in _FUSED:
                 continue
             copies = tuple(s for s in {context.fact(r).storage for r in (old.k, old.v)} if s in context.kept)
@@ -79,9 +80,9 @@ def _swaps(key: tuple[object, ...], machine: Machine, trace: Trace) -> list[Swap
     return [swap(site, flow, call, call.facts, machine) for site, call in calls if call is not None]
 
 
-def _grouped(site: Site, flow: Flow) -> Call | None:
+def _grouped(site: Site, flow: Flow) -> FusedCall | None:
     """The call with the heads that were repeated."""
-    call = recorded(site, flow)
+    call = recorded_call(site, flow.trace)
     if call is None or call.facts.gqa:
         return None
     k, v = (_unrepeated(ref, flow) for ref in (call.k, call.v))
@@ -90,11 +91,7 @@ def _grouped(site: Site, flow: Flow) -> Call | None:
     shapes = [fact.shape for ref in (k, v) if (fact := flow.fact(ref)) is not None]
     if len(shapes) < 2 or shapes[0][1] != shapes[1][1]:
         return None
-    return Call(call.q, k, v, call.masks, _with(call.facts, shapes[0], shapes[1]))
-
-
-def _with(facts: SdpaFacts, k: tuple[int, ...], v: tuple[int, ...]) -> SdpaFacts:
-    return replace(facts, k=k, v=v, gqa=True)
+    return replace(call, k=k, v=v, facts=replace(call.facts, k=shapes[0], v=shapes[1], gqa=True))
 
 
 def _unrepeated(ref: Ref, flow: Flow) -> Ref | None:

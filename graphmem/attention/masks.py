@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import torch
 
-from graphmem.record import Ref, references_in
-from graphmem.record.flow import Flow
+from graphmem.record import Ref, Trace
 from graphmem.trace.values import UnknownValueError
 
 LARGEST = 2**25  # elements; a tenth of a second
 _FORBIDDEN = -1e4  # what is added to scores that must not count is far below that
 
 
-def is_causal(mask: Ref, flow: Flow, *, either: bool = False) -> bool:
+def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool:
     """Whether a mask lets position i see positions up to i, and no others: True or 0 where it may look.
 
     Args:
         either: a boolean mask may also say the reverse, as for masked_fill.
     """
-    fact = flow.fact(mask)
+    fact = trace.fact(mask)
     if fact is None or len(fact.shape) < 2 or fact.shape[-1] != fact.shape[-2] or fact.shape[-1] < 2:
         return False
-    if torch.Size(fact.shape).numel() > LARGEST or _asks_inputs(mask, flow):
+    if torch.Size(fact.shape).numel() > LARGEST or _asks_inputs(mask, trace):
         return False
     try:
-        value = flow.trace.values.run(torch.ops.aten.clone.default, (mask,), {})
+        value = trace.values.run(torch.ops.aten.clone.default, (mask,), {})
     except (UnknownValueError, RuntimeError):
         return False
     causal = torch.ones(value.shape[-2:], dtype=torch.bool).tril()
@@ -33,16 +32,6 @@ def is_causal(mask: Ref, flow: Flow, *, either: bool = False) -> bool:
     return bool(((value == 0) == causal).all() and (value[..., ~causal] <= _FORBIDDEN).all())
 
 
-def _asks_inputs(mask: Ref, flow: Flow) -> bool:
+def _asks_inputs(mask: Ref, trace: Trace) -> bool:
     """Whether the values of an input, which differ from batch to batch, are behind it."""
-    seen: set[int] = set()
-    todo = [mask.op]
-    while todo:
-        op = flow.trace.ops[todo.pop()]
-        if op.index in seen:
-            continue
-        seen.add(op.index)
-        if op.kind == "input":
-            return True
-        todo += [ref.op for ref in references_in([*op.args, *op.kwargs.values()])]
-    return False
+    return any(op.kind == "input" for op in trace.behind([mask.op]))

@@ -1,0 +1,61 @@
+"""`RunAsOn`: torch's functions as the machine would run them, where torch itself chooses in C++ by how it was built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from graphmem.kernels.registry import kernels_on
+from graphmem.machine import Machine
+from graphmem.record import Trace
+
+# torch reads tensors in a list one by one in C++, where nothing can answer for a fake one.
+_READING = (torch.tensor, torch.Tensor.__getitem__, torch.Tensor.__setitem__)
+
+
+class RunAsOn(TorchFunctionMode):
+    """Inside the block every function that a kernel of this room replaces runs as on `machine`.
+
+    As a mode it also catches a function where someone imported it by name. The names in torch.nn.functional are
+    replaced as well, since a mode is off inside functions that it was shown whole: multi_head_attention_forward.
+    """
+
+    def __init__(self, machine: Machine, trace: Trace) -> None:
+        super().__init__()
+        makers = kernels_on(machine.device).replacements
+        self._replacements = {original: make(machine, trace) for original, make in makers.items()}
+        self._named = {o: r for o, r in self._replacements.items() if hasattr(F, o.__name__)}
+
+    def __enter__(self) -> RunAsOn:
+        for original, replacement in self._named.items():
+            setattr(F, original.__name__, replacement)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        for original in self._named:
+            setattr(F, original.__name__, original)
+        super().__exit__(*exc)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _READING:
+            args = _with_numbers(func, args)
+        return self._replacements.get(func, func)(*args, **(kwargs or {}))
+
+
+def _with_numbers(func: Any, args: Any) -> Any:
+    """The arguments with numbers in place of tensors that are in lists: torch.tensor([n, m]), x[rows, columns]."""
+    if func is torch.tensor:
+        return (_numbers(args[0]), *args[1:]) if args else args
+    tensor, index, *rest = args
+    parts = tuple(_numbers(part) for part in index) if isinstance(index, tuple) else _numbers(index)
+    return (tensor, parts, *rest)
+
+
+def _numbers(data: Any) -> Any:
+    if not isinstance(data, (list, tuple)) or not any(isinstance(part, (torch.Tensor, list, tuple)) for part in data):
+        return data
+    return [part.item() if isinstance(part, torch.Tensor) and part.dim() == 0 else _numbers(part) for part in data]
