@@ -9,24 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from support.floors import FLOORS
 from support.repo import ROOT
 
 PACKAGE = ROOT / "graphmem"
-# From the ground up. Rooms on one floor stand side by side: neither knows the other.
-FLOORS = [
-    {"version", "errors", "patches", "points"},
-    {"units"},
-    {"record", "machine", "stand_ins"},
-    {"usercode", "how"},
-    {"kernels", "accounts"},
-    {"trace", "symbolic"},
-    {"load", "attention", "report"},
-    {"render"},
-    {"analysis"},
-    {"linter", "validation"},
-    {"pytest_plugin", "cli"},
-    {"__init__", "__main__"},
-]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -1,4 +1,4 @@
-"""Files and standard output that a command writes: all of the text, or none of it."""
+"""Files and standard output that a command writes: all of the content, or none of it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,23 @@ def check_output(file: str | None, option: str = "-o") -> None:
         raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT.format(option))
 
 
-def write(text: str, file: str | None, option: str = "-o") -> None:
-    """Write `text` to `file`, which is replaced as a whole; to stdout where there is none."""
+def write(content: str | bytes, file: str | None, option: str = "-o") -> None:
+    """Write `content` to `file`, which is replaced as a whole; to stdout where there is none.
+
+    Raises:
+        UsageError: it cannot be written; or it is bytes, and stdout is a terminal.
+    """
     if file is None:
-        show(text)
+        show(content)
         return
+    content = content.encode() if isinstance(content, str) else content
     path = Path(os.path.realpath(file))  # a link stays a link
     if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
         return
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         if path.exists():
             shutil.copymode(path, partial)
         partial.replace(path)
@@ -46,12 +51,17 @@ def write(text: str, file: str | None, option: str = "-o") -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
 
 
-def show(text: str) -> None:
-    """Print, whatever the terminal can show."""
+def show(content: str | bytes) -> None:
+    """Print text, whatever the terminal can show, or bytes to what is not a terminal."""
+    if isinstance(content, bytes) and sys.stdout.isatty():
+        raise UsageError("this format is not text for a terminal", hint="write it to a file with -o FILE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ² shows ?
     try:
-        sys.stdout.write(text)
+        if isinstance(content, bytes):
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

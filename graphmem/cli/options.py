@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+from graphmem.linter.formats import FORMATS as LINT_FORMATS
+from graphmem.render import DIFF_FORMATS, FIT_FORMATS, FORMATS
+from graphmem.render.formats import Formats
+from graphmem.validation.output import FORMATS as VALIDATION_FORMATS
 from graphmem.version import __version__
-
-# As in graphmem.render, which imports torch's neighbours.
-_FORMATS = ("table", "json", "markdown", "html", "latex", "python")
 
 _TARGET = """what to analyse: model.py, model.py:name, package.module:name, or a Hugging Face config.json. A Python file
 is EXECUTED, so it can do whatever its author wrote: analyse only files that you would run. Best it has two functions,
@@ -32,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_target(analyze)
     _add_options(analyze)
-    analyze.add_argument("--format", default="table", choices=_FORMATS, help="default: table")
+    _add_format(analyze, FORMATS)
     analyze.add_argument("--ascii", action="store_true", help="s^2 for s², x for ×: plain ASCII")
     _add_fit(commands)
     _add_diff(commands)
@@ -109,6 +111,12 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
 
 
+def _add_format(command: argparse.ArgumentParser, formats: Formats[Any]) -> None:
+    command.add_argument(
+        "--format", default=formats.default, choices=tuple(formats), help=f"default: {formats.default}"
+    )
+
+
 def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fit = commands.add_parser(
         "fit",
@@ -122,7 +130,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     fit.add_argument(
         "--reserve", metavar="BYTES", default="0", help="for gradients, optimizer state, temporaries: such as 30GiB"
     )
-    fit.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    _add_format(fit, FIT_FORMATS)
 
 
 def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -139,7 +147,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     diff.add_argument("--b", metavar="OPTIONS", default="", help="likewise for B")
     diff.add_argument("--both", metavar="OPTIONS", default="", help="likewise for both")
-    diff.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    _add_format(diff, DIFF_FORMATS)
     diff.add_argument("-o", "--output", metavar="FILE", help="write it there instead of to stdout")
     diff.add_argument("--traceback", action="store_true", help="on an error show where it came from")
 
@@ -168,7 +176,7 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     validate.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where to run it (default: cuda)")
     validate.add_argument("--force", action="store_true", help="run what does not fit by its own prediction")
     validate.add_argument("--svg", metavar="FILE", help="plot predicted and measured over what is swept")
-    validate.add_argument("--format", default="table", choices=("table", "json"), help="default: table")
+    _add_format(validate, VALIDATION_FORMATS)
     _add_output(validate)
 
 
@@ -200,9 +208,9 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--write-baseline", action="store_true", help="make all findings known: write them to the baseline"
     )
     lint.add_argument("--pyproject", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
-    lint.add_argument("--format", choices=("text", "json", "sarif", "github", "markdown"), help="default: text")
+    _add_format(lint, LINT_FORMATS)
     _add_options(lint)
-    lint.set_defaults(device=None)  # so that pyproject.toml can say it
+    lint.set_defaults(device=None, format=None)  # so that pyproject.toml can say it
 
 
 def _add_rule(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

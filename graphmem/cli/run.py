@@ -55,8 +55,8 @@ def _analyze(options: argparse.Namespace) -> int:
     from graphmem.render import FORMATS
     from graphmem.render.code import ascii_only
 
-    text = FORMATS[options.format](report)
-    write(ascii_only(text) if options.ascii else text, options.output)
+    content = FORMATS[options.format](report)
+    write(ascii_only(content) if options.ascii and isinstance(content, str) else content, options.output)
     return CLEAN
 
 
@@ -64,10 +64,10 @@ def _fit(options: argparse.Namespace) -> int:
     check_output(options.output)
     report = _report(options)
     from graphmem.analysis.fit import fit
-    from graphmem.render import fit as rendered
+    from graphmem.render import FIT_FORMATS
 
     found = fit(report, options.solve, _memory(options), read_size(options.reserve, "--reserve"))
-    write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    write(FIT_FORMATS[options.format](found), options.output)
     return CLEAN if found.value is not None else FINDINGS
 
 
@@ -96,9 +96,9 @@ def _diff(options: argparse.Namespace) -> int:
         return _report(parser().parse_args(words)).to_dict()
 
     found = diff(side(options.first, options.a), side(options.second or options.first, options.b))
-    from graphmem.render import diff as rendered
+    from graphmem.render import DIFF_FORMATS
 
-    write(rendered.as_json(found) if options.format == "json" else rendered.render(found), options.output)
+    write(DIFF_FORMATS[options.format](found), options.output)
     return CLEAN
 
 
@@ -109,7 +109,8 @@ def _validate(options: argparse.Namespace) -> int:
     _import_torch()
     from graphmem.load import load_target
     from graphmem.usercode.isolate import isolated
-    from graphmem.validation.output import FORMATS, svg
+    from graphmem.validation import plot
+    from graphmem.validation.output import FORMATS
     from graphmem.validation.run import validate_subject
     from graphmem.validation.step import Settings
     from graphmem.validation.sweep import read_sweep
@@ -127,7 +128,7 @@ def _validate(options: argparse.Namespace) -> int:
         _say_changed(changed)
     write(FORMATS[options.format](result), options.output)
     if options.svg is not None:
-        write(svg(result), options.svg, "--svg")
+        write(plot.render(result), options.svg, "--svg")
     for failure in result.failures:
         print(f"graphmem: error: {failure}", file=sys.stderr)
     return FAILED if result.failures else CLEAN if result.exact else FINDINGS

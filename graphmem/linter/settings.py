@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from graphmem.errors import UsageError, did_you_mean
+from graphmem.linter.formats import FORMATS
 
-FORMATS = ("text", "json", "sarif", "github", "markdown")
 _TEXTS, _TABLE, _FLAG, _TEXT = "a list of strings", "a table", "true or false", "a string"
 # Key -> what it has to be. A key is the option's name; `targets` are the arguments.
 KEYS = {
@@ -54,7 +54,7 @@ def with_settings(options: dict[str, Any]) -> dict[str, Any]:
     """
     table = read_settings(options.get("pyproject"))
     settings = {_DESTINATIONS.get(key, key.replace("-", "_")): value for key, value in table.items()}
-    merged = {**options, "format": options["format"] or "text", "device": options["device"] or "cuda"}
+    merged = {**options, "format": options["format"] or FORMATS.default, "device": options["device"] or "cuda"}
     for key, value in settings.items():
         if not options.get(key):
             merged[key] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value

@@ -1,17 +1,29 @@
-"""A report as text. One file per format; each returns a string and prints nothing."""
+"""A report as text. One file per format; each has a function that returns a string, or bytes, and prints nothing.
+
+These tables are the only lists of formats: the command line takes its choices from them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from graphmem.render import code, json, markdown, table
-from graphmem.report import ReportData
+from graphmem.render.formats import Formats
 
-FORMATS: dict[str, Callable[[ReportData], str]] = {
-    "table": table.render,
-    "json": json.render,
-    "markdown": markdown.render,
-    "html": markdown.render_html,
-    "latex": code.latex,
-    "python": code.python,
-}
+if TYPE_CHECKING:
+    from graphmem.report import ReportData
+    from graphmem.report.diff import Diff
+    from graphmem.report.fit import Fit
+
+FORMATS: Formats[ReportData] = Formats(
+    __name__,
+    {
+        "table": "table:render",
+        "json": "json:render",
+        "markdown": "markdown:render",
+        "html": "markdown:render_html",
+        "latex": "code:latex",
+        "python": "code:python",
+    },
+)
+FIT_FORMATS: Formats[Fit] = Formats(__name__, {"table": "fit:render", "json": "fit:as_json"})
+DIFF_FORMATS: Formats[Diff] = Formats(__name__, {"table": "diff:render", "json": "diff:as_json"})

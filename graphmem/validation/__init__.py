@@ -1,9 +1,6 @@
 """`graphmem validate`: the model is run for real, and what it keeps is compared with what was predicted.
 
 predict -> needs -> (model, watch, step, allocator) -> compare -> run -> (text, json, plot)
+
+The door is `graphmem.validate`. Nothing here imports torch before `run` does.
 """
-
-from graphmem.validation.result import PointResult, Validation
-from graphmem.validation.run import validate
-
-__all__ = ["PointResult", "Validation", "validate"]

@@ -19,7 +19,7 @@ def render(validation: Validation) -> str:
 
 
 def as_dict(validation: Validation) -> dict[str, Any]:
-    """The result as plain data; all sizes in bytes. See docs/validate.md."""
+    """The result as plain data; all sizes in bytes. See docs/json.md."""
     return {
         "format": FORMAT,
         "graphmem": __version__,

@@ -1,11 +1,12 @@
-"""A validation as text, one function per format; none prints."""
+"""The formats of a validation: one function per format; none prints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from graphmem.validation import json, plot, text
-from graphmem.validation.result import Validation
+from graphmem.render.formats import Formats
 
-FORMATS: dict[str, Callable[[Validation], str]] = {"table": text.render, "json": json.render}
-svg: Callable[[Validation], str] = plot.render
+if TYPE_CHECKING:
+    from graphmem.validation.result import Validation
+
+FORMATS: Formats[Validation] = Formats("graphmem.validation", {"table": "text:render", "json": "json:render"})

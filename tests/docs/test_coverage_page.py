@@ -1,10 +1,10 @@
-"""docs/coverage.md is what tests/measure/coverage.py writes: its totals are those of its rows."""
+"""docs/coverage.md and docs/data/coverage.md, by tests/measure/coverage.py: the totals are those of the rows."""
 
 import re
 
 from support.repo import ROOT
 
-PAGE = (ROOT / "docs" / "coverage.md").read_text()
+PAGE = "".join((ROOT / "docs" / name).read_text() for name in ("coverage.md", "data/coverage.md"))
 ROWS = [tuple(cell.strip() for cell in row) for row in re.findall(r"^\| ([^|]*)\|([^|]*)\|([^|]*)\|$", PAGE, re.M)]
 
 

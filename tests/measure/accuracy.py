@@ -1,8 +1,8 @@
-"""Make docs/accuracy.md and its figures of the result files in tests/truth.
+"""Make docs/accuracy.md, the pages in docs/data and the figures of the result files in tests/truth.
 
     python tests/measure/accuracy.py
 
-What stands between <!-- made: NAME --> and <!-- end of NAME --> is made here; the rest of the page is written by hand.
+What stands between <!-- made: NAME --> and <!-- end of NAME --> is made here; the rest of a page is written by hand.
 tests/docs/test_accuracy_page.py says when the page is stale.
 """
 
@@ -215,10 +215,11 @@ def allocated():
     rows = measured("h100_models.json.gz")["res"]
     small = sum(max(row["sizes"]) <= UNSPLIT for row in rows)
     return (
-        f"On the H100 ({len(rows)} runs) `allocated` is the sum of rounded sizes in each of the {small} runs that keep "
-        "no storage of more than 1 MiB, and within these bounds in all (`test_h100_models`).\n"
-        f"At {over.count(0)} of {len(points)} points of `validate` on an H200 it is the sum of rounded sizes, at the "
-        f"others up to {max(over):,} bytes more, of which {worst(rest)} are not in blocks that were handed out whole."
+        f"On the H100 ({len(rows)} runs) `allocated` is the sum of rounded sizes in each of the {small} runs whose "
+        "storages have at most\n1 MiB, and within these bounds in all runs (`test_h100_models`).\n\n"
+        f"At {over.count(0)} of {len(points)} points of `validate` on an H200 it is the sum of rounded sizes. At the "
+        f"others it is up to\n{max(over):,} bytes more, of which {worst(rest)} are not in blocks that were handed out "
+        "whole."
     )
 
 
@@ -268,6 +269,7 @@ def drawings():
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    for file in (PAGE, *(PAGE.parent / "data").glob("*.md")):
+        file.write_text(page(file.read_text()))
     for name, drawing in drawings().items():
         (FIGURES / name).write_text(drawing)

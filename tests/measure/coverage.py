@@ -70,6 +70,7 @@ def main() -> None:
     results = _sorted(results)
     if options.results or not options.names:
         PAGE.write_text(_page(results))
+        (PAGE.parent / "data" / PAGE.name).write_text(_table(results))
     else:
         print(json.dumps(results, indent=1))
     counts = Counter(r["outcome"] for r in results)
@@ -295,7 +296,7 @@ def _first(error: BaseException) -> str:
 CAUSES = (
     (r"library|packages|No module named|ImportError|pip install", "an optional package is missing"),
     (r"couldn't connect|offline|huggingface", "the config asks for a download"),
-    (r"asks for the value of a tensor", "forward asks for a value that hangs on parameters or large activations"),
+    (r"asks for the value of a tensor", "forward asks for a value that depends on parameters or large activations"),
     (r"has no fake kernel|not compiled with CUDA", "an operator without a fake kernel"),
     (r"only cuDNN knows", "an LSTM, whose reserve only cuDNN knows"),
     (r"\(config\) raised|refuses it", "transformers cannot build its own default config"),
@@ -328,12 +329,14 @@ def _page(results: list[Result]) -> str:
         "# Coverage",
         "",
         f"All {types} model types of transformers {transformers.__version__}, each with its default config (but few "
-        "layers, in bfloat16) as a config.json, and its main",
-        f"class. Written by `python tests/measure/coverage.py{'' if proved else ' --bytes'}`.",
+        "layers, in bfloat16) as a config.json,",
+        f"and its main class. Written by `python tests/measure/coverage.py{'' if proved else ' --bytes'}`. "
+        "[The table](data/coverage.md) has every model",
+        "type.",
         "",
         f"- {len(tried)} classes of {len({r['type'] for r in tried})} types were tried, {counts['report']} of "
         f"{analysed} types analysed" + (f", {proved} of them with a formula that is proved" if proved else ""),
-        f"- {counts['error']} ended with an error of graphmem's, {counts['slow']} took more than {LIMIT} s, "
+        f"- {counts['error']} ended with an error that graphmem explains, {counts['slow']} took more than {LIMIT} s, "
         f"{counts['crash']} crashed",
         f"- {sum(r['outcome'] == 'config' for r in results)} types have no default config that can be made here, "
         f"{sum(r['outcome'] == 'none' for r in results)} have no class in transformers' auto mappings",
@@ -346,16 +349,21 @@ def _page(results: list[Result]) -> str:
     for cause, count in causes.most_common():
         some = [str(r["type"]) for r in tried if r["outcome"] == "error" and _cause(r) == cause][:6]
         lines.append(f"| {cause} | {count} | {', '.join(some)} |")
-    lines += [
+    return "\n".join(lines) + "\n"
+
+
+def _table(results: list[Result]) -> str:
+    lines = [
+        "# Coverage: every model type",
         "",
-        "## All of them",
+        "Part of [coverage](../coverage.md), and written with it.",
         "",
         "Bytes are saved for backward at b=2 and s=128 (or as many frames), as on an H100.",
         "",
+        "| model type | class | saved, or what was wrong |",
+        "| --- | --- | --- |",
     ]
-    lines += ["| model type | class | saved, or what was wrong |", "| --- | --- | --- |"]
-    for r in results:
-        lines.append(f"| {r['type']} | {r['class']} | {_said(r)} |")
+    lines += [f"| {r['type']} | {r['class']} | {_said(r)} |" for r in results]
     return "\n".join(lines) + "\n"
 
 

@@ -182,8 +182,8 @@ def _from_config(case, device):
 
 def _from_row(case, device):
     """As a library: what no config.json says, such as reentrant checkpointing, LoRA, a model of timm."""
-    from graphmem.validation import validate
     from graphmem.validation.json import as_dict
+    from graphmem.validation.run import validate
     from graphmem.validation.sweep import read_sweep
 
     row = {"name": case.name, "variant": case.options, "mode": "small", **({"cls": case.cls} if case.cls else {})}

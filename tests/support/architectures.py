@@ -33,7 +33,10 @@ def variants():
     kept = {name: count for name, count in rows.items() if "autocast" not in name}  # autocast was not in force
     cast = sum(name.endswith("under autocast") for name in measured("h200_measured.json.gz")["entries"])
     shown = ", ".join(f"{name} {count}" for name, count in kept.items())
-    return f"By the scripts above, besides bf16: on the H100 {shown} runs, on the H200 {cast} under bf16 autocast."
+    return (
+        "The scripts of [architectures](architectures.md) measured, besides bf16:\n\n"
+        f"- on the H100 {shown} runs\n- on the H200 {cast} runs under bf16 autocast"
+    )
 
 
 def each(of):

@@ -10,7 +10,7 @@ from torch import nn
 from graphmem.cli import main
 from graphmem.load import load_target
 from graphmem.usercode.isolate import isolated
-from graphmem.validation import validate
+from graphmem.validation.run import validate
 
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48,

@@ -18,11 +18,13 @@ import torch
 from torch import nn
 
 from graphmem.cli import main
-from graphmem.validation import allocator, needs, run, step, validate
+from graphmem.validation import allocator, needs, run, step
 from graphmem.validation.allocator import Counters
 from graphmem.validation.compare import compare
-from graphmem.validation.output import FORMATS, svg
+from graphmem.validation.output import FORMATS
+from graphmem.validation.plot import render as svg
 from graphmem.validation.predict import Expected
+from graphmem.validation.run import validate
 from graphmem.validation.sweep import points_of, read_sweep
 from graphmem.validation.watch import Seen
 from support.repo import ROOT

@@ -1,16 +1,21 @@
-"""What lint found, as text. One file per format; each returns a string and prints nothing."""
+"""What lint found, as text. One file per format; each has a function that returns a string and prints nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from graphmem.linter.command import Result
-from graphmem.linter.formats import github, json, markdown, sarif, text
+from graphmem.render.formats import Formats
 
-FORMATS: dict[str, Callable[[Result], str]] = {
-    "text": text.render,
-    "json": json.render,
-    "sarif": sarif.render,
-    "github": github.render,
-    "markdown": markdown.render,
-}
+if TYPE_CHECKING:
+    from graphmem.linter.command import Result
+
+FORMATS: Formats[Result] = Formats(
+    __name__,
+    {
+        "text": "text:render",
+        "json": "json:render",
+        "sarif": "sarif:render",
+        "github": "github:render",
+        "markdown": "markdown:render",
+    },
+)
