@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from conftest import ROOT
 from graphmem import kernels
 from graphmem.kernels.registry import corrects, kernels_on, outputs_on_cpu, replaces, result_of
+from support.repo import ROOT
 
 aten = torch.ops.aten
 EFFICIENT = aten._scaled_dot_product_efficient_attention.default

@@ -1,5 +1,12 @@
 """The rooms of graphmem, by floor: docs/how_it_works.md shows them, and tests/test_layers.py holds imports to them."""
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.repo import ROOT
+
+PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
     {"version", "errors", "patches", "points"},
@@ -15,3 +22,42 @@ FLOORS = [
     {"pytest_plugin", "cli"},
     {"__init__", "__main__"},
 ]
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def module_of(file: Path) -> str:
+    """`graphmem.record.trace`; a package goes by its name alone."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imported(source: str, module: str, is_package: bool = False) -> Iterator[tuple[str, int]]:
+    """Every module of ours that `source` imports, in whatever form, with the line: also inside functions and under
+    TYPE_CHECKING, relative, and by its name in a text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        else:
+            continue
+        yield from ((name, node.lineno) for name in names if name.split(".")[0] == "graphmem")
+
+
+def sources() -> dict[str, Path]:
+    return {module_of(file): file for file in sorted(PACKAGE.rglob("*.py")) if "packages" not in file.parts}
+
+
+def existing(name: str, modules: dict[str, Path]) -> str:
+    """The module behind `graphmem.record.Trace`: the longest part that there is."""
+    while name not in modules and "." in name:
+        name = name.rpartition(".")[0]
+    return name

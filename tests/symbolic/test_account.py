@@ -2,7 +2,6 @@
 
 import pytest
 import sympy
-from test_single import inputs, stack
 
 from graphmem.accounts.account import Kept
 from graphmem.accounts.saved import OUTPUT, sort_storages
@@ -14,7 +13,8 @@ from graphmem.symbolic.derive import derive
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.symbolic.text import formula
-from test_layers import imported, sources
+from support.floors import imported, sources
+from support.stacks import inputs, stack
 
 
 def products(trace):

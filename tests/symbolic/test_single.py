@@ -1,22 +1,11 @@
 """One layer in place of two: what that spares, and what it must not get wrong."""
 
 import pytest
-import torch
-from torch import nn
 
 import graphmem
 from graphmem.analysis.tracer import Tracer
 from support.oracle import real_saved
-from support.stacks import Stack
-
-
-class Layer(nn.Module):
-    def __init__(self, h, f):
-        super().__init__()
-        self.up, self.down = nn.Linear(h, f), nn.Linear(f, h)
-
-    def forward(self, x):
-        return x + self.down(self.up(x).relu())
+from support.stacks import Layer, Stack, inputs, stack
 
 
 class FirstIsSpecial(Stack):
@@ -40,20 +29,12 @@ class Cut(Stack):
         return x
 
 
-def stack(h=16, f=32, L=4):
-    return Stack(Layer(h, f) for _ in range(L))
-
-
 def first_is_special(h=16, f=32, L=4):
     return FirstIsSpecial(Layer(h, f) for _ in range(L))
 
 
 def cut(h=16, f=32, L=4):
     return Cut(Layer(h, f) for _ in range(L))
-
-
-def inputs(b=2, s=40, h=16):
-    return (torch.randn(b, s, h),)
 
 
 POINTS = [{"h": 32, "f": 8, "s": 64}, {"b": 5, "h": 48}, {"s": 100, "f": 96}, {"L": 6}, {"L": 9, "f": 24}]
