@@ -1,4 +1,4 @@
-"""From what the user named to a `Subject`: something that can be built at any point of its symbols."""
+"""From what the user named to a `Subject`, which can be built at any values of its symbols. See README.md."""
 
 from graphmem.load.files import Wishes, load_target
 from graphmem.load.given import Loss, Model, subject_of, wishes_of

@@ -1,4 +1,4 @@
-"""What a caller in Python gives as the model, and what it comes with, as a `Subject`."""
+"""The arguments of `graphmem.analyze` that say what to analyse, as a `Subject`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wishes_of(
     task: str | None,
     trust_remote_code: bool,
 ) -> Wishes:
-    """The same as the command line would say it."""
+    """The arguments as the command line would give them."""
     texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
     return Wishes(settings=symbols or {}, inputs=texts, config=config, task=task, trust_remote_code=trust_remote_code)
 

@@ -1,1 +1,1 @@
-"""The user's code: where it stands, what to call it, how it is run, and that it leaves the process as it was."""
+"""The user's code: where it stands, what to call it, how to run it, and how to leave the process as it was."""

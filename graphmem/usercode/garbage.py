@@ -1,4 +1,4 @@
-"""Python's garbage collector, which takes longer than a trace where it looks through everything that there is."""
+"""Python's garbage collector: to look through every object takes it longer than a trace."""
 
 from __future__ import annotations
 

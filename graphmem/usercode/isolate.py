@@ -83,7 +83,7 @@ def isolated(
 
     Args:
         notes: gets a sentence for each setting and environment variable that the block changed.
-        keep_stdout_clean: what the block prints, its C code and child processes included, goes to stderr.
+        keep_stdout_clean: all that the block prints goes to stderr, also from C code and child processes.
         standing_in: False for a real run, in which a stand-in has nothing to compute with.
     """
     before = [(setting, setting[1]()) for setting in _SETTINGS]
@@ -143,7 +143,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 
 def _set_gpus(states: list[torch.Tensor]) -> None:
-    with suppress(RuntimeError):  # after an assertion on a GPU nothing works there: that error is to be seen
+    with suppress(RuntimeError):  # after an assertion on a GPU nothing works there: the user has to see that error
         torch.cuda.set_rng_state_all(states)
 
 

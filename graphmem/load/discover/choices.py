@@ -73,7 +73,7 @@ def clues_of(module: nn.Module, symbol_of: Mapping[str, str], point: Mapping[str
 
 
 def choices_for(forward: Any, clues: Clues, annotations: Mapping[str, Any]) -> dict[str, list[Argument]]:
-    """For every argument of forward that matters what it may be, likeliest first."""
+    """Argument of forward -> what it may be, likeliest first."""
     found: dict[str, list[Argument]] = {}
     parameters = [p for p in inspect.signature(forward).parameters.values() if p.kind not in (2, 4)]
     lengths = {"second": "t" if any(p.name.lower() in known.SECOND and _given(p) for p in parameters) else "s"}

@@ -1,4 +1,4 @@
-"""Which config a model is meant to get: what its class or the file offers."""
+"""The config that a model takes: the one that its class or its file offers."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _is_union(annotation: Any) -> bool:
 
 
 def is_config_class(cls: type, module: ModuleType) -> bool:
-    """Whether a class holds settings: a dataclass, or one that is called so."""
+    """Whether a class holds settings: a dataclass, or a class with such a name."""
     if issubclass(cls, (nn.Module, torch.Tensor)) or cls.__module__ in ("builtins", "typing", "argparse", "types"):
         return False
     return hasattr(cls, "__dataclass_fields__") or bool(CONFIG_CLASS.search(cls.__name__))
 
 
 def config_for(name: str, function: Callable[..., Any], module: ModuleType, settings: Values) -> Recipe | type | None:
-    """The config that a parameter of that name is meant to get, or its class; None if the file offers nothing."""
+    """The config for a parameter of that name, or its class; None if the file offers none."""
     maker = next((getattr(function, n) for n in CONFIG_FUNCTIONS if hasattr(function, n)), None)
     if maker is not None:
         return _filled(of_object(_called(maker), f"{name_of(function)}.{name_of(maker)}()"), settings)
@@ -63,7 +63,7 @@ def config_for(name: str, function: Callable[..., Any], module: ModuleType, sett
 
 
 def _is_own_config(value: Any) -> bool:
-    """A variable of the file that could be a model's config: two of its names are those of sizes."""
+    """Whether a variable of the file could be a model's config: at least two of its fields have names of sizes."""
     return is_config(value) and sum(n.lower() in LETTERS for n in of_object(value, "").fields) > 1
 
 
@@ -103,7 +103,7 @@ def _several(names: list[str], function: Callable[..., Any], module: ModuleType)
 
 
 def _called(function: Callable[..., Any]) -> Any:
-    """A function that makes a config, without command line arguments; the result of a parser that it returns."""
+    """What a function that makes a config returns, called without command line arguments; of a parser, the defaults."""
     argv, sys.argv = sys.argv, sys.argv[:1]
     try:
         with user_code(function, f"{name_of(function)}()"):
@@ -120,7 +120,7 @@ def _parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def _filled(recipe: Recipe, settings: Values) -> Recipe:
-    """A config whose fields are None until they are set: the vocabulary and lengths that no model can do without."""
+    """The recipe with the usual values for a vocabulary and lengths that are None: no model can do without."""
     empty = [n for n, v in recipe.fields.items() if v is None and n not in settings]
     wanted = {n: value_for(n) for n in empty if n.lower() in NEEDED}
     found = {n: v for n, v in wanted.items() if v is not None}

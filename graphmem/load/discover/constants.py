@@ -17,7 +17,7 @@ _ARITHMETIC = (ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.operator, ast.Un
 
 
 def with_constants(recipe: Recipe, module: ModuleType) -> Recipe:
-    """The recipe with the file's constants as fields too; others that are computed from them are computed again."""
+    """The recipe with the file's constants as fields too; constants that are computed from others follow them."""
     constants, computed = _constants(module)
     constants = {name: value for name, value in constants.items() if name not in recipe.fields}
     devices = _devices(module)
@@ -50,7 +50,7 @@ def _devices(module: ModuleType) -> dict[str, Any]:
 
 
 def _constants(module: ModuleType) -> tuple[dict[str, object], list[tuple[str, Any]]]:
-    """Integers that are written down at top level, as far as classes and functions use them; and what is computed."""
+    """Integers at top level that classes and functions read, and the constants that are computed from them."""
     tree = source_of(module)
     assigned = [
         (statement.targets[0].id, statement.value)

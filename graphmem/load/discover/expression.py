@@ -82,7 +82,7 @@ def _takes_any(function: Any) -> bool:
 
 
 def _named(node: ast.Call, function: Any, value: Any, module: ModuleType) -> Recipe:
-    """Config.from_name("tiny", **others): made again with other values among the others."""
+    """The recipe of Config.from_name("tiny", **others), which takes any field among the others."""
     positional = [_evaluated(a, module) for a in node.args]
     keywords = {str(k.arg): _evaluated(k.value, module) for k in node.keywords}
 

@@ -31,9 +31,9 @@ from graphmem.usercode.running import user_code
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The model of a file: how it is made, what its fields are called, and where they stand.
+    """The model of a file: how it is made, the symbols of its fields, and their values.
 
-    code: what to name in errors. symbol_of: field -> symbol. values: field -> what the user set, or its default.
+    code: the function that errors name. symbol_of: field -> symbol. values: field -> what the user set, or its default.
     set_by_user: fields that --set gave. instances: models that the file has made. inputs: the working point of the
     inputs' symbols, once they are known.
     """
@@ -93,11 +93,11 @@ class Plan:
             return self.make(point)
 
     def make(self, point: Point) -> nn.Module:
-        """The model at `point`. What is at its default is not passed: a config may treat that specially."""
+        """The model at `point`. Defaults are not passed: a config may treat what is passed in a special way."""
         there = {field: point[symbol] for field, symbol in self.symbol_of.items()}
         wanted = {**{f: self.values[f] for f in self.set_by_user}, **there}
         device = self.recipe.fields.get("device")
-        if str(device) in ("cpu", "cuda"):  # "cuda" if torch.cuda.is_available() else "cpu", as it would come out there
+        if str(device) in ("cpu", "cuda"):  # "cuda" if torch.cuda.is_available() else "cpu", as it is in training
             wanted = {"device": type(device)(device_meant()), **wanted}  # type: ignore[call-arg]
         changed = {f: v for f, v in wanted.items() if v != self.recipe.fields[f] or f in self.set_by_user}
         with user_code(self.code, self.recipe.text):

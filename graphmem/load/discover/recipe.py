@@ -21,10 +21,10 @@ _PLAIN = (bool, int, float, str, type(None), list, tuple, torch.dtype, torch.dev
 class Recipe:
     """Something that can be made with other values for its fields.
 
-    fields: every value that can be set, by name, as it is by default.
-    make: makes it; what is not among the values is as it was.
-    text: as the user would write it. guessed: what graphmem made up, by field. computed: fields that follow from others
-    unless they are set.
+    fields: name -> default of every value that can be set.
+    make: makes it; a field that is not among the values keeps its default.
+    text: as the user would write it. guessed: field -> the value that graphmem made up. computed: fields that follow
+    from others unless the user sets them.
     """
 
     fields: Mapping[str, object]
@@ -56,7 +56,7 @@ def call(function: Callable[..., Any], given: Mapping[str, object], guessed: Map
 
 
 def of_object(value: Any, text: str) -> Recipe:
-    """The recipe of a config that exists: a copy of it with fields set. Fields that are configs themselves go on."""
+    """The recipe of a config that exists: a copy of it with fields set. Fields that are configs are recipes too."""
     fields = value if isinstance(value, dict) else _public(value)
     parts = {n: of_object(v, n) if is_config(v) else v for n, v in fields.items() if isinstance(n, str)}
 

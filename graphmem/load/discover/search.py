@@ -125,7 +125,7 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Acc
 
 
 def made(arguments: Arguments, point: Mapping[str, int], dtype: torch.dtype, *, real: bool) -> dict[str, Any]:
-    """Forward's keyword arguments; what is left out is not in it."""
+    """Forward's keyword arguments, without those that are left out."""
     with Blank(limit=None if real else Blank.LIMIT):
         return {
             name: argument.make(point, dtype) if isinstance(argument, Spec) else argument.value
@@ -191,7 +191,7 @@ def _tied(arguments: Arguments, length: str) -> Arguments:
 
 
 def _freed(found: Accepted, build: Build, point: Mapping[str, int], lengths: Mapping[str, int]) -> Accepted:
-    """With s tied to a length of the model if forward runs with no other."""
+    """`found`, or the same with s tied to a length of the model if forward runs with no other s."""
     used = {n for a in found.arguments.values() if isinstance(a, Spec) for n in a.names()}
     tied = [name for name, value in lengths.items() if value == point.get("s")]
     if "s" not in used or not tied:

@@ -32,12 +32,12 @@ Make = Callable[[Sizes], Any]
 
 
 def where_required(_at: Sizes) -> bool:
-    """Forward gets the argument only where it cannot do without."""
+    """Forward gets the argument only where it requires it."""
     return False
 
 
 def always(_at: Sizes) -> bool:
-    """Forward can do without the argument in general, but a model that has it cannot be trained without."""
+    """Forward has a default for the argument, but a model that takes it is not trained without."""
     return True
 
 
@@ -53,14 +53,14 @@ class Entry:
     given: Callable[[Sizes], bool] = where_required
 
 
-# A model that has one of these puts images or sounds in the place of tokens, and is as happy with text alone.
+# A model that has one of these puts images or sounds in the place of tokens, and runs with text alone too.
 _PLACEHOLDERS = ("image_token_id", "image_token_index", "audio_token_id", "audio_token_index", "video_token_id")
 _WIDTH = ("hidden_size", "d_model")
 _BINS = ("model_in_dim", "mel_dim", "num_mel_bins", "input_feat_size", "feature_size")
 
 
 def _senses(at: Sizes) -> bool:
-    """Whether the model gets an image or a sound: not where text alone will do."""
+    """Whether the model gets an image or a sound: not if text alone is enough."""
     placeholder = any(hasattr(config, name) for config in everywhere(at.config) for name in _PLACEHOLDERS)
     return not (at.takes("input_ids") and placeholder)
 

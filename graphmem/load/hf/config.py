@@ -56,7 +56,7 @@ _NO_SIZE = re.compile(
 )
 # Derived from another depth where they are left out, but a symbol of their own all the same.
 _PINNED = ("num_decoder_layers",)
-# Patches along one side of an image: it moves without breaking the image, which its size and the patches' do not.
+# Patches along one side of an image. They fill it whatever their number; another size of the image or patch may not.
 PATCHES = "n_p"
 
 
@@ -99,11 +99,11 @@ class ConfigFile:
 
     @cached_property
     def _unchanged(self) -> Any:
-        """To read from only."""
+        """The config as it is; never change it."""
         return self.config()
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
-        """The same file with other values; what has an entry per layer, or per pair of a head's elements, follows."""
+        """The same file with other values; lists with an entry per layer, or per pair of a head's elements, follow."""
         config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config
@@ -117,7 +117,7 @@ class ConfigFile:
         return made if self.content == content else _with_rope(made, config, content)
 
     def with_derived_left_out(self) -> ConfigFile:
-        """Without what transformers would derive to the same value: that follows the rest then."""
+        """The same file without fields that transformers derives to the same value, so that they follow the others."""
         content = copy.deepcopy(dict(self.content))
         trimmed = dataclasses.replace(self, content=content)
         for place, owner in _places(content, self.config()):
@@ -200,7 +200,7 @@ def _put(place: dict[str, Any], owner: Any, name: str, value: Any) -> None:
 
 
 def _with_rope(file: ConfigFile, before: Any, content: dict[str, Any]) -> ConfigFile:
-    """With rotary settings for the heads' new size, where that moved."""
+    """The file with rotary settings for the heads' new size, where that has changed."""
     places = list(_places(content, before))
     if not any(resized_rope(place, 1, 1) for place, _ in places):
         return file
@@ -227,7 +227,7 @@ def _suffix(path: tuple[str, ...]) -> str:
 
 
 def _names(owner: Any) -> dict[str, str]:
-    """Letter, or own name, -> field, of one config's integers."""
+    """Letter (or own name) -> field, for the integers of one config."""
     integers = [k for k, v in vars(owner).items() if isinstance(v, int) and not isinstance(v, bool) and v > 0]
     named: dict[str, str] = {}
     for letter, candidates in LETTERS.items():

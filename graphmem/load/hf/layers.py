@@ -1,4 +1,4 @@
-"""Layers of several kinds: a config says of each layer what it is, and every kind is counted by a symbol of its own.
+"""Layers of several kinds: a config says of each layer what it is, and each kind has a symbol for its number.
 
 Gemma's L = 26 is L_sliding = 22 and L_full = 4, DeepSeek's L = 61 is L_dense = 3 and L_moe = 58.
 """
@@ -21,7 +21,7 @@ MOST_KINDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class LayerKinds:
-    """The kind of every layer of a config, in their order, and per field that says so the word for each layer."""
+    """The kind of each layer, in order; and for each field that tells kinds apart, its word for each layer."""
 
     depth: str
     kinds: tuple[str, ...]
@@ -54,7 +54,7 @@ class LayerKinds:
 
 
 def kinds_of(config: Any, depth: str) -> LayerKinds | None:
-    """What a config says of its layers, of which the field `depth` is the number; None where it says nothing."""
+    """The kinds of the layers that the field `depth` counts; None if the config does not tell them apart."""
     number = attribute(config, depth)
     words: dict[str, tuple[Any, ...]] = {}
     own = {f.name for f in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
@@ -84,7 +84,7 @@ def _is_per_layer(name: str, value: Any, number: int) -> bool:
 
 
 def continued_lists(place: Mapping[str, Any], config: Any, before: int, after: int) -> dict[str, Any]:
-    """The lists with an entry for each layer with as many as there are layers now, in the same pattern."""
+    """The lists with an entry per layer, made as long as there are layers now, in the same pattern."""
     fields: dict[str, Any] = {}
     for name, value in vars(config).items():
         if _is_per_layer(name, value, before) and (isinstance(place.get(name), list) or _has_list(config, name)):
@@ -122,7 +122,7 @@ def head_size(config: Any) -> int | None:
 
 
 def attribute(config: Any, name: str) -> Any:
-    """An attribute of a config; None where it has none, or none that is one for all layers."""
+    """An attribute of a config; None if it has no such attribute, or a different one for each layer."""
     try:
         return getattr(config, name, None)
     except Exception:

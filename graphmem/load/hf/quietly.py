@@ -14,7 +14,7 @@ def quietly() -> Iterator[None]:
     """transformers without warnings, which probing would multiply, and without network.
 
     Raises:
-        TargetError: it is not installed.
+        TargetError: transformers is not installed.
     """
     try:
         from huggingface_hub import constants

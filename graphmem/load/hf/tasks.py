@@ -23,7 +23,7 @@ from graphmem.load.hf.quietly import quietly
 from graphmem.load.hf.tensors import Sizes, ids, image_size
 
 _PREFIX = "AutoModelFor"
-# Where the words of a class's name do not tell.
+# Tasks whose names do not follow from the words of the class's name.
 _NAMES = {
     "CausalLM": "causal-lm", "MaskedLM": "masked-lm", "Seq2SeqLM": "seq2seq-lm", "SpeechSeq2Seq": "speech-seq2seq",
     "MultimodalLM": "multimodal-lm", "CTC": "ctc", "RNNT": "rnnt", "TDT": "tdt", "AudioXVector": "audio-xvector",
@@ -168,7 +168,7 @@ class _Head:
     """What the classes for some tasks are trained with.
 
     named: whether the name of a class says that it is for such a task.
-    labels: the labels; None where there are none, or a loss that matches boxes and masks by their values.
+    labels: the labels; None if there are none, or if the loss matches boxes or masks by their values.
     shifts: whether forward makes the decoder's inputs itself: of the labels, or of the encoder's ids.
     """
 
@@ -222,7 +222,7 @@ def _head(at: Sizes) -> _Head:
 
 
 def has_labels(at: Sizes) -> bool:
-    """Whether a class that takes labels is trained with some that can be made."""
+    """Whether graphmem can make the labels that a class is trained with."""
     return _head(at).labels is not None
 
 
@@ -233,6 +233,6 @@ def labels(at: Sizes) -> torch.Tensor | None:
 
 
 def shifts_labels(at: Sizes) -> bool:
-    """Whether forward makes the decoder's inputs by itself, where it gets what it makes them of."""
+    """Whether forward makes the decoder's inputs itself, of what it gets."""
     head = _head(at)
     return head.shifts and (head.labels is not _tokens or at.takes("labels"))

@@ -1,6 +1,6 @@
 """The tensors that models of transformers take, with sizes from the config: ids, images, sounds, series.
 
-Which argument of forward gets which of them is said in arguments.py.
+arguments.py says which argument of forward gets which of them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def arguments(model: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def ids(at: Sizes, length: str) -> torch.Tensor:
-    """Token ids that mean nothing special, but for the end at the end."""
+    """Ids of ordinary tokens; for a classifier of sequences the last is the token that ends them."""
     vocabulary = at.find("vocab_size", default=100)
     special = {v for c in everywhere(at.config) for n, v in vars(c).items() if n.endswith(("_id", "_index"))
                if isinstance(v, int)}  # fmt: skip
