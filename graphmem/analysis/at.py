@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa import SdpaFacts, choose, regime
-from graphmem.record import SdpaCall
+from graphmem.kernels.sdpa import choose, regime
+from graphmem.record import SdpaCall, SdpaFacts
 from graphmem.symbolic.bounds import Bound
 from graphmem.symbolic.curves import evaluate
 

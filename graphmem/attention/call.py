@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn.attention import SDPBackend
 
-from graphmem.kernels.sdpa import SdpaFacts
 from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.machine import Machine
-from graphmem.record import TensorFact
+from graphmem.record import SdpaFacts, TensorFact
 
 BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -31,7 +30,7 @@ def facts_of_call(
     dropout: float,
     machine: Machine,
 ) -> SdpaFacts:
-    """What the choice of a kernel would hang on.
+    """What the choice of a kernel would depend on.
 
     Args:
         qkv: three shapes of four dimensions.

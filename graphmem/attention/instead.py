@@ -22,9 +22,9 @@ from graphmem.attention.call import BACKENDS, facts_of_call, is_laid_out
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.how import How
-from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
+from graphmem.kernels.sdpa import choose, reachable
 from graphmem.machine import Machine
-from graphmem.record import TensorFact, Trace
+from graphmem.record import SdpaFacts, TensorFact, Trace
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.derived import Derivation
@@ -55,6 +55,7 @@ def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | N
         if site.call >= 0:
             call, shapes = derived.attentions[site.call]
             facts = call.facts
+            assert facts is not None, "only on the CPU torch chooses by itself"
             own = _Mask(_four(shapes[3]), facts.mask_requires_grad, own=facts.mask_requires_grad)
             return _by_sdpa(facts, shapes[:3], own if shapes[3] else None, derived, machine, [])
         if site.operands is not None:

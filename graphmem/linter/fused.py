@@ -15,10 +15,10 @@ from torch.nn.attention import sdpa_kernel
 from graphmem.attention import Operands, Site, find_attention
 from graphmem.attention.call import BACKENDS, facts_of_call
 from graphmem.attention.site import alike
-from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
+from graphmem.kernels.sdpa import choose, reachable
 from graphmem.linter.masks import is_causal
 from graphmem.machine import Machine
-from graphmem.record import Ref, Trace
+from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.flow import Flow, references
 from graphmem.trace.replay import Swap
 

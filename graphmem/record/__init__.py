@@ -1,10 +1,12 @@
 """What a run was, as facts: everybody reads them, only `graphmem.trace` writes them.
 
 trace.py   operators, storages, module calls, and who keeps what
+sdpa.py    the arguments of a call of scaled_dot_product_attention, as far as they decide its kernel
 flow.py    the same as a graph of who feeds whom
 fx.py      the same as a `torch.fx.Graph`
 """
 
+from graphmem.record.sdpa import SdpaFacts
 from graphmem.record.trace import (
     CHECKPOINT,
     MARK,
@@ -32,6 +34,7 @@ __all__ = [
     "Place",
     "Ref",
     "SdpaCall",
+    "SdpaFacts",
     "Storage",
     "TensorFact",
     "Trace",

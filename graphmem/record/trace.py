@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from graphmem.record.sdpa import SdpaFacts
+
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
 # What a node is called that is alive though nothing leads there from what backward starts from.
@@ -130,14 +132,15 @@ class SdpaCall:
 
     backend: "cudnn", "flash", "efficient" or "math".
     refused: for each backend that would have come before it, the first rule that spoke against it.
-    facts: what the choice hung on. operands: q, k, v and the mask, None for what was not recorded.
+    facts: what the choice depended on; None on the CPU, where torch chooses. operands: q, k, v and the mask, None for
+    what was not recorded.
     """
 
     start: int
     stop: int
     backend: str
     refused: tuple[tuple[str, str], ...]
-    facts: Any
+    facts: SdpaFacts | None
     operands: tuple[Ref | None, ...] = ()
 
 

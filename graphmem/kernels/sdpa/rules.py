@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from graphmem.kernels.sdpa.facts import SdpaFacts, Shape
 from graphmem.machine import Machine
+from graphmem.record.sdpa import SdpaFacts, Shape
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,14 @@ from torch import Tensor
 
 from graphmem.attention import Site
 from graphmem.attention.site import alike
-from graphmem.kernels.sdpa import SdpaFacts, choose
+from graphmem.kernels.sdpa import choose
 from graphmem.linter.context import Context
 from graphmem.linter.example import Examples, attending
 from graphmem.linter.fused import Call, recorded, sites_like, swap
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot
 from graphmem.machine import Machine
-from graphmem.record import Ref, Trace
+from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.flow import Flow
 from graphmem.trace.replay import Swap
 
