@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.load import Subject
+from graphmem.load.subject import inputs_with_values
 from graphmem.machine.pretend import answering_as
 from graphmem.record import Trace
 from graphmem.trace import trace
@@ -37,7 +39,7 @@ class Tracer:
                     self.how,
                     point=point,
                     loss=subject.loss,
-                    reload=lambda: subject.values_at(point),
+                    reload=partial(inputs_with_values, subject.make_inputs, point),
                     most_operators=self.most_operators,
                     answers=self._answers,
                 )

@@ -21,7 +21,7 @@ from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
-from graphmem.trace.frames import user_frames
+from graphmem.trace.frames import NOWHERE, Frames
 from graphmem.usercode.isolate import isolated
 
 
@@ -100,11 +100,11 @@ def alive(trace: Trace) -> int:
 @contextmanager
 def _switched_off(line: Place) -> Iterator[None]:
     """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
-    module = torch.utils.checkpoint
+    module, frames = torch.utils.checkpoint, Frames()
     generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
-        if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+        if (frames.innermost() or NOWHERE) == line:
             return (None for _ in range(1))
         again: Iterator[None] = generator(*args, **kwargs)
         return again
@@ -112,7 +112,7 @@ def _switched_off(line: Place) -> Iterator[None]:
     class Called:
         @staticmethod
         def apply(run: Any, preserve: Any, *args: Any) -> Any:
-            if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+            if (frames.innermost() or NOWHERE) == line:
                 return run(*args)
             return function.apply(run, preserve, *args)
 

@@ -1,12 +1,11 @@
-"""What a mask says, where that can be known: it then hangs on positions and constants, and on no input's values."""
+"""What a mask says, where that can be known: where it depends on positions and constants alone."""
 
 from __future__ import annotations
 
 import torch
 
-from graphmem.record import Ref, references_in
+from graphmem.record import Ref, UnknownValueError, references_in
 from graphmem.record.flow import Flow
-from graphmem.trace.values import UnknownValueError
 
 LARGEST = 2**25  # elements; a tenth of a second
 _FORBIDDEN = -1e4  # what is added to scores that must not count is far below that
@@ -24,7 +23,7 @@ def is_causal(mask: Ref, flow: Flow, *, either: bool = False) -> bool:
     if torch.Size(fact.shape).numel() > LARGEST or _asks_inputs(mask, flow):
         return False
     try:
-        value = flow.trace.values.run(torch.ops.aten.clone.default, (mask,), {})
+        value = flow.trace.value(mask)
     except (UnknownValueError, RuntimeError):
         return False
     causal = torch.ones(value.shape[-2:], dtype=torch.bool).tril()

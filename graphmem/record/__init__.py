@@ -20,6 +20,7 @@ from graphmem.record.trace import (
     Storage,
     TensorFact,
     Trace,
+    UnknownValueError,
     references_in,
     saves_what_it_overwrites,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Storage",
     "TensorFact",
     "Trace",
+    "UnknownValueError",
     "references_in",
     "saves_what_it_overwrites",
 ]
