@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from graphmem.kernels.fakes import RESULTS
 from graphmem.kernels.layout import ON_CPU
-from graphmem.record import Trace, UnknownValueError
+from graphmem.record import Ref, Trace, UnknownValueError
 from graphmem.trace.frames import Frames
 from graphmem.trace.lookups import check_lookup
 from graphmem.trace.values import Values
@@ -43,13 +43,14 @@ class Results:
 
     def _worked_out(self, question: Exception, func: Any, args: Any, kwargs: Any) -> Any:
         """What fake mode cannot say, from the values behind it."""
+        asked = args
         if func in _SELECTIONS:  # how many are selected depends on the mask or index alone
             fact = self._record.fact(args[0])
             assert fact is not None
             with _disable_current_modes():
-                args = (torch.zeros((), dtype=fact.dtype).expand(fact.shape), *args[1:])
+                asked = (torch.zeros((), dtype=fact.dtype).expand(fact.shape), *args[1:])
         try:
-            real = self._values.run(func, args, kwargs)
+            real = self._values.run(func, asked, kwargs)
         except UnknownValueError as unknown:
             given = self._values.given(self._frames.innermost())
             if given is not None:
@@ -64,11 +65,32 @@ class Results:
         """The number itself; or, of an operator that returns one row for each element selected, that many rows."""
         if func is torch.ops.aten._local_scalar_dense.default:
             return given
+        if func is torch.ops.aten.index.Tensor:
+            return self._indexed(args, int(given))
         fact = self._record.fact(args[0])
         assert fact is not None
         shape = (int(given), len(fact.shape)) if func is torch.ops.aten.nonzero.default else (int(given),)
         dtype = torch.int64 if func is torch.ops.aten.nonzero.default else fact.dtype
         return torch.empty(shape, dtype=dtype, device=self._record.device)
+
+    def _indexed(self, args: Any, rows: int) -> torch.Tensor:
+        """table[..., mask, ...] where the mask selects `rows` elements: it then stands for one index of that length in
+        place of each of its dimensions."""
+        with _disable_current_modes():
+            indices: list[torch.Tensor | None] = []
+            for ref in args[1]:
+                index = None if ref is None else self._empty(ref)
+                if index is not None and index.dtype in (torch.bool, torch.uint8):
+                    indices += [torch.empty(rows, dtype=torch.int64, device="meta")] * index.dim()
+                else:
+                    indices.append(index)
+            selected = torch.ops.aten.index.Tensor(self._empty(args[0]), indices)
+        return self._blank(selected)
+
+    def _empty(self, ref: Ref) -> torch.Tensor:
+        fact = self._record.fact(ref)
+        assert fact is not None
+        return torch.empty_strided(fact.shape, fact.stride, dtype=fact.dtype, device="meta")
 
     def _blank(self, real: torch.Tensor) -> torch.Tensor:
         return torch.empty_strided(real.size(), real.stride(), dtype=real.dtype, device=self._record.device)
