@@ -5,10 +5,12 @@ GraphmemError              exit code 2; what happened, where, how to fix it
 |-- TargetError            the file, module or factory cannot be found or loaded
 |-- ModelError             code of the user's raised: while loading, building or in forward
 |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
-|-- MachineError      an unknown GPU, or a device that this torch cannot pretend to be
+|-- MachineError           an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
 |-- MissingKernelError     an operator that cannot run on fake tensors
 `-- MemoryLimitError       a real run that does not fit into the device's memory
+
+TooLongError               not a complaint: a trace that was given a limit says that it stopped there
 """
 
 from __future__ import annotations
@@ -73,12 +75,16 @@ class MissingKernelError(GraphmemError):
     """An operator without a fake (meta) kernel."""
 
 
-class TooLongError(GraphmemError):
-    """A trace that has more operators than were asked for."""
-
-
 class MemoryLimitError(GraphmemError):
     """A real run that would not fit into the device's memory, or did not."""
+
+
+class TooLongError(Exception):
+    """A trace reached the number of operators that it was limited to.
+
+    Only who sets a limit gets this error, and expects it: it steers the search for a point that is quick to trace, and
+    never reaches the user. So it is not a GraphmemError, and `except GraphmemError` lets it pass.
+    """
 
 
 def closest(name: str, known: Iterable[str]) -> str:

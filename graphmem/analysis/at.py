@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import SymbolError
-from graphmem.kernels.sdpa import SdpaFacts, choose, regime
+from graphmem.kernels.sdpa import choose, regime
 from graphmem.points import Point, as_text
-from graphmem.record import SdpaCall
+from graphmem.record import SdpaCall, SdpaFacts
 from graphmem.symbolic.bounds import Bound
 from graphmem.symbolic.curves import evaluate
 

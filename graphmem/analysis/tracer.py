@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.load import Subject
+from graphmem.load.subject import inputs_with_values
 from graphmem.machine.pretend import answering_as
 from graphmem.points import Memo, Point
 from graphmem.record import Trace
@@ -38,7 +40,7 @@ class Tracer:
                 self.how,
                 point=point,
                 loss=subject.loss,
-                reload=lambda: subject.values_at(point),
+                reload=partial(inputs_with_values, subject.make_inputs, point),
                 most_operators=self.most_operators,
                 answers=self._answers,
             )

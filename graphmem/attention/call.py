@@ -17,10 +17,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graphmem.attention.masks import is_causal
 from graphmem.attention.site import Operands, Site
-from graphmem.kernels.sdpa import SdpaFacts, four_dims
+from graphmem.kernels.sdpa import four_dims
 from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.machine import Machine
-from graphmem.record import Ref, TensorFact, Trace, references
+from graphmem.record import Ref, SdpaFacts, TensorFact, Trace, references
 from graphmem.symbolic.derivation import Derivation
 
 _aten = torch.ops.aten

@@ -19,10 +19,10 @@ from graphmem.attention.call import FusedCall, as_qkv, attend, broadcast, fused_
 from graphmem.attention.site import STANDARD, Operands, Site
 from graphmem.errors import GraphmemError
 from graphmem.how import How
-from graphmem.kernels.sdpa import SdpaFacts, four_dims, reachable
+from graphmem.kernels.sdpa import four_dims, reachable
 from graphmem.machine import Machine
 from graphmem.points import Memo, Point
-from graphmem.record import Ref, Trace
+from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive

@@ -1,11 +1,10 @@
-"""What a mask says, where that can be known: it then hangs on positions and constants, and on no input's values."""
+"""What a mask says, where that can be known: where it depends on positions and constants alone."""
 
 from __future__ import annotations
 
 import torch
 
-from graphmem.record import Ref, Trace
-from graphmem.trace.values import UnknownValueError
+from graphmem.record import Ref, Trace, UnknownValueError
 
 LARGEST = 2**25  # elements; a tenth of a second
 _FORBIDDEN = -1e4  # what is added to scores that must not count is far below that
@@ -23,7 +22,7 @@ def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool:
     if torch.Size(fact.shape).numel() > LARGEST or _asks_inputs(mask, trace):
         return False
     try:
-        value = trace.values.run(torch.ops.aten.clone.default, (mask,), {})
+        value = trace.value(mask)
     except (UnknownValueError, RuntimeError):
         return False
     causal = torch.ones(value.shape[-2:], dtype=torch.bool).tril()

@@ -23,7 +23,7 @@ from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.problem import Problem
-from graphmem.trace.frames import user_frames
+from graphmem.trace.frames import NOWHERE, Frames
 from graphmem.usercode.isolate import isolated
 from graphmem.usercode.layers import outermost
 
@@ -95,11 +95,11 @@ def alive(trace: Trace) -> int:
 @contextmanager
 def _switched_off(line: Place) -> Iterator[None]:
     """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
-    module = torch.utils.checkpoint
+    module, frames = torch.utils.checkpoint, Frames()
     generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
-        if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+        if (frames.innermost() or NOWHERE) == line:
             return (None for _ in range(1))
         again: Iterator[None] = generator(*args, **kwargs)
         return again
@@ -107,7 +107,7 @@ def _switched_off(line: Place) -> Iterator[None]:
     class Called:
         @staticmethod
         def apply(run: Any, preserve: Any, *args: Any) -> Any:
-            if next(iter(user_frames()[0]), Place("", 0, "")) == line:
+            if (frames.innermost() or NOWHERE) == line:
                 return run(*args)
             return function.apply(run, preserve, *args)
 

@@ -13,7 +13,7 @@ from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.report import Report
 from graphmem.attention import Site
 from graphmem.machine import Machine
-from graphmem.record import Op, Ref, SdpaCall, TensorFact, Trace, references
+from graphmem.record import Op, Ref, SdpaCall, SdpaFacts, TensorFact, Trace, references
 from graphmem.record.flow import Flow
 from graphmem.record.paths import folded
 from graphmem.report import AttentionRow
@@ -94,9 +94,10 @@ class Context:
         return self.fact(Ref(index, output)).storage
 
     @property
-    def sdpa(self) -> list[SdpaCall]:
-        """The calls of scaled_dot_product_attention whose kernel was chosen; on the CPU there is no choice."""
-        return [call for call in self.trace.sdpa if call.facts is not None]
+    def sdpa(self) -> list[tuple[SdpaCall, SdpaFacts]]:
+        """The calls of scaled_dot_product_attention, with what decided their kernel; none on the CPU, where torch
+        decides."""
+        return [(call, call.facts) for call in self.trace.sdpa if call.facts is not None]
 
     def op(self, index: int) -> Op:
         return self.trace.ops[index]

@@ -13,9 +13,9 @@ from torch import Tensor
 from graphmem.attention import Site, find_attention
 from graphmem.attention.call import FusedCall, attend, fused_call, is_transposed
 from graphmem.attention.site import alike
-from graphmem.kernels.sdpa import SdpaFacts, choose, four_dims, reachable
+from graphmem.kernels.sdpa import choose, four_dims, reachable
 from graphmem.machine import Machine
-from graphmem.record import Ref, Trace
+from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.flow import Flow
 from graphmem.trace.replay import Swap
 

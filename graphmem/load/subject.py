@@ -51,10 +51,14 @@ class Subject:
     remarks: tuple[str, ...] = ()
     remedy: str = ""
 
-    def values_at(self, point: Point) -> Any:
-        """The inputs as real tensors, except those whose values are too many to compute with."""
-        with Blank(limit=VALUES_LIMIT):
-            return self.make_inputs(point, True)
+
+def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) -> Any:
+    """The inputs as real tensors, except those that are too large to work anything out of them.
+
+    It takes `make_inputs` and not the subject: a trace keeps this for later, and must not keep the module with it.
+    """
+    with Blank(limit=VALUES_LIMIT):
+        return make_inputs(point, True)
 
 
 def from_factories(

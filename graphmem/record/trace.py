@@ -1,8 +1,13 @@
-"""What a trace writes down: facts only, no tensor among them, so that a record keeps nothing alive.
+"""What a trace writes down: facts only, no tensor among them.
 
 Trace.ops        every ATen operator that ran, in order, with its arguments as references to earlier operators
 Trace.storages   every storage that those operators, the parameters or the inputs brought, with its fate
 Trace.calls      the module calls that were under way
+
+`Trace.value` is a function, and the only way from a record to tensors: it works out what a small tensor held. What it
+needs for that, the values of constants, inputs and buffers, it keeps alive only where it is small (`Values.settle` in
+graphmem.trace.values). It is part of the record, and not beside it in a pair, because only two questions of the linter
+ever use it, and those have a record at hand that came through the whole derivation.
 """
 
 from __future__ import annotations
@@ -13,10 +18,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from graphmem.record.sdpa import SdpaFacts
+
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
 # What a node is called that is alive though nothing leads there from what backward starts from.
-CHECKPOINT = "Checkpoint"  # no node: what is checkpointed without reentering holds its inputs by itself
+CHECKPOINT = "Checkpoint"  # not a node: what is checkpointed without reentering holds its inputs by itself
 UNREACHED = "an autograd node that the outputs do not reach"
 
 
@@ -60,7 +67,7 @@ class Op:
     """An ATen operator that ran, or a placeholder that stands for a parameter, a buffer or an input.
 
     target: the OpOverload; for a placeholder its name.
-    outputs: one entry for each tensor returned, None where a returned value is no tensor.
+    outputs: one entry for each value returned, None where it is not a tensor.
     call: index into Trace.calls of the innermost module call.
     stack: the user's lines under way, innermost first; torch's and graphmem's own are left out.
     sequence: autograd's sequence number at the time, by which operators and autograd nodes find each other.
@@ -108,9 +115,9 @@ class Storage:
     """One block of memory and its fate. `nbytes` are logical bytes; `born` is the operator output that made it.
 
     origin: "forward", or "parameter", "buffer", "input" for what was there before.
-    alive: something still holds it once only the loss (or the outputs, where there is no loss) is kept.
-    held: it belongs to what the caller keeps: the loss, or the outputs where there is no loss.
-    keeps: who saved it. packed: its place in the order in which saved storages were packed; -1 if it is not saved.
+    alive: something still holds it when the caller keeps only the loss (the outputs, if there is no loss).
+    held: it belongs to what the caller keeps.
+    keeps: who saved it. packed: its place in the order in which autograd packed storages; -1 if it is not saved.
     """
 
     index: int
@@ -130,15 +137,24 @@ class SdpaCall:
 
     backend: "cudnn", "flash", "efficient" or "math".
     refused: for each backend that would have come before it, the first rule that spoke against it.
-    facts: what the choice hung on. operands: q, k, v and the mask, None for what was not recorded.
+    facts: what the choice depended on; None on the CPU, where torch chooses. operands: q, k, v and the mask, None for
+    what was not recorded.
     """
 
     start: int
     stop: int
     backend: str
     refused: tuple[tuple[str, str], ...]
-    facts: Any
+    facts: SdpaFacts | None
     operands: tuple[Ref | None, ...] = ()
+
+
+class UnknownValueError(Exception):
+    """The value of a tensor depends on something that has no value; the message says on what."""
+
+
+def _unknown(_ref: Ref) -> torch.Tensor:
+    raise UnknownValueError("nothing in this record has values")
 
 
 @dataclass(slots=True)
@@ -150,7 +166,7 @@ class Trace:
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
-    values: works out what small tensors hold, long after forward (see graphmem.trace.values).
+    value: works out what a small tensor held; raises UnknownValueError where that cannot be known.
     """
 
     point: dict[str, int]
@@ -163,7 +179,7 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False
-    values: Any = field(default=None, repr=False)
+    value: Callable[[Ref], torch.Tensor] = field(default=_unknown, repr=False, compare=False)
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""

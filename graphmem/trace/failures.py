@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import (
     UnsupportedOperatorException,
 )
 
-from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError
+from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, TooLongError
 from graphmem.usercode.paths import OURS, shown
 
 _TORCH = str(Path(torch.__file__).parent)
@@ -25,13 +25,15 @@ _TORCH = str(Path(torch.__file__).parent)
 
 @contextmanager
 def explained(what: str, place: Callable[[], str], fitting: str) -> Iterator[None]:
-    """Turn what the user's code raises in the block into a graphmem error.
+    """Turn what the user's code raises in the block into a graphmem error. TooLongError passes: it is not the user's.
 
     Args:
         what: "forward" or "loss()". place: the path of the module under way. fitting: what its arguments must fit.
     """
     try:
         yield
+    except TooLongError:
+        raise
     except (Exception, SystemExit) as error:
         raise _explain(error, what, place(), fitting) from error
 

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from graphmem.trace.inputs import children
 
 # (name, the fake, its kind, the real value where there is one)
-Register = Callable[[str, torch.Tensor, str, torch.Tensor | None], None]
+Register = Callable[[str, torch.Tensor, str, torch.Tensor | None], object]
 
 
 class Faker:
@@ -86,7 +86,8 @@ def faked(module: nn.Module, fake: Faker, register: Register) -> Iterator[None]:
 
 
 def _real(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None or tensor.is_meta or isinstance(tensor, FakeTensor) else tensor.detach().cpu()
+    """The tensor itself, where it has values. A copy would not die with its owner: see `Values.settle`."""
+    return None if tensor is None or tensor.is_meta or isinstance(tensor, FakeTensor) else tensor
 
 
 def _contents(module: nn.Module) -> list[tuple[Any, Any]]:
@@ -95,7 +96,7 @@ def _contents(module: nn.Module) -> list[tuple[Any, Any]]:
 
 
 def _refill(container: Any, before: Any) -> None:
-    if container == before if isinstance(container, set) else _same_items(container, before):
+    if _is_as(container, before):
         return
     container.clear()
     if isinstance(container, list):
@@ -104,8 +105,11 @@ def _refill(container: Any, before: Any) -> None:
         container.update(before)
 
 
-def _same_items(container: Any, before: Any) -> bool:
-    """Identity, item by item: tensors must not be compared."""
+def _is_as(container: Any, before: Any) -> bool:
+    """Whether nothing was put in or taken out. Items of lists and dicts are compared by identity, since a comparison
+    of tensors gives a tensor; a set does the same by itself, as tensors are equal there only to themselves."""
+    if isinstance(container, set):
+        return bool(container == before)
     if len(container) != len(before):
         return False
     if isinstance(container, dict):

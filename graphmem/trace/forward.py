@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,9 +25,11 @@ from graphmem.record import Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
 from graphmem.trace.answers import Answers
+from graphmem.trace.calls import Calls
 from graphmem.trace.compile_apart import compile_apart
 from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
+from graphmem.trace.frames import outermost
 from graphmem.trace.inputs import named_tensors
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
@@ -34,6 +37,8 @@ from graphmem.usercode.callables import defined_at
 from graphmem.usercode.garbage import put_off
 
 Loss = Callable[[Any], torch.Tensor]
+# (module, args, kwargs, calls) -> output. Through `calls` it can say itself which module is running.
+Drive = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Calls], Any]
 
 
 @compile_apart()
@@ -47,8 +52,11 @@ def trace(
     reload: Callable[[], Any] | None = None,
     most_operators: int | None = None,
     answers: Answers | None = None,
+    drive: Drive | None = None,
 ) -> Trace:
     """Run forward (and loss) once and write down what happened.
+
+    The record holds no tensor. `Trace.value` works out what a small one held, and keeps alive only what is small.
 
     Args:
         module: on any device; its parameters, buffers and attributes are as before when this returns or raises.
@@ -59,6 +67,7 @@ def trace(
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
         most_operators: give up where there are more.
         answers: what fake mode answered in other traces.
+        drive: how forward is run; default: the module is called.
 
     Raises:
         ModelError: forward raised, for whatever reason that graphmem has no name for.
@@ -76,20 +85,21 @@ def trace(
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=machine.device)
     values = Values(record, (lambda: named_tensors(reload())) if reload else None, how.assumptions)
-    record.values = values
+    record.value = values.value
     # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
     # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
     mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=machine.device == "cpu")
     mode.cache_enabled = False  # `Answers` does that, and cheaper
-    recorder = Recorder(record, module, values, mode, answers or Answers(), most_operators)
-    fake = Faker(mode, machine.device, how.dtype)
-    with _settled() as standing, faked(module, fake, recorder.placeholder):
-        args, kwargs = call_arguments(fake.tree(inputs, recorder.placeholder, ""))
+    recorder = Recorder(record, module, values, partial((answers or Answers()).ask, mode), most_operators)
+    fake, register = Faker(mode, machine.device, how.dtype), recorder.tape.placeholder
+    with _undisturbed() as standing, faked(module, fake, register):
+        args, kwargs = call_arguments(fake.tree(inputs, register, ""))
         kept: list[torch.Tensor] = []
         with torch.enable_grad(), answering_as(machine), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
             with recorder.watching(), RunAsOn(machine, record), cast:
-                kept = run_forward(module, args, kwargs, loss, lambda: recorder.module_path)
+                driven = partial(drive, module, args, kwargs, recorder.calls) if drive else None
+                kept = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
         gc.collect(0)
         recorder.finish(kept, list(module.buffers()))
         record.notes += _assumed(record, standing)
@@ -97,7 +107,7 @@ def trace(
 
 
 @contextmanager
-def _settled() -> Iterator[StandIns]:
+def _undisturbed() -> Iterator[StandIns]:
     with torch.inference_mode(False), put_off(), _quiet_logger(), stand_ins() as standing:
         yield standing
 
@@ -117,12 +127,22 @@ def _assumed(record: Trace, standing: StandIns) -> list[str]:
     return notes
 
 
+@outermost
 def run_forward(
-    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], loss: Loss | None, place: Callable[[], str]
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    loss: Loss | None,
+    place: Callable[[], str],
+    driven: Callable[[], Any] | None = None,
 ) -> list[torch.Tensor]:
-    """Forward and loss; what the caller still holds afterwards."""
+    """Forward and loss; what the caller still holds afterwards.
+
+    Args:
+        place: the path of the module under way, for an error. driven: runs forward in place of a call of `module`.
+    """
     with explained("forward", place, f"inputs must fit {signature(module)}"):
-        output = module(*args, **kwargs)
+        output = driven() if driven is not None else module(*args, **kwargs)
     if loss is not None:
         with explained("loss()", place, "loss(output) gets what forward returned"):
             value = loss(output)

@@ -1,10 +1,12 @@
-"""Which lines of the user's are under way."""
+"""`Frames`: which lines of the user's are under way."""
 
 from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.utils.checkpoint
@@ -13,53 +15,84 @@ from graphmem.kernels.flex import COMPILED_FRAME
 from graphmem.record import Place
 from graphmem.usercode.paths import OURS
 
+F = TypeVar("F", bound=Callable[..., object])
+
+# What stands for a line where none of the user's is under way.
+NOWHERE = Place("", 0, "")
 _NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
-# Beyond the frame that called forward is whoever called graphmem.
-_OUTERMOST = str(Path(__file__).with_name("forward.py"))
-_USERS, _FOREIGN, _COMPILED, _FLEX = 0, 1, 2, 3
-# By identity: code compares and hashes by all that is in it but its file. What gives a key is kept alive here.
-_known: dict[int, tuple[int, types.CodeType]] = {}
-_lines: dict[tuple[int, int], Place] = {}
+_USERS, _FOREIGN, _COMPILED, _FLEX, _OUTERMOST = range(5)
+_outermost: list[types.CodeType] = []
 
 
-def user_frames() -> tuple[tuple[Place, ...], bool]:
-    """The user's lines under way, innermost first, and whether a wrapper of torch.compile's is among the callers: other
-    than around flex_attention, whose kernel is known."""
-    places, compiled, in_flex = [], False, False
-    frame: types.FrameType | None = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename == _OUTERMOST:
-            break
-        known = _known.get(id(code))
+def outermost(function: F) -> F:
+    """Mark the function that calls the user's forward: every frame outside its own is graphmem's caller, which is not
+    part of the model."""
+    _outermost.append(function.__code__)
+    return function
+
+
+class Frames:
+    """Looks at the stack. One object serves one trace: what it remembers of code goes away with it."""
+
+    def __init__(self) -> None:
+        # By identity: code compares and hashes by all that is in it but its file. The entry keeps the code alive, so
+        # that its id is not used again.
+        self._known: dict[int, tuple[int, types.CodeType]] = {}
+        self._lines: dict[tuple[int, int], Place] = {}
+
+    def users(self) -> tuple[tuple[Place, ...], bool]:
+        """The user's lines under way, innermost first, and whether torch.compile wraps one of the callers. Its wrapper
+        around flex_attention does not count: that kernel is known."""
+        places, compiled, in_flex = [], False, False
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None:
+            whose = self._whose(frame.f_code)
+            if whose == _OUTERMOST:
+                break
+            if whose == _USERS:
+                places.append(self._place(frame))
+            in_flex |= whose == _FLEX
+            compiled |= whose == _COMPILED and not in_flex
+            frame = frame.f_back
+        return tuple(places), compiled
+
+    def innermost(self) -> Place | None:
+        """The user's line under way; None where there is none."""
+        return next(iter(self.users()[0]), None)
+
+    def checkpoint(self) -> Place | None:
+        """The user's line that called torch.utils.checkpoint, if the checkpoint itself packs a tensor: its own input.
+        Then it is one of the two innermost callers that are not graphmem's."""
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith(OURS):
+            frame = frame.f_back
+        for _ in range(2):
+            if frame is None:
+                return None
+            if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
+                return self.innermost() or NOWHERE
+            frame = frame.f_back
+        return None
+
+    def _whose(self, code: types.CodeType) -> int:
+        known = self._known.get(id(code))
         if known is None:
-            known = _known[id(code)] = _whose(code), code
-        whose = known[0]
-        if whose == _USERS:
-            line = id(code), frame.f_lineno
-            place = _lines.get(line)
-            if place is None:
-                place = _lines[line] = Place(code.co_filename, frame.f_lineno, code.co_name)
-            places.append(place)
-        in_flex |= whose == _FLEX
-        compiled |= whose == _COMPILED and not in_flex
-        frame = frame.f_back
-    return tuple(places), compiled
+            known = self._known[id(code)] = _whose(code), code
+        return known[0]
 
-
-def checkpoint_under_way() -> Place | None:
-    """The user's line that called torch.utils.checkpoint, where that is who packs a tensor: an input of its own."""
-    frame: types.FrameType | None = sys._getframe(2)
-    for _ in range(2):
-        if frame is None:
-            return None
-        if frame.f_code.co_filename == torch.utils.checkpoint.__file__:
-            return next(iter(user_frames()[0]), Place("", 0, ""))
-        frame = frame.f_back
-    return None
+    def _place(self, frame: types.FrameType) -> Place:
+        """One object for each line, however often it runs."""
+        line = id(frame.f_code), frame.f_lineno
+        place = self._lines.get(line)
+        if place is None:
+            code = frame.f_code
+            place = self._lines[line] = Place(code.co_filename, frame.f_lineno, code.co_name)
+        return place
 
 
 def _whose(code: types.CodeType) -> int:
+    if any(code is marked for marked in _outermost):
+        return _OUTERMOST
     if code.co_qualname.startswith(COMPILED_FRAME):
         return _COMPILED
     if code.co_filename.endswith("flex_attention.py") and code.co_filename.startswith(_NOT_THE_USERS):

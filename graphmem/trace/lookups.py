@@ -1,5 +1,7 @@
-"""Rows that a table does not have: torch raises, fake mode looks up any, and a model would seem to have positions
-without end."""
+"""Rows that a table does not have: torch raises, but fake mode looks up any row.
+
+Without this check a model would seem to have positions without end.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 import torch
 
 from graphmem.record import Op, Ref, Trace, references
-from graphmem.trace.values import Values, elements, is_drawn, is_like
+from graphmem.trace.traits import elements, is_drawn, is_like
+from graphmem.trace.values import Values
 
 # Positions of the longest inputs, and what works them out.
 LIMIT, _MOST_OPERATORS = 2**20, 64
@@ -23,8 +26,8 @@ def check_lookup(trace: Trace, values: Values, func: Any, args: Any) -> None:
     """Raise where torch would, as far as sizes, constants and padding decide; `args` as recorded.
 
     Raises:
-        IndexError: an element of an index is none of the rows.
-        RuntimeError: the index of an embedding is none, which the fake mode of 2.11 does not mind.
+        IndexError: an index asks for a row that there is not.
+        RuntimeError: the indices of an embedding are not whole numbers. The fake mode of torch 2.11 accepts those.
     """
     if func not in _LOOKUPS:
         return

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import torch
 
 from graphmem.record import Trace, saves_what_it_overwrites
 
 
-def nodes_by_sequence(outputs: list[torch.Tensor]) -> dict[int, str]:
+def nodes_by_sequence(outputs: Iterable[torch.Tensor]) -> dict[int, str]:
     """The autograd graph behind `outputs`: sequence number -> node name."""
     found: dict[int, str] = {}
     seen = set()

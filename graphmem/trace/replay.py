@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from graphmem.how import How
 from graphmem.machine import Machine
 from graphmem.record import Op, Ref, Trace, references, saves_what_it_overwrites
+from graphmem.trace.calls import Calls
 from graphmem.trace.forward import trace
-from graphmem.trace.recorder import Recorder
 
 _aten = torch.ops.aten
 
@@ -55,7 +54,11 @@ def checkpointed(original: Trace, ops: Collection[int], result: Ref) -> Swap:
 def replay(original: Trace, swaps: Sequence[Swap], machine: Machine) -> Trace:
     """The trace of `original`'s operators with `swaps`; module calls are those of the original."""
     module = _Replayed(original, {swap.result.op: swap for swap in swaps})
-    return trace(module, module.inputs(), How(machine=machine), point=original.point)
+
+    def drive(_module: nn.Module, args: tuple[Any, ...], _kwargs: dict[str, Any], calls: Calls) -> Any:
+        return module.run(args, calls)
+
+    return trace(module, module.inputs(), How(machine=machine), point=original.point, drive=drive)
 
 
 class _Replayed(nn.Module):
@@ -75,9 +78,9 @@ class _Replayed(nn.Module):
     def _others(self) -> list[Op]:
         return [op for op in self.original.ops if op.kind not in ("call", "parameter")]
 
-    def forward(self, *others: torch.Tensor) -> list[torch.Tensor]:
-        recorder = next(m for m in _get_current_dispatch_mode_stack() if isinstance(m, Recorder))
-        recorder.trace.calls, recorder.trace.containers = list(self.original.calls), self.original.containers
+    def run(self, others: Sequence[torch.Tensor], calls: Calls) -> list[torch.Tensor]:
+        """Forward, with what `inputs` gave; the module calls are said to be those of the original."""
+        calls.take_over(self.original)
         given = {op.index: tensor for op, tensor in zip(self._others(), others, strict=True)}
         made: dict[int, Any] = {}
         find = partial(_result, made)
@@ -85,7 +88,7 @@ class _Replayed(nn.Module):
         for op, differentiated in _differentiated(self.original):
             if op.index not in self.ops:
                 continue
-            recorder.call_is(op.call)
+            calls.now = op.call
             if op.kind != "call":
                 made[op.index] = given[op.index] if op.index in given else getattr(self, f"p{op.index}")
             else:
@@ -164,7 +167,7 @@ def _swapped(swap: Swap, op: Op, made: dict[int, Any]) -> Any:
 def _run(original: Trace, op: Op, find: Callable[[Ref], torch.Tensor]) -> Any:
     args, kwargs = _real(op.args, find), {k: _real(v, find) for k, v in op.kwargs.items()}
     packet = op.target.overloadpacket
-    # Where layouts or types have changed, what was a copy may be none, and the reverse: what decides is called.
+    # Where layouts or types have changed, a copy may no longer be needed, or be needed now: call what decides that.
     if packet is _aten.clone and kwargs.get("memory_format") is torch.contiguous_format:
         return args[0].contiguous()
     if packet in (_aten.view, _aten._unsafe_view) and isinstance(args[1], (list, tuple)):

@@ -3,45 +3,47 @@
 A fake tensor has no value, but positions, masks and ids usually can have one: they follow from constants and from the
 inputs. The record says how every tensor came about, so the answer to `if mask.all()` is found by running just the
 operators behind it, for real, on the CPU. Nothing is spent on models that never ask.
+
+The linter asks after forward, through `Trace.value`. That is why a record leads to its `Values`, and why `Values` must
+not keep alive what is large: see `Values.settle`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from graphmem.how import Assumptions
-from graphmem.record import Op, Place, Ref, TensorFact, Trace, references, references_in
+from graphmem.record import Op, Place, Ref, TensorFact, Trace, UnknownValueError, references, references_in
 from graphmem.trace.assumed import assumed
+from graphmem.trace.draws import Draws
+from graphmem.trace.traits import elements, is_drawn, is_like, storages_of
 
 # No tensor larger than this is computed: 2**26 elements are 64 MiB of booleans, a (1, 1, 8192, 8192) mask.
 LIMIT = 2**26
-# The largest float32 below 1, and what draws from 0 up to there.
-_ALMOST_ONE = 1 - 2**-24
-_UNIFORM = (torch.ops.aten.rand.default, torch.ops.aten.rand_like.default)
+# Once forward is over, no storage of more bytes than this is kept alive for a later question: a mask of 4096 positions
+# by 4096 is kept, in booleans; the tables and weights that a model may register as buffers are not.
+SMALL = 2**24
 # Up to so many elements a value is kept for the next question: a loop over experts asks hundreds about one mask.
 KEPT = 2**24
-# What they make has the shape of their argument, whose value they do not read.
-_LIKE = tuple(
-    getattr(torch.ops.aten, name)
-    for name in ("full_like", "zeros_like", "ones_like", "new_full", "new_zeros", "new_ones")
-)
 # Above the ids that padding, begin, end and separator usually have.
 ORDINARY_ID = 5
-
-
-class UnknownValueError(Exception):
-    """The value hangs on something that has none; says on what."""
 
 
 class Values:
     """Works out values of one trace.
 
-    known: values of placeholders, by operator index.
-    reload: gives the inputs as real tensors, by placeholder name; called at most once, and only if needed.
+    Args:
+        reload: gives the inputs as real tensors, by placeholder name. It is called only if needed: once for all of
+            forward, and once for every question after it.
+
+    Attributes:
+        known: values of placeholders, by operator index; while forward runs.
     """
 
     def __init__(
@@ -56,10 +58,11 @@ class Values:
         self._inputs: dict[str, torch.Tensor] | None = None
         self._writers: dict[int, list[int]] = {}
         self._taken: dict[int, tuple[Any, str]] = {}
-        self._drawn: list[Op] = []
-        self._draw_as: float | None = None
+        self._draws = Draws()
         self._looked_at = 0
         self._kept: dict[int, tuple[Any, int]] = {}  # by operator: its result, and how often that had been written to
+        self._lasting: dict[int, Callable[[], torch.Tensor | None]] = {}
+        self._settled = False
         self.known: dict[int, torch.Tensor] = {}
 
     def wrote(self, storage: int, op: int) -> None:
@@ -67,13 +70,47 @@ class Values:
         self._writers.setdefault(storage, []).append(op)
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """The real result of `func` on recorded arguments, now; where it cannot be known, as far as something is taken
-        for granted about it, which is noted.
+        """The real result of `func` on recorded arguments, now. What cannot be known may be taken for granted, and is
+        then noted.
 
         Raises:
             UnknownValueError: some value behind it cannot be known.
         """
-        self._drawn = []
+        with self._question():
+            return self._answer(func, args, kwargs)
+
+    def value(self, ref: Ref) -> torch.Tensor:
+        """A copy of what a tensor holds, as `run` works it out.
+
+        Raises:
+            UnknownValueError: some value behind it cannot be known.
+        """
+        return self.run(torch.ops.aten.clone.default, (ref,), {})  # type: ignore[no-any-return]
+
+    def settle(self) -> None:
+        """Forward is over: keep alive what is small, and let go of the rest.
+
+        A large buffer, input or constant is known for as long as its owner lives (the module, or the user's code): it
+        is referred to weakly. Everything that was worked out is forgotten, and worked out again if it is asked for.
+        """
+        self._lasting = {index: _lasting(tensor) for index, tensor in self.known.items()}
+        self.known = {}
+        self._settled = True
+        self._forget()
+
+    @contextmanager
+    def _question(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._settled:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._inputs, self._taken, self._looked_at, self._kept = None, {}, 0, {}
+
+    def _answer(self, func: Any, args: Any, kwargs: Any) -> Any:
+        self._draws = Draws()
         taken: dict[int, tuple[Any, str]] = {}
         try:
             result = self._run(func, args, kwargs, taken)
@@ -82,9 +119,10 @@ class Values:
             if not taken:
                 raise
             result = self._run(func, args, kwargs, taken)
-        if self._drawn and not self._whateveris_drawn(result, lambda: self._run(func, args, kwargs, taken)):
+        decided_by = self._draws.deciding(result, lambda: self._run(func, args, kwargs, taken))
+        if decided_by is not None:
             self._trace.drew = True
-            place = self._drawn[0].place
+            place = decided_by.place
             where = f" at {place.file}:{place.line}" if place else ""
             self._note(f"forward decides by a random number{where}: one draw was taken")
         return result
@@ -92,10 +130,11 @@ class Values:
     def extremes(self, asked: Ref) -> tuple[int, int] | None:
         """The least and the largest element of an integer tensor that is not empty; None where something behind it has
         no value."""
-        try:
-            found = self._run(lambda value: (int(value.min()), int(value.max())), (asked,), {}, {})
-        except UnknownValueError:
-            return None
+        with self._question():
+            try:
+                found = self._run(lambda value: (int(value.min()), int(value.max())), (asked,), {}, {})
+            except UnknownValueError:
+                return None
         return found  # type: ignore[no-any-return]
 
     def of_inputs(self) -> dict[str, torch.Tensor]:
@@ -126,9 +165,9 @@ class Values:
                     self._note(f"assumed{f' at {place.file}:{place.line}' if place else ''}: {how}")
                 else:
                     results[index] = self._evaluate(self._trace.ops[index], results)
-            for index in needed if not self._drawn else ():  # what a draw decides is asked for draw by draw
+            for index in needed if not self._draws.made else ():  # what a draw decides is asked for draw by draw
                 op = self._trace.ops[index]
-                if elements(op) <= KEPT and all(w in needed for s in _storages(op) for w in self._writers.get(s, ())):
+                if elements(op) <= KEPT and all(w in needed for s in storages_of(op) for w in self._writers.get(s, ())):
                     self._kept[index] = results[index], self._times_written(index)
             return func(*_real(args, results), **{k: _real(v, results) for k, v in kwargs.items()})
 
@@ -163,7 +202,7 @@ class Values:
             if index not in read_until and index not in leaves and not is_like(op):
                 todo += [(ref.op, index) for ref in references(op)]
             read_until[index] = reader
-            todo += [(w, w) for s in _storages(op) for w in self._writers.get(s, ()) if index < w < reader]
+            todo += [(w, w) for s in storages_of(op) for w in self._writers.get(s, ()) if index < w < reader]
         return set(read_until), known
 
     def _still_right(self, index: int, reader: int) -> bool:
@@ -171,14 +210,14 @@ class Values:
         kept = self._kept.get(index)
         if kept is None or kept[1] != self._times_written(index):
             return False
-        return all(w < reader for s in _storages(self._trace.ops[index]) for w in self._writers.get(s, ()))
+        return all(w < reader for s in storages_of(self._trace.ops[index]) for w in self._writers.get(s, ()))
 
     def _times_written(self, index: int) -> int:
-        return sum(len(self._writers.get(s, ())) for s in _storages(self._trace.ops[index]))
+        return sum(len(self._writers.get(s, ())) for s in storages_of(self._trace.ops[index]))
 
     def _in_conflict(self, needed: set[int], known: set[int]) -> bool:
         """Whether running `needed` would write into what was kept, or needs it as it was before it was written to."""
-        written = (w for i in known for s in _storages(self._trace.ops[i]) for w in self._writers.get(s, ()))
+        written = (w for i in known for s in storages_of(self._trace.ops[i]) for w in self._writers.get(s, ()))
         return not needed.isdisjoint(known) or any(w in needed for w in written)
 
     def _evaluate(self, op: Op, results: dict[int, Any]) -> Any:
@@ -196,38 +235,18 @@ class Values:
             }
         args, kwargs = _real(op.args, results), {k: _real(v, results) for k, v in op.kwargs.items()}
         if is_drawn(op):
-            return self._draw(op, args, kwargs)
+            return self._draws.draw(op, args, kwargs)
         return op.target(*args, **kwargs)
-
-    def _whateveris_drawn(self, result: Any, again: Callable[[], Any]) -> bool:
-        """Whether the lowest and the highest draw give that result too: `rand() < 0` is false at any rate."""
-        if any(op.target not in _UNIFORM for op in self._drawn):
-            return False
-        try:
-            for self._draw_as in (0.0, _ALMOST_ONE):
-                if not _same(again(), result):
-                    return False
-        finally:
-            self._draw_as = None
-        return True
-
-    def _draw(self, op: Op, args: Any, kwargs: Any) -> Any:
-        """A random number that forward decides by (layer drop): drawn from a generator of our own, always the same."""
-        if self._draw_as is not None:
-            return torch.full_like(op.target(*args, **kwargs), self._draw_as)
-        self._drawn.append(op)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(op.index)
-            return op.target(*args, **kwargs)
 
     def _note(self, text: str) -> None:
         if text not in self._trace.notes:
             self._trace.notes.append(text)
 
     def _placeholder(self, op: Op) -> torch.Tensor:
-        if op.index in self.known:
+        known = self._known(op.index)
+        if known is not None:
             # A copy, since it may be written to; on the CPU, since x[[0, -1]] makes a real index on a GPU if any.
-            return self.known[op.index].cpu().clone()
+            return known.cpu().clone()
         if op.kind == "input":
             value = self.of_inputs().get(op.name)
             if value is not None and not value.is_meta:
@@ -236,6 +255,10 @@ class Values:
         if assumed is not None:
             return assumed
         raise UnknownValueError(f"it depends on {_describe(op)}, which has no values here")
+
+    def _known(self, index: int) -> torch.Tensor | None:
+        lasting = self._lasting.get(index)
+        return lasting() if lasting is not None else self.known.get(index)
 
     def _assume(self, op: Op) -> torch.Tensor | None:
         """Ids and masks given on meta, without values: ordinary tokens, nothing masked. The report says so."""
@@ -247,23 +270,16 @@ class Values:
         return torch.full(fact.shape, filler, dtype=fact.dtype)
 
 
-def is_drawn(op: Op) -> bool:
-    """Whether a random number is drawn."""
-    return op.kind == "call" and torch.Tag.nondeterministic_seeded in op.target.tags
-
-
-def is_like(op: Op) -> bool:
-    """Whether only the layout of its first argument is read."""
-    return op.kind == "call" and op.target.overloadpacket in _LIKE
-
-
-def _storages(op: Op) -> set[int]:
-    return {fact.storage for fact in op.outputs if fact is not None}
-
-
-def elements(op: Op) -> int:
-    """Of all that it gives together."""
-    return sum(torch.Size(fact.shape).numel() for fact in op.outputs if fact is not None)
+def _lasting(tensor: torch.Tensor) -> Callable[[], torch.Tensor | None]:
+    """How a value is reached once forward is over."""
+    try:
+        is_small = tensor.untyped_storage().nbytes() <= SMALL
+    except (NotImplementedError, RuntimeError):  # sparse and other layouts without one storage
+        is_small = False
+    if not is_small:
+        return weakref.ref(tensor)
+    kept = tensor.detach().cpu()  # without its autograd graph, and without a GPU's memory
+    return lambda: kept
 
 
 def _describe(op: Op) -> str:
@@ -280,9 +296,3 @@ def _real(value: Any, results: dict[int, Any]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_real(v, results) for v in value)
     return value
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    return bool(one == other)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from graphmem.validation.predict import Expected
-from graphmem.validation.watch import Seen
+from graphmem.validation.watch import Observed
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Difference:
     expected it. module: where that happens, as far as it is known."""
 
     expected: Expected | None
-    seen: Seen | None
+    seen: Observed | None
     module: str
 
 
@@ -29,7 +29,7 @@ class Comparison:
     moved: int
 
 
-def compare(expected: Sequence[Expected], seen: Sequence[Seen]) -> Comparison:
+def compare(expected: Sequence[Expected], seen: Sequence[Observed]) -> Comparison:
     """Match what was predicted with what was measured, by size and order."""
     left = _unmatched([e.nbytes for e in expected], [s.nbytes for s in seen])
     modules = {e.where: e.made_in for e in reversed(expected) if e.where}
@@ -53,7 +53,7 @@ def compare(expected: Sequence[Expected], seen: Sequence[Seen]) -> Comparison:
     return Comparison(tuple(differences), moved)
 
 
-def _module(expected: Expected | None, seen: Seen | None, modules: dict[str, str]) -> str:
+def _module(expected: Expected | None, seen: Observed | None, modules: dict[str, str]) -> str:
     """Of what nobody expected, the module in which the prediction saves something on the same line."""
     if expected is not None:
         return expected.made_in
@@ -63,7 +63,7 @@ def _module(expected: Expected | None, seen: Seen | None, modules: dict[str, str
 class _Spare:
     """Measured storages that found no partner in their place, by size."""
 
-    def __init__(self, indices: list[int], seen: Sequence[Seen]) -> None:
+    def __init__(self, indices: list[int], seen: Sequence[Observed]) -> None:
         self.indices = set(indices)
         self._by_size: dict[int, list[int]] = defaultdict(list)
         for index in reversed(indices):

@@ -20,7 +20,7 @@ from graphmem.trace.inputs import named_tensors
 from graphmem.usercode.garbage import set_aside
 from graphmem.validation.allocator import Counters, counters, peak, release, reset_peak
 from graphmem.validation.model import real_inputs, real_model
-from graphmem.validation.watch import Existing, Kept, Left, Seen, Watch, storages_of
+from graphmem.validation.watch import Existing, Left, Observed, Stored, Watch, storages_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Measurement:
     before, peak: memory_allocated before the step, max_memory_allocated in it. None on the CPU.
     """
 
-    saved: tuple[Seen, ...]
+    saved: tuple[Observed, ...]
     elsewhere: int
     earlier: tuple[int, ...]
     rise: Counters | None
@@ -121,14 +121,14 @@ def _last_of(step: _Step, settings: Settings) -> Measurement:
     left = step.left(earlier)
     at_start = counters(settings.device)
     reset_peak(settings.device)
-    kept, at_end_of_forward = step.run()
+    stored, at_end_of_forward = step.run()
     highest = peak(settings.device)
     gc.collect()
     at_end = counters(settings.device)
     return Measurement(
-        saved=kept.saved,
-        elsewhere=kept.elsewhere,
-        earlier=left.part_of(step.left([*earlier, kept]), kept),
+        saved=stored.saved,
+        elsewhere=stored.elsewhere,
+        earlier=left.part_of(step.left([*earlier, stored]), stored),
         rise=_difference(at_end_of_forward, at_start),
         left=_difference(at_end, at_start),
         before=at_start.allocated if at_start else None,
@@ -150,17 +150,17 @@ class _Step:
     settings: Settings
     existing: Existing
 
-    def run(self) -> tuple[Kept, Counters | None]:
+    def run(self) -> tuple[Stored, Counters | None]:
         """What autograd kept after forward, and the allocator's counters then."""
         watch, device = Watch(), self.settings.device
         outputs = self._forward(watch)
         gc.collect()
         now = counters(device)
-        kept = watch.kept(device, outputs, self.existing.ids | storages_of(self._own()))
+        stored = watch.stored(device, outputs, self.existing.ids | storages_of(self._own()))
         self._backward(outputs)
-        return kept, now
+        return stored, now
 
-    def left(self, steps: list[Kept]) -> Left:
+    def left(self, steps: list[Stored]) -> Left:
         """What the steps so far left behind but for gradients."""
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         others = self.existing.ids | storages_of([*self._own(), *gradients])

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from graphmem.trace.frames import user_frames
+from graphmem.trace.frames import Frames
 from graphmem.trace.nodes import nodes_by_sequence
+from graphmem.trace.packs import Packs
 from graphmem.validation.predict import place_of
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A storage that autograd kept: its bytes, shape and dtype of the tensor that was packed, the autograd node that
-    packed it and the file:line under way then."""
+class Observed:
+    """A storage that autograd kept in a real run, as opposed to one that is `Expected`.
+
+    nbytes: of the storage. shape, dtype: of the tensor that was packed. node: the autograd node that packed it.
+    where: the file:line under way at that moment.
+    """
 
     nbytes: int
     shape: tuple[int, ...]
@@ -31,11 +33,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What was kept after one forward. saved: on the device, made by forward, in the order of packing. elsewhere:
-    bytes on other devices. storages: weak references to those of `saved`."""
+class Stored:
+    """What autograd holds after one forward.
 
-    saved: tuple[Seen, ...]
+    saved: on the device, made by forward, in the order of packing. elsewhere: bytes on other devices.
+    storages: weak references to those of `saved`.
+    """
+
+    saved: tuple[Observed, ...]
     elsewhere: int
     storages: tuple[StorageWeakRef, ...]
 
@@ -70,30 +75,30 @@ class Left:
 
     Args:
         device: those there.
-        steps: what autograd kept in each step so far; what of it is there still no tensor of Python may hold.
-        others: storages that are not meant.
+        steps: what autograd kept in each step so far. It may still be there without a tensor in Python that holds it.
+        others: storages that do not count.
     """
 
-    def __init__(self, device: str, steps: Sequence[Kept], others: set[int]) -> None:
+    def __init__(self, device: str, steps: Sequence[Stored], others: set[int]) -> None:
         self._weak: list[StorageWeakRef] = []
         self._nbytes: dict[int, int] = {}
-        self._once_saved = {weak.cdata for kept in steps for weak in kept.storages}
+        self._once_saved = {weak.cdata for stored in steps for weak in stored.storages}
         for storage in _known_to_python():
             if storage.device.type == device and storage._cdata not in others:
                 self._weak.append(StorageWeakRef(storage))
                 self._nbytes[storage._cdata] = storage.nbytes()
-        for kept in steps:
-            for seen, weak in zip(kept.saved, kept.storages, strict=True):
+        for stored in steps:
+            for observed, weak in zip(stored.saved, stored.storages, strict=True):
                 self._weak.append(weak)
                 if not weak.expired() and weak.cdata not in others:
-                    self._nbytes[weak.cdata] = seen.nbytes
+                    self._nbytes[weak.cdata] = observed.nbytes
 
-    def part_of(self, now: Left, saved: Kept) -> tuple[int, ...]:
-        """Sizes of those that the next step, after which `now` is left, has no need to make or replaces.
+    def part_of(self, now: Left, saved: Stored) -> tuple[int, ...]:
+        """Sizes of those that the next step replaces or has no need to make. `now`: what is left after that step.
 
-        That is what it saves without having made it, and what is gone after it. What stays and is not saved is a cache
-        that it reads, but for two cases: where more is left than before, a list that grows; and where it was saved
-        once, by the step that made it, which every later step does with one of its own.
+        These are the storages that it saves without having made them, and those that are gone after it. What stays and
+        is not saved is a cache that the step reads, with two exceptions: a list that grows, where more is left than
+        before; and what the step that made it saved once, as every later step does with one of its own.
         """
         again = {weak.cdata for weak in saved.storages}
         unused = self._once_saved if sum(self._nbytes.values()) == sum(now._nbytes.values()) else self._nbytes.keys()
@@ -101,80 +106,38 @@ class Left:
         return tuple(size for cdata, size in self._nbytes.items() if cdata not in idle)
 
 
-class _Holder:
-    """Stands in the autograd graph for a saved tensor and dies with the node that saved it.
+class Watch:
+    """Remembers what autograd packs: `with watch.hooks(): ...`, then `watch.stored(...)`.
 
-    It owns the storage only: a tensor would own its grad_fn, and a node that saves its own result would never die.
+    A tensor without one storage of its own (sparse, or a wrapper around others) does not count: autograd holds it.
     """
 
-    __slots__ = ("__weakref__", "facts", "flipped", "storage")
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.storage = tensor.untyped_storage()
-        self.facts = (tensor.dtype, tensor.device, tensor.storage_offset(), tensor.shape, tensor.stride())
-        self.flipped = (tensor.requires_grad, tensor.is_conj(), tensor.is_neg())
-
-    def tensor(self) -> torch.Tensor:
-        """The tensor as it was packed, for backward."""
-        dtype, device, offset, shape, stride = self.facts
-        requires_grad, conjugate, negative = self.flipped
-        made = torch.empty(0, dtype=dtype, device=device).set_(self.storage, offset, shape, stride)
-        made = torch._neg_view(made) if negative else made
-        made = made.conj() if conjugate else made
-        return made.requires_grad_(requires_grad)  # reentrant checkpointing asks for it
-
-
-class _Packed:
-    __slots__ = ("holder", "sequence", "where")
-
-    def __init__(self, holder: _Holder) -> None:
-        self.holder = weakref.ref(holder)
-        self.sequence = torch._C._autograd._get_sequence_nr() - 1  # of the node that packs: it was numbered just before
-        self.where = next(iter(user_frames()[0]), None)
-
-
-class Watch:
-    """Saved-tensor hooks that remember what was packed: `with watch.hooks(): ...`, then `watch.kept(...)`."""
-
     def __init__(self) -> None:
-        self._packed: list[_Packed] = []
+        frames = Frames()
+        self._packs = Packs(lambda _tensor: frames.innermost(), strict=False)
 
     def hooks(self) -> Any:
-        return torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+        """The context for forward."""
+        return self._packs.hooks()
 
-    def kept(self, device: str, outputs: list[torch.Tensor], before: set[int]) -> Kept:
-        """What is kept now. `outputs` is what the graph hangs on, `before` the storages that do not count."""
+    def stored(self, device: str, outputs: list[torch.Tensor], before: set[int]) -> Stored:
+        """What autograd holds now. `outputs`: what leads to the graph. `before`: the storages that do not count."""
         nodes = nodes_by_sequence(outputs)
         done = set(before)
         saved, weak, elsewhere = [], [], 0
-        for packed in self._packed:
-            holder = packed.holder()
-            if holder is None or holder.storage._cdata in done or not holder.storage.nbytes():
+        for packed, holder in self._packs.alive():
+            nbytes = holder.storage.nbytes()
+            if holder.storage._cdata in done or not nbytes:
                 continue
             done.add(holder.storage._cdata)
             if holder.storage.device.type != device:
-                elsewhere += holder.storage.nbytes()
+                elsewhere += nbytes
                 continue
-            dtype, _, _, shape, _ = holder.facts
             node = nodes.get(packed.sequence, "an autograd node")
-            name, where = str(dtype).removeprefix("torch."), place_of(packed.where)
-            saved.append(Seen(holder.storage.nbytes(), tuple(shape), name, node, where))
+            dtype, where = str(holder.dtype).removeprefix("torch."), place_of(packed.note)
+            saved.append(Observed(nbytes, tuple(holder.shape), dtype, node, where))
             weak.append(StorageWeakRef(holder.storage))
-        return Kept(tuple(saved), elsewhere, tuple(weak))
-
-    def _pack(self, tensor: torch.Tensor) -> Any:
-        if is_traceable_wrapper_subclass(tensor):  # its storages are those of the tensors within
-            return tensor
-        try:
-            holder = _Holder(tensor)
-        except (NotImplementedError, RuntimeError):  # sparse and other layouts without one storage
-            return tensor
-        self._packed.append(_Packed(holder))
-        return holder
-
-    @staticmethod
-    def _unpack(held: Any) -> torch.Tensor:
-        return held.tensor() if isinstance(held, _Holder) else held
+        return Stored(tuple(saved), elsewhere, tuple(weak))
 
 
 def storages_of(tensors: Iterable[torch.Tensor]) -> set[int]:

@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graphmem.how import How
-from graphmem.kernels.sdpa import SdpaFacts, choose, reachable
+from graphmem.kernels.sdpa import choose, reachable
 from graphmem.kernels.sdpa.order import order
 from graphmem.kernels.sdpa.rules import RULES
 from graphmem.machine import resolve
+from graphmem.record import SdpaFacts
 from graphmem.trace import trace
 
 BF16 = (torch.bfloat16,) * 3

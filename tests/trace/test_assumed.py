@@ -8,6 +8,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import DataDependentError, UsageError
 from graphmem.how.assumptions import read_assumptions
+from support.oracle import real_saved
 
 
 class Experts(nn.Module):
@@ -90,6 +91,34 @@ def test_anything_else_has_to_be_given():
     assert f"--assume {FILE}:{LINE}=VALUE" in str(error.value)
     saved = [graphmem.analyze(Thresholds(), X, assume={f"{FILE}:{LINE}": v}).saved.bytes for v in (True, "false")]
     assert saved == [2 * 10 * 16 * 4, 0]
+
+
+SELECTIONS = {
+    "masked_select": lambda x: x.masked_select(x == x * 1),
+    "elements": lambda x: x[x == x * 1],
+    "rows": lambda x: x[(x == x * 1).all(-1)],
+    "columns": lambda x: x[:, (x == x * 1).all(-1).all(0)],
+}
+
+
+class Selects(nn.Module):
+    def __init__(self, select):
+        super().__init__()
+        self.f, self.select = nn.Linear(16, 16), select
+
+    def forward(self, x):
+        return self.select(self.f(x)).tanh()
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_how_many_are_selected_can_be_given(name):
+    """`select` takes all that there are, which nobody but the user knows."""
+    select = SELECTIONS[name]
+    module, size = Selects(select), {"rows": 20, "columns": 10}.get(name, X[0].numel())
+    line = f"{FILE}:{select.__code__.co_firstlineno}"
+    report = graphmem.analyze(module, X, assume={line: size}, device="cpu")
+    assert any(f"was answered {size}" in note for note in report.notes)
+    assert report.saved.bytes == sum(size * count for size, count in real_saved(module, X).items())
 
 
 @pytest.mark.parametrize("wrong", [{"experts": "many"}, {"model.py": 3}, {"model.py:88": "x"}, {"model.py:x": 3}])

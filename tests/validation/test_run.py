@@ -26,7 +26,7 @@ from graphmem.validation.plot import render as svg
 from graphmem.validation.predict import Expected
 from graphmem.validation.run import validate
 from graphmem.validation.sweep import points_of, read_sweep
-from graphmem.validation.watch import Seen
+from graphmem.validation.watch import Observed
 from support.repo import ROOT
 
 MODEL = """
@@ -326,8 +326,8 @@ def test_as_many_bytes_in_other_storages_are_caught(file: str, corrupt: Any) -> 
 
 
 def storages(kind: type, *sizes: int) -> list[Any]:
-    if kind is Seen:
-        return [Seen(n, (n,), "uint8", "MulBackward0", "model.py:2") for n in sizes]
+    if kind is Observed:
+        return [Observed(n, (n,), "uint8", "MulBackward0", "model.py:2") for n in sizes]
     return [Expected(n, f"op{i}", "m", f"m.{i}", f"model.py:{i}", (n,), "uint8", ("Mul",)) for i, n in enumerate(sizes)]
 
 
@@ -345,7 +345,7 @@ def storages(kind: type, *sizes: int) -> list[Any]:
     ],
 )
 def test_compare(expected: list[int], seen: list[int], differences: list[Any], moved: int) -> None:
-    found = compare(storages(Expected, *expected), storages(Seen, *seen))
+    found = compare(storages(Expected, *expected), storages(Observed, *seen))
     assert [(d.expected and d.expected.nbytes, d.seen and d.seen.nbytes) for d in found.differences] == differences
     assert found.moved == moved
     if differences == [(None, 2)]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from graphmem.kernels.sdpa.facts import SdpaFacts
 from graphmem.kernels.sdpa.rules import RULES, Refusal
 from graphmem.machine import Machine
+from graphmem.record import SdpaFacts
 
 FUSED = ("cudnn", "flash", "efficient")
 

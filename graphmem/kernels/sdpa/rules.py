@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from graphmem.kernels.sdpa.facts import SdpaFacts, Shape, four_dims
+from graphmem.kernels.sdpa.facts import four_dims
 from graphmem.machine import Machine
+from graphmem.record.sdpa import SdpaFacts, Shape
 
 
 @dataclass(frozen=True)

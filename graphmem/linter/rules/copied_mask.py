@@ -45,9 +45,9 @@ _aten = torch.ops.aten
 def check(context: Context) -> Iterator[Spot]:
     """Every mask that several calls made a kept copy of."""
     shared: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for call in context.sdpa:
+    for call, facts in context.sdpa:
         mask = call.operands[3] if len(call.operands) == 4 else None
-        if call.facts.mask != "bool" or mask is None:
+        if facts.mask != "bool" or mask is None:
             continue
         for op in context.calls(_aten.where):
             copy = context.storage(op.index)

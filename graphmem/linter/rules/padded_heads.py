@@ -35,8 +35,8 @@ _MULTIPLE = 8
 
 def check(context: Context) -> Iterator[Spot]:
     """Every padded copy that a call of the flash kernel keeps."""
-    for call in context.sdpa:
-        size = call.facts.head
+    for call, facts in context.sdpa:
+        size = facts.head
         if call.backend != "flash" or size % _MULTIPLE == 0:
             continue
         pads = [op for op in context.calls(_aten.constant_pad_nd) if call.start <= op.index < call.stop]

@@ -39,9 +39,8 @@ from torch import Tensor, nn
 from graphmem.linter.context import Context
 from graphmem.linter.example import B, Example, Examples, H, S, ids
 from graphmem.linter.spot import Spot, Term
-from graphmem.record import Op, Ref
+from graphmem.record import Op, Ref, UnknownValueError
 from graphmem.record.flow import MATMULS
-from graphmem.trace.values import UnknownValueError
 
 CODE, NAME, SEVERITY, DEFAULT = "GM202", "unused-logits", "warning", True
 
@@ -118,7 +117,7 @@ def _left_out(loss: Op, context: Context) -> Iterator[Spot]:
     if fact.storage not in context.kept or max(fact.shape) < LARGE:
         return
     try:
-        values = context.trace.values.run(_aten.clone.default, (labels,), {})
+        values = context.trace.value(labels)
     except (UnknownValueError, RuntimeError):
         return
     out, of = int((values == ignored).sum()), values.numel()

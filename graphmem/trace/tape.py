@@ -1,0 +1,126 @@
+"""`Tape`: writes operators and storages into a record, in the order in which they come by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from graphmem.kernels.registry import kernels_on
+from graphmem.record import MARK, Op, Place, Ref, Storage, TensorFact, Trace
+from graphmem.trace.values import Values
+
+
+class Tape:
+    """Knows each tensor of a forward by the mark that it gave it, and each storage by its address.
+
+    weak: a weak reference to each of `record.storages`. It tells later whether the storage is alive, and until then
+    keeps the address from being used again, so that the address is an identity.
+    """
+
+    def __init__(self, record: Trace, values: Values) -> None:
+        self.record, self._values = record, values
+        self._outputs_on_cpu = kernels_on(record.device).outputs_on_cpu
+        self._storages: dict[int, int] = {}
+        self.weak: list[StorageWeakRef] = []
+
+    def placeholder(self, name: str, tensor: torch.Tensor, kind: str, value: torch.Tensor | None = None) -> Ref:
+        """Enter what no operator made: a parameter, buffer, input or constant; with its real value where it has one."""
+        ref = Ref(len(self.record.ops), 0)
+        fact = self._fact(tensor, ref, kind)
+        self.record.ops.append(Op(ref.op, name, (), {}, (fact,), -1, (), 0, kind))
+        if value is not None:
+            self._values.known[ref.op] = value
+        setattr(tensor, MARK, ref)
+        return ref
+
+    def described(self, value: Any) -> Any:
+        """An argument with references in place of tensors."""
+        if isinstance(value, torch.Tensor):
+            known = getattr(value, MARK, None)
+            return known if known is not None else self._constant(value)
+        if type(value) in (list, tuple):
+            return type(value)(self.described(v) for v in value)
+        return value
+
+    def operator(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        described: tuple[tuple[Any, ...], dict[str, Any]],
+        result: Any,
+        *,
+        call: int,
+        stack: tuple[Place, ...],
+        sequence: int,
+    ) -> None:
+        """Enter an operator that ran, and mark what it returned. `described`: its arguments, as recorded."""
+        index = len(self.record.ops)
+        on_cpu = self._outputs_on_cpu.get(func, ())
+        returned = result if isinstance(result, (tuple, list)) else (result,)
+        facts = tuple(
+            self._fact(value, Ref(index, i), "forward", "cpu" if i in on_cpu else None)
+            if isinstance(value, torch.Tensor)
+            else None
+            for i, value in enumerate(returned)
+        )
+        self.record.ops.append(Op(index, func, *described, facts, call, stack, sequence))
+        for i, value in enumerate(returned):
+            if isinstance(value, torch.Tensor):
+                setattr(value, MARK, Ref(index, i))
+        if func._schema.is_mutable:
+            self._note_writes(func, args, index)
+
+    def known(self, tensor: torch.Tensor) -> Storage | None:
+        """The storage of a tensor; None where nothing recorded it."""
+        index = self._storages.get(tensor.untyped_storage()._cdata)
+        return None if index is None else self.record.storages[index]
+
+    def entered(self, tensor: torch.Tensor) -> int:
+        """The index of a tensor's storage; a constant is entered where nothing recorded it."""
+        cdata = tensor.untyped_storage()._cdata
+        if cdata not in self._storages:
+            with torch._C._DisableTorchDispatch():
+                self._constant(tensor)
+        return self._storages[cdata]
+
+    def _note_writes(self, func: Any, args: tuple[Any, ...], index: int) -> None:
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.is_write and isinstance(value, torch.Tensor):
+                storage = self.known(value)
+                if storage is not None:
+                    self._values.wrote(storage.index, index)
+
+    def _constant(self, tensor: torch.Tensor) -> Ref:
+        """Enter a tensor that nothing recorded: a constant in the user's code, or made while recording was off."""
+        value = tensor.constant if isinstance(tensor, FakeTensor) else None if tensor.is_meta else tensor
+        return self.placeholder(f"constant_{len(self.record.ops)}", tensor, "constant", value)
+
+    def _fact(self, tensor: torch.Tensor, ref: Ref, origin: str, device: str | None = None) -> TensorFact | None:
+        """`device`: where the storage really is, if not where the tensor says."""
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError:  # sparse and other layouts without one storage
+            return None
+        return TensorFact(
+            self._index(storage, ref, origin, device or tensor.device.type),
+            tuple(tensor.shape),
+            tuple(tensor.stride()),
+            int(tensor.storage_offset()),
+            tensor.dtype,
+            tensor.device.type,
+            tensor.requires_grad,
+        )
+
+    def _index(self, storage: torch.UntypedStorage, born: Ref, origin: str, device: str) -> int:
+        index = self._storages.get(storage._cdata)
+        if index is None:
+            index = len(self.record.storages)
+            self._storages[storage._cdata] = index
+            self.weak.append(StorageWeakRef(storage))
+            self.record.storages.append(Storage(index, storage.nbytes(), device, born, origin))
+        elif storage.nbytes() != self.record.storages[index].nbytes:  # resize_
+            self.record.storages[index].nbytes = storage.nbytes()
+        return index
