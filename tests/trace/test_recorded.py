@@ -19,7 +19,7 @@ from graphmem.errors import GraphmemError, TooLongError
 from graphmem.how import read_how
 from graphmem.load.subject import from_factories
 from graphmem.record import Ref, UnknownValueError
-from graphmem.symbolic.strategy import _fits
+from graphmem.symbolic.strategy import _is_long
 from graphmem.trace import trace
 from graphmem.trace.values import SMALL
 
@@ -160,8 +160,8 @@ def test_a_limit_is_not_an_error_of_the_users():
     with pytest.raises(TooLongError):
         tracer.limited(3)(subject.symbols)
     assert not issubclass(TooLongError, GraphmemError)
-    assert not _fits(tracer.limited(3), subject.symbols)
-    assert _fits(tracer.limited(1000), subject.symbols)
+    assert _is_long(tracer.limited(3), subject.symbols)
+    assert not _is_long(tracer.limited(1000), subject.symbols)
 
 
 def test_every_error_is_in_the_tree():
