@@ -1,6 +1,10 @@
 """Standard or flash: every attention of a trace, found by its dataflow.
 
 One file per kind. Each has a `find(flow)` that returns the sites of its kind; KINDS lists them, the surest first.
+
+call.py      the call of a fused kernel that could stand in a site's place: tensors, masks, facts
+instead.py   what that call would keep, as an expression: the report's advice. The linter measures it (linter/fused.py)
+masks.py     whether a mask is causal and nothing else
 """
 
 from __future__ import annotations
