@@ -1,9 +1,15 @@
 """What pytest needs before any test: options, skipping without a GPU, and the machine that was measured."""
 
+import hypothesis
 import pytest
 import torch
 
 import graphmem.usercode.paths  # noqa: F401  (paths are shown from where it is first imported, and some tests run elsewhere)
+
+# The same examples every time, and no limit on the time of one: machines that test are busy. To search for others:
+# --hypothesis-profile=default
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None, max_examples=50)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_addoption(parser):

@@ -66,9 +66,19 @@ def test_the_check_can_fail(line: str) -> None:
     assert not offences("graphmem.linter.engine", line, sources())
 
 
-def test_no_file_is_longer_than_one_can_hold() -> None:
+LONGEST = 300  # lines: what one can read in a sitting
+# Files that may be longer, and why.
+LONGER = {
+    "trace/recorder.py": "one mode of torch: its callbacks share their state",
+    "kernels/sdpa/rules.py": "one table, in the order in which torch asks",
+    "stand_ins/packages/flash_attn/flash_attn_interface.py": "has what the file of this name has in flash-attn",
+}
+
+
+def test_files_are_short() -> None:
     for file in PACKAGE.rglob("*.py"):
-        assert len(file.read_text().splitlines()) <= 330, file
+        name = str(file.relative_to(PACKAGE))
+        assert len(file.read_text().splitlines()) <= LONGEST or name in LONGER, name
 
 
 def test_only_the_command_line_prints() -> None:

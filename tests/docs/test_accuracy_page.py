@@ -4,9 +4,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+import graphmem
 from measure.accuracy import FIGURES, PAGE, both_gpus, drawings, page
 from measure.figures import formulas, issue_899
-from support.validated import many, name_of, not_run, points_of, samples, setting, table
+from support.repo import ROOT
+from support.slow import one_of
+from support.validated import many, not_run, points_of, samples, table
 
 SAMPLES, MANY = samples(), many()
 RUNS = {
@@ -30,25 +33,44 @@ def test_figures_are_current():
         assert (FIGURES / name).read_text() == drawing, STALE
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_every_byte_is_as_predicted(name):
-    for point in points_of([RUNS[name]]):
-        measured, predicted = point["measured"], point["predicted"]
-        assert point["exact"], point["differences"]
-        assert measured["saved"] == predicted["saved"]
-        if measured["requested"] is not None:
-            assert measured["requested"] == predicted["requested"], point["point"]
-            assert measured["allocated"] - measured["unsplit"] == predicted["allocated"]
-            assert measured["allocated"] <= predicted["allocated_at_most"]
+def test_every_byte_is_as_predicted():
+    for name, run in RUNS.items():
+        for point in points_of([run]):
+            measured, predicted = point["measured"], point["predicted"]
+            assert point["exact"], (name, point["differences"])
+            assert measured["saved"] == predicted["saved"], name
+            if measured["requested"] is not None:
+                assert measured["requested"] == predicted["requested"], (name, point["point"])
+                assert measured["allocated"] - measured["unsplit"] == predicted["allocated"], (name, point["point"])
+                assert measured["allocated"] <= predicted["allocated_at_most"], (name, point["point"])
 
 
-@pytest.mark.parametrize("stem", MANY)
-def test_much_was_measured(stem):
-    """At least 40 architectures, and each setting under which they ran once more."""
-    runs = [r for r in MANY[stem]["runs"] if points_of([r])]
-    assert len({name_of(r) for r in runs if r["kind"] == "config"}) >= 40
-    settings = {setting(r) for r in runs}
-    assert settings >= {"bf16", "fp16", "fp32", "autocast", "eager", "checkpointed", "reentrant", "LoRA"}
+AGAIN = [
+    (content["target"], run["options"], "cpu" if stem.startswith("cpu_") else "cuda", points[-1])
+    for stem, content in SAMPLES.items()
+    for run in content["runs"][-1:]
+    if (points := points_of([run]))
+]
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "device", "point"),
+    one_of(["samples/gpt2.py"], AGAIN, lambda case: case[0]),
+    ids=[f"{target} {device}" for target, _, device, _ in AGAIN],
+)
+def test_what_was_measured_is_predicted_today(target, options, device, point):
+    """The last run of every sample, at its last point."""
+    words = options.split()
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    settings = dict(value.split("=") for flag, value in pairs if flag == "--set")
+    asked = {flag.removeprefix("--"): value for flag, value in pairs if flag != "--set"}
+    machine = {"gpu": "h200", "torch_version": "2.11", "cudnn_version": "9.19"} if device == "cuda" else {}
+    report = graphmem.analyze(
+        str(ROOT / target), symbols={**settings, **point["point"]}, device=device, **machine, **asked
+    )
+    assert report.saved.bytes == point["measured"]["saved"]
+    if device == "cuda":
+        assert report.alive.bytes == point["measured"]["requested"]
 
 
 def test_nothing_is_left_on_the_gpu():

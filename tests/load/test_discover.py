@@ -17,6 +17,7 @@ from graphmem.usercode.isolate import isolated
 from support.oracle import real_saved
 from support.repo import ROOT
 from support.reports import predicted
+from support.slow import one_of
 
 PLAIN = ROOT / "tests" / "support" / "plain"
 
@@ -132,12 +133,27 @@ CASES = [
 ]  # fmt: skip
 
 
+def file_of(case: Case) -> str:
+    return case.file
+
+
 def target_of(case: Case) -> str:
     file, colon, name = case.file.partition(":")
     return f"{PLAIN / file}.py{colon}{name}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+FEW = (
+    "nano_style",
+    "mini_style",
+    "bert_style",
+    "t5_style",
+    "unet_style",
+    "seq2seq_style",
+    "several_models:VisionModel",
+)
+
+
+@pytest.mark.parametrize("case", one_of(FEW, CASES, file_of), ids=file_of)
 def test_plain_file(case: Case) -> None:
     """The formula is proved, every attention is seen as what it is, and the CPU really keeps what is foretold."""
     with isolated():
@@ -149,7 +165,7 @@ def test_plain_file(case: Case) -> None:
             assert predicted(report) == really_kept(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.file)
+@pytest.mark.parametrize("case", one_of(FEW[:3], CASES, file_of), ids=file_of)
 def test_plain_file_runs(case: Case) -> None:
     """Without functions of its own a file can be validated all the same: built with weights, on inputs with values."""
     found = graphmem.validate(target_of(case), device="cpu", steps=1, **case.asked())

@@ -12,12 +12,13 @@ from graphmem.trace import trace
 from graphmem.units import allocated
 from graphmem.validation.predict import UNSPLIT
 from support import zoo
-from support.h100 import ASSUMED, EXPLAINED, ROWS, backend_of
+from support.h100 import ASSUMED, EXPLAINED, FAMILIES, ROWS, backend_of
+from support.slow import one_of
 
 NAMES = ("issue899", "llama", "gpt2", "bert", "nn.Transformer_dec")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=zoo.label)
+@pytest.mark.parametrize("row", one_of(FAMILIES, ROWS), ids=zoo.label)
 def test_storages_are_the_measured_ones(row, h100):
     with torch.device("meta"):
         module = zoo.build(row)
@@ -40,7 +41,7 @@ def test_storages_are_the_measured_ones(row, h100):
     assert saved == collections.Counter(row["sizes"]) or row["name"] in EXPLAINED
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row["name"] in NAMES], ids=zoo.label)
+@pytest.mark.parametrize("row", one_of(NAMES, [row for row in ROWS if row["name"] in NAMES]), ids=zoo.label)
 def test_reports_are_exact_and_proved(row):
     with torch.device("meta"):
         module = zoo.build(row)

@@ -17,6 +17,7 @@ from graphmem.trace import trace
 from graphmem.usercode.isolate import isolated
 from support import small_models, zoo
 from support.repo import ROOT, SAMPLES, measured
+from support.slow import one_of
 
 ENTRIES = measured("h200_measured.json.gz")["entries"]
 ROWS = {zoo.label(row): row for row in zoo.rows(measured("h100_models.json.gz"))}
@@ -33,14 +34,20 @@ def entries(kind):
     return [name.removeprefix(f"{kind} ") for name, e in ENTRIES.items() if name.startswith(kind) and "sizes" in e]
 
 
-@pytest.mark.parametrize("name", entries("small"))
+def family(name):
+    """In bf16 the kernels are those of training; in fp32 test_cpu_oracle runs the same models for real."""
+    model, dtype = name.rsplit(" ", 1)
+    return model if dtype == "bfloat16" else None
+
+
+@pytest.mark.parametrize("name", one_of(small_models.FAMILIES, entries("small"), family))
 def test_small_model(name, h100):
     model, dtype = name.rsplit(" ", 1)
     make, inputs = small_models.MODELS[model]
     compare(trace(make(), inputs(), dataclasses.replace(h100, dtype=DTYPES[dtype])), ENTRIES[f"small {name}"])
 
 
-@pytest.mark.parametrize("name", entries("zoo"))
+@pytest.mark.parametrize("name", one_of(None, entries("zoo"), lambda name: name.split(" ", 1)[1]))
 def test_autocast(name, h100):
     label, how, _ = name.rsplit(" ", 2)
     row = ROWS[label]

@@ -11,6 +11,11 @@ from support.repo import measured
 ROWS = zoo.rows(measured("h100_models.json.gz"))
 # Rows whose saved_act holds storages that requested_bytes did not rise by, or the reverse (docs/accuracy.md says why).
 EXPLAINED = ("big_bird", "pegasus_x", "siglip", "ibert")
+# One model of each kind: a decoder, an encoder, both, experts, states in place of attention, images, ...
+FAMILIES = (
+    "issue899", "nn.Transformer_dec", "llama", "bert", "bart", "mixtral", "mamba", "lfm2", "deepseek_v4", "whisper",
+    "deberta-v2", "longformer", "big_bird", "ibert", "switch_transformers", "convnext", "swin", "vit_msn",
+)  # fmt: skip
 # ibert asks whether its running range is still the initial one: after the warm-up before the measurement it is not.
 ASSUMED = {"ibert": Assumptions(values={("quant_modules.py", 178): 0})}
 

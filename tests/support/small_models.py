@@ -670,3 +670,12 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs]]] = {
     "kept twice": (KeptTwice, hidden),
     "shifts": (Shifts, hidden),
 }
+
+# One of each kind, for the fast tests.
+FAMILIES = (
+    "scale after", "bool mask", "einsum", "attention dropout", "gqa repeated", "linear attention", "sdpa causal",
+    "sdpa float mask", "complex rotary", "torch attention", "torch encoder", "block", "stack", "rms norm by hand",
+    "swiglu",
+    "experts, grouped", "image", "batch norm", "tied embeddings", "masked pooling", "low rank", "checkpoint",
+    "checkpoint, reentrant", "custom function",
+)  # fmt: skip
