@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-_MODULE = "torch._higher_order_ops.flex_attention"
-# torch.compile's wrapper around a function, as opposed to what only switches it off: torch/_dynamo/eval_frame.py
-COMPILED_FRAME = "_TorchDynamoContext."
+from graphmem._torch import COMPILED_FRAME, EVAL_FRAME, FLEX_ATTENTION
+
 _CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
 
 
@@ -86,10 +85,10 @@ class _FlexAttention(torch.autograd.Function):
 def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
-        if "torch._dynamo.eval_frame" in sys.modules:
+        if EVAL_FRAME in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        if _MODULE in sys.modules:
-            operator = type(sys.modules[_MODULE].flex_attention)
+        if FLEX_ATTENTION in sys.modules:
+            operator = type(sys.modules[FLEX_ATTENTION].flex_attention)
             original = operator.__call__
             operator.__call__ = _call
             stack.callback(setattr, operator, "__call__", original)
