@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 
-_MODULE = "torch._higher_order_ops.flex_attention"
+from graphmem.patches import patched
+
+_MODULE, _COMPILE = "torch._higher_order_ops.flex_attention", "torch._dynamo.eval_frame"
 # torch.compile's wrapper around a function, as opposed to what only switches it off: torch/_dynamo/eval_frame.py
 COMPILED_FRAME = "_TorchDynamoContext."
 _CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
@@ -86,13 +88,11 @@ class _FlexAttention(torch.autograd.Function):
 def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
-        if "torch._dynamo.eval_frame" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if _COMPILE in sys.modules:
+            # As torch.compiler.set_stance("force_eager") does it, but that speaks for all threads.
+            stack.enter_context(patched(sys.modules[_COMPILE], "_callback_from_stance", lambda _callback: None))
         if _MODULE in sys.modules:
-            operator = type(sys.modules[_MODULE].flex_attention)
-            original = operator.__call__
-            operator.__call__ = _call
-            stack.callback(setattr, operator, "__call__", original)
+            stack.enter_context(patched(type(sys.modules[_MODULE].flex_attention), "__call__", _call))
         yield
 
 

@@ -55,7 +55,7 @@ def test_a_real_module_is_as_before_after_an_error():
         graphmem.analyze(module, (torch.randn(2, 8, 31),))
     assert {k: id(v) for k, v in module.named_parameters()} == before
     assert module(torch.randn(2, 8, 32)).shape == (2, 8, 32)
-    replaced = kernels_on("cuda").replacements
+    replaced = [function for function in kernels_on("cuda").replacements if function.__module__ == F.__name__]
     assert {getattr(F, function.__name__) for function in replaced} == set(replaced)  # the functions of torch again
 
 
