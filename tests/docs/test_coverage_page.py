@@ -2,7 +2,12 @@
 
 import re
 
+import pytest
+
 from support.repo import ROOT
+
+pytestmark = pytest.mark.page
+
 
 PAGE = (ROOT / "docs" / "coverage.md").read_text()
 ROWS = [tuple(cell.strip() for cell in row) for row in re.findall(r"^\| ([^|]*)\|([^|]*)\|([^|]*)\|$", PAGE, re.M)]
