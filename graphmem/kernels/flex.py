@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from graphmem.patches import patched
+from graphmem.patches import Here, patched
 
 _MODULE, _COMPILE = "torch._higher_order_ops.flex_attention", "torch._dynamo.eval_frame"
 # torch.compile's wrapper around a function, as opposed to what only switches it off: torch/_dynamo/eval_frame.py
@@ -89,11 +89,33 @@ def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
         if _COMPILE in sys.modules:
-            # As torch.compiler.set_stance("force_eager") does it, but that speaks for all threads.
-            stack.enter_context(patched(sys.modules[_COMPILE], "_callback_from_stance", lambda _callback: None))
+            stack.enter_context(_eager_here(sys.modules[_COMPILE]))
         if _MODULE in sys.modules:
             stack.enter_context(patched(type(sys.modules[_MODULE].flex_attention), "__call__", _call))
         yield
+
+
+class _EagerHere:
+    """The stance that torch.compile has, but "force_eager" in one thread."""
+
+    def __init__(self, others: Any) -> None:
+        self._others, self._here, self.over = others, Here(), False
+
+    def __getattr__(self, name: str) -> Any:
+        return "force_eager" if name == "stance" and self._here and not self.over else getattr(self._others, name)
+
+
+@contextmanager
+def _eager_here(compile_module: Any) -> Iterator[None]:
+    """What torch.compiler.set_stance("force_eager") does, for this thread: that one speaks for all."""
+    before = compile_module._stance
+    compile_module._stance = here = _EagerHere(before)
+    try:
+        yield
+    finally:
+        here.over = True  # whoever has taken hold of it gets the stance of before
+        if compile_module._stance is here:
+            compile_module._stance = before
 
 
 def _call(
