@@ -44,6 +44,13 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def actions_of(command: str) -> list[argparse.Action]:
+    """The arguments and options of one command; argparse has no public name for them."""
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions: list[argparse.Action] = commands.choices[command]._actions
+    return actions
+
+
 def _add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("target", metavar="TARGET", help=_TARGET)
 

@@ -135,8 +135,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
+    from graphmem.cli.settings import with_settings
     from graphmem.linter.command import lint, read_request
-    from graphmem.linter.settings import with_settings
 
     check_output(options.output)
     given = with_settings(vars(options))

@@ -1,29 +1,71 @@
-"""`[tool.graphmem]` in pyproject.toml: what `graphmem lint` is asked, unless the command line says otherwise."""
+"""`[tool.graphmem]` in pyproject.toml: the options of `graphmem lint` that the command line does not give.
+
+A key is the name of an option, and `targets` are the arguments: the table follows from the options of the command.
+"""
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from graphmem.cli.options import actions_of
 from graphmem.errors import UsageError, did_you_mean
-from graphmem.linter.formats import FORMATS
 
-_TEXTS, _TABLE, _FLAG, _TEXT = "a list of strings", "a table", "true or false", "a string"
-# Key -> what it has to be. A key is the option's name; `targets` are the arguments.
-KEYS = {
-    "targets": _TEXTS, "select": _TEXTS, "ignore": _TEXTS, "extend-select": _TEXTS, "at": _TEXTS,
-    "budget": _TEXT, "threshold": _TEXT, "format": _TEXT, "baseline": _TEXT, "set": _TABLE, "assume": _TABLE,
-    "dtype": _TEXT, "autocast": _TEXT, "gpu": _TEXT, "device": _TEXT, "torch": _TEXT, "cudnn": _TEXT,
-    "full-depth": _FLAG, "input": _TEXTS, "config": _TEXT, "task": _TEXT, "trust-remote-code": _FLAG,
-}  # fmt: skip
-
-# Keys whose option goes by another name in Python.
-_DESTINATIONS = {"torch": "torch_version", "cudnn": "cudnn_version"}
+_TEXTS, _TABLE, _FLAG, _NUMBER, _TEXT = "a list of strings", "a table", "true or false", "an integer", "a string"
+_EXAMPLES = {_TEXTS: '["...", "..."]', _TABLE: "{ s = 4096 }", _FLAG: "true", _NUMBER: "1", _TEXT: '"..."'}
+# These belong to one run, not to a project.
+_COMMAND_LINE_ONLY = {"help", "output", "traceback", "pyproject", "write-baseline"}
+# The NAME=VALUE pairs of these options are a table in TOML.
+_TABLES = {"set", "assume"}
 
 
-def read_settings(file: str | None) -> dict[str, Any]:
-    """The table of `file`, or of the nearest pyproject.toml above the working directory; empty where there is none.
+def with_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of the command line, and what pyproject.toml says for those that are not given.
+
+    Raises:
+        UsageError: no target at all, or a value that no option takes.
+    """
+    actions = _settable()
+    merged = dict(options)
+    for key, value in _read_table(options.get("pyproject"), actions).items():
+        dest = actions[key].dest
+        if not options.get(dest):
+            merged[dest] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
+    for key, action in actions.items():
+        if not action.choices:
+            continue
+        allowed = tuple(action.choices)
+        merged[action.dest] = merged[action.dest] or allowed[0]  # the first is the default
+        if merged[action.dest] not in allowed:
+            raise UsageError(f"[tool.graphmem] {key} = {merged[action.dest]!r}", hint=f"one of {', '.join(allowed)}")
+    if not merged["targets"]:
+        raise UsageError("no target", hint='graphmem lint model.py, or targets = ["model.py"] in [tool.graphmem]')
+    return merged
+
+
+def _settable() -> dict[str, argparse.Action]:
+    """By key, the arguments of lint that pyproject.toml may give."""
+    named = {
+        next((o[2:] for o in action.option_strings if o.startswith("--")), action.dest): action
+        for action in actions_of("lint")
+    }
+    return {key: action for key, action in named.items() if key not in _COMMAND_LINE_ONLY}
+
+
+def _kind(key: str, action: argparse.Action) -> str:
+    if key in _TABLES:
+        return _TABLE
+    if action.const is True:  # store_true
+        return _FLAG
+    if action.type is int:
+        return _NUMBER
+    return _TEXTS if action.nargs == "*" or isinstance(action, argparse._AppendAction) else _TEXT
+
+
+def _read_table(file: str | None, actions: dict[str, argparse.Action]) -> dict[str, Any]:
+    """The table of `file`, or of the nearest pyproject.toml above the working directory; empty if there is none.
 
     Raises:
         UsageError: the file cannot be read, or a key is unknown or of another kind.
@@ -36,34 +78,16 @@ def read_settings(file: str | None) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="--pyproject takes a pyproject.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint="put right what it says there") from None
+        raise UsageError(f"{path} is not TOML: {error}", hint="correct the file there") from None
     tool = content.get("tool")
     table = tool.get("graphmem", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: [tool.graphmem] is no table", hint="write [tool.graphmem] on a line of its own")
+        raise UsageError(f"{path}: [tool.graphmem] is not a table", hint="write [tool.graphmem] on a line of its own")
     for key, value in table.items():
-        _check(key, value, path)
+        if key not in actions:
+            raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=did_you_mean(key, actions))
+        _check(key, value, _kind(key, actions[key]), path)
     return table
-
-
-def with_settings(options: dict[str, Any]) -> dict[str, Any]:
-    """The command line's options, and for those not given what pyproject.toml says.
-
-    Raises:
-        UsageError: no target at all, or a value that no option takes.
-    """
-    table = read_settings(options.get("pyproject"))
-    settings = {_DESTINATIONS.get(key, key.replace("-", "_")): value for key, value in table.items()}
-    merged = {**options, "format": options["format"] or FORMATS.default, "device": options["device"] or "cuda"}
-    for key, value in settings.items():
-        if not options.get(key):
-            merged[key] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
-    for key, allowed in (("format", FORMATS), ("device", ("cuda", "cpu"))):
-        if merged[key] not in allowed:
-            raise UsageError(f"[tool.graphmem] {key} = {merged[key]!r}", hint=f"one of {', '.join(allowed)}")
-    if not merged["targets"]:
-        raise UsageError("no target", hint='graphmem lint model.py, or targets = ["model.py"] in [tool.graphmem]')
-    return merged
 
 
 def _nearest() -> Path | None:
@@ -71,20 +95,15 @@ def _nearest() -> Path | None:
     return next((p for folder in (here, *here.parents) if (p := folder / "pyproject.toml").is_file()), None)
 
 
-def _check(key: str, value: Any, path: Path) -> None:
-    wanted = KEYS.get(key)
-    if wanted is None:
-        raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=did_you_mean(key, KEYS))
+def _check(key: str, value: Any, wanted: str, path: Path) -> None:
     right = {
         _TEXTS: isinstance(value, list) and all(isinstance(v, str) for v in value),
         _TABLE: isinstance(value, dict),
         _FLAG: isinstance(value, bool),
+        _NUMBER: isinstance(value, int) and not isinstance(value, bool),
         _TEXT: isinstance(value, str),
     }[wanted]
     if not right:
         raise UsageError(
             f"{path}: [tool.graphmem] {key} is {wanted}, not {value!r}", hint=f"{key} = {_EXAMPLES[wanted]}"
         )
-
-
-_EXAMPLES = {_TEXTS: '["...", "..."]', _TABLE: "{ s = 4096 }", _FLAG: "true", _TEXT: '"..."'}
