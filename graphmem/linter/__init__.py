@@ -7,5 +7,5 @@
     suppress.py, baseline.py   what not to report
     formats/              findings as text, JSON, SARIF, GitHub annotations, Markdown
 
-Nothing here imports torch before a model is looked at.
+Nothing here imports torch before a model is analysed.
 """

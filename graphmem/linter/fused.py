@@ -1,4 +1,4 @@
-"""A fused kernel in the place of an attention that materialises its scores, as a swap of operators."""
+"""A fused kernel in place of an attention that materialises its scores, as a swap of operators."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def swap(site: Site, flow: Flow, call: FusedCall, facts: SdpaFacts, machine: Mac
 
 
 def _result(site: Site, flow: Flow) -> Ref:
-    """What the attention returns: of what is written out the last product, with its heads unfolded."""
+    """What the attention returns: if it is written out, the last product with its heads unfolded."""
     last = max(site.ops)
     if site.call < 0:
         last = max(i for i in site.ops if flow.factors(i))

@@ -1,4 +1,4 @@
-"""What a model would keep if some of its operators were others: traced again, at all the points of the derivation."""
+"""What a model would keep with some of its operators swapped: traced again, at all the points of the derivation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def saved_in(changed: Derivation) -> sympy.Expr | None:
 
 
 def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation | None:
-    """The derivation of the changed model from the traces that there are; where it asks for more, they are made."""
+    """The derivation of the changed model from the traces that there are; missing ones are made."""
     derived = analysis.derived
     aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
     traces = [derived.trace, *derived.deeper.values(), *aligned]

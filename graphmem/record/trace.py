@@ -15,8 +15,8 @@ import torch
 
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
-# What a node is called that is alive though nothing leads there from what backward starts from.
-CHECKPOINT = "Checkpoint"  # no node: what is checkpointed without reentering holds its inputs by itself
+# Names of keepers that are not nodes of backward's graph.
+CHECKPOINT = "Checkpoint"  # not a node: a checkpoint without reentering holds its inputs itself
 UNREACHED = "an autograd node that the outputs do not reach"
 
 
@@ -60,7 +60,7 @@ class Op:
     """An ATen operator that ran, or a placeholder that stands for a parameter, a buffer or an input.
 
     target: the OpOverload; for a placeholder its name.
-    outputs: one entry for each tensor returned, None where a returned value is no tensor.
+    outputs: one entry for each tensor returned, None where a returned value is not a tensor.
     call: index into Trace.calls of the innermost module call.
     stack: the user's lines under way, innermost first; torch's and graphmem's own are left out.
     sequence: autograd's sequence number at the time, by which operators and autograd nodes find each other.
@@ -129,8 +129,8 @@ class SdpaCall:
     """One F.scaled_dot_product_attention: its operators are Trace.ops[start:stop].
 
     backend: "cudnn", "flash", "efficient" or "math".
-    refused: for each backend that would have come before it, the first rule that spoke against it.
-    facts: what the choice hung on. operands: q, k, v and the mask, None for what was not recorded.
+    refused: for each backend that would have come before it, the first rule that refused it.
+    facts: what the choice depended on. operands: q, k, v and the mask, None for what was not recorded.
     """
 
     start: int
@@ -174,8 +174,8 @@ class Trace:
         return self.ops[ref.op].outputs[ref.output]
 
     def requires_grad(self, ref: Ref) -> bool:
-        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but its
-        number goes up with every node that it makes."""
+        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but
+        autograd's number goes up with every node that it makes."""
         op = self.ops[ref.op]
         fact = op.outputs[ref.output]
         if op.kind != "call":

@@ -20,12 +20,12 @@ def read_expression(text: str, names: Mapping[str, sympy.Symbol]) -> sympy.Expr:
     """The expression that sympy wrote as `text`. sympy's own reader evaluates it as Python, whoever wrote the file.
 
     Raises:
-        ValueError: it is none, or has a name that `names` lacks.
+        ValueError: it is not one, or has a name that `names` lacks.
     """
     try:
         return _read(ast.parse(text, mode="eval").body, names)
     except (SyntaxError, RecursionError) as error:
-        raise ValueError(f"{text[:60]!r} is no expression") from error
+        raise ValueError(f"{text[:60]!r} is not an expression") from error
 
 
 def _read(node: ast.expr, names: Mapping[str, sympy.Symbol]) -> sympy.Expr:
@@ -42,4 +42,4 @@ def _read(node: ast.expr, names: Mapping[str, sympy.Symbol]) -> sympy.Expr:
         return _OPERATORS[type(node.op)](left, right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
         return _FUNCTIONS[node.func.id](*(_read(argument, names) for argument in node.args))
-    raise ValueError(f"{ast.unparse(node)[:60]!r} is no part of an expression")
+    raise ValueError(f"{ast.unparse(node)[:60]!r} is not part of an expression")

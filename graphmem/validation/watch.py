@@ -70,8 +70,8 @@ class Left:
 
     Args:
         device: those there.
-        steps: what autograd kept in each step so far; what of it is there still no tensor of Python may hold.
-        others: storages that are not meant.
+        steps: what autograd kept in each step so far; what is still there may be held by no tensor of Python.
+        others: storages that do not count.
     """
 
     def __init__(self, device: str, steps: Sequence[Kept], others: set[int]) -> None:
@@ -89,11 +89,11 @@ class Left:
                     self._nbytes[weak.cdata] = seen.nbytes
 
     def part_of(self, now: Left, saved: Kept) -> tuple[int, ...]:
-        """Sizes of those that the next step, after which `now` is left, has no need to make or replaces.
+        """Sizes of those that the next step reuses or replaces; `now` is what that step leaves.
 
-        That is what it saves without having made it, and what is gone after it. What stays and is not saved is a cache
-        that it reads, but for two cases: where more is left than before, a list that grows; and where it was saved
-        once, by the step that made it, which every later step does with one of its own.
+        It reuses what it saves without having made it, and it replaces what is gone after it. What stays and is not
+        saved is a cache that it reads, with two exceptions. If more is left than before, it is a list that grows. If it
+        was saved once, by the step that made it, then every later step saves one of its own.
         """
         again = {weak.cdata for weak in saved.storages}
         unused = self._once_saved if sum(self._nbytes.values()) == sum(now._nbytes.values()) else self._nbytes.keys()
@@ -143,7 +143,7 @@ class Watch:
         return torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
 
     def kept(self, device: str, outputs: list[torch.Tensor], before: set[int]) -> Kept:
-        """What is kept now. `outputs` is what the graph hangs on, `before` the storages that do not count."""
+        """What is kept now. `outputs` hold the graph, `before` has the storages that do not count."""
         nodes = nodes_by_sequence(outputs)
         done = set(before)
         saved, weak, elsewhere = [], [], 0

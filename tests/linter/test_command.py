@@ -163,7 +163,7 @@ def test_what_is_no_baseline(model, capsys, tmp_path):
         (tmp_path / "b.json").write_text(content)
         code, _, err = run(capsys, model, "--baseline", "b.json")
         assert code == 2
-        assert "is no baseline" in err
+        assert "is not a baseline" in err
 
 
 def test_github_annotations(model, capsys):

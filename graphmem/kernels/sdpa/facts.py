@@ -1,4 +1,4 @@
-"""What the choice of a backend hangs on, read off the arguments of a call."""
+"""What the choice of a backend depends on, read off the arguments of a call."""
 
 from __future__ import annotations
 
