@@ -1,7 +1,7 @@
 """`torch.nn.attention.flex_attention` on fake tensors: what its autograd function saves, without running a score_mod.
 
-torch's own path would trace the score_mod's backward with the autograd engine, which needs a GPU. What is saved hangs
-on the score_mod only in the tensors that it captures. After FlexAttentionAutogradOp in
+torch's own path would trace the score_mod's backward with the autograd engine, which needs a GPU. What is saved depends
+on the score_mod only through the tensors that it captures. After FlexAttentionAutogradOp in
 torch/_higher_order_ops/flex_attention.py (2.11 to 2.13) and measurements on an H200.
 """
 
@@ -32,8 +32,8 @@ def _kernel(
     block_mask: Sequence[torch.Tensor],
     bias: Sequence[torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(b, heads, s, head size) -> out likewise, logsumexp and max_scores (b, heads, s). `bias`: what a score_mod or a
-    mask_mod captures."""
+    """(b, heads, s, head size) -> out of the same shape, logsumexp and max_scores (b, heads, s). `bias`: what a
+    score_mod or a mask_mod captures."""
     raise AssertionError("fake mode answers before a kernel is asked")
 
 

@@ -162,7 +162,7 @@ def test_diff_of_models_with_other_symbols(reports):
 
 def test_what_is_no_report(tmp_path):
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(UsageError, match="is no report of graphmem"):
+    with pytest.raises(UsageError, match="is not a graphmem report"):
         load_report(str(tmp_path / "x.json"))
     with pytest.raises(UsageError, match="cannot read"):
         load_report(str(tmp_path / "y.json"))
@@ -279,7 +279,7 @@ def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys):
     data["saved"]["expr"] = text
     (tmp_path / "b.json").write_text(json.dumps(data))
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
-    assert "no report of graphmem" in capsys.readouterr().err
+    assert "not a graphmem report" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", [{"saved": 5}, {"modules": [{"x": 1}]}, {"attention": 3}, {"symbols": None}])
@@ -289,14 +289,14 @@ def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys):
     (tmp_path / "b.json").write_text(json.dumps({**data, **change}))
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
     said = capsys.readouterr().err
-    assert "no report of graphmem" in said
+    assert "not a graphmem report" in said
     assert "Traceback" not in said
 
 
 def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
     (tmp_path / "a.json").write_text(reports[0].to_json())
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--b", "--set b=2"]) == 2
-    assert "is a saved report: --set b=2 goes with a target only" in capsys.readouterr().err
+    assert "is a saved report: --set b=2 is for a target only" in capsys.readouterr().err
     assert main(["diff", str(ROOT / "samples" / "gpt2.py"), "--b", "--set 'b"]) == 2
     assert "No closing quotation" in capsys.readouterr().err
 

@@ -155,31 +155,6 @@ def test_settings_from_pyproject(model, capsys, tmp_path):
     capsys.readouterr()
 
 
-@pytest.mark.parametrize(
-    ("table", "says"),
-    [
-        ("budgt = '1GiB'", "did you mean budget?"),
-        ("select = 'GM1'", "select is a list of strings"),
-        ("set = 3", "set is a table"),
-        ("format = 'xml'", "one of text, json"),
-        ("budget = 'much'", "--budget 40GiB"),
-        ("threshold = 'x%'", "1% or 10MiB"),
-        ("at = ['s']", "--at s=8192"),
-        ("select = ['GM777']", "there is no rule 'GM777'"),
-        ("select = [", "is not TOML"),
-        ("baseline = 'none.json'", "--write-baseline makes one"),
-    ],
-)
-def test_wrong_settings_are_errors_that_say_how(model, capsys, tmp_path, table, says):
-    (tmp_path / "pyproject.toml").write_text(f"[tool.graphmem]\n{table}\n")
-    code, out, err = run(capsys, model)
-    assert code == 2
-    assert out == ""
-    assert err.startswith("graphmem: error: ")
-    assert says in err
-    assert "Traceback" not in err
-
-
 def test_no_target_is_an_error(model, capsys):
     assert main(["lint"]) == 2
     assert "no target" in capsys.readouterr().err
@@ -190,7 +165,7 @@ def test_what_is_no_baseline(model, capsys, tmp_path):
         (tmp_path / "b.json").write_text(content)
         code, _, err = run(capsys, model, "--baseline", "b.json")
         assert code == 2
-        assert "is no baseline" in err
+        assert "is not a baseline" in err
 
 
 def test_github_annotations(model, capsys):

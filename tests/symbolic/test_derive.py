@@ -114,7 +114,7 @@ def test_a_point_where_another_kernel_would_run_is_refused(h100):
         report.at(h=8192, a=16, k=4)
     block = analyse("flash_block.py", h100)
     assert block.at(s=77).saved.bytes == analyse("flash_block.py", h100, s=77).saved.bytes
-    with pytest.raises(GraphmemError, match="heads would be padded"):
+    with pytest.raises(GraphmemError, match="the traced kernel padded heads"):
         block.at(h=8192 - 32)
 
 

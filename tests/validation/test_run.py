@@ -412,7 +412,7 @@ def test_out_of_memory(
     assert out.count("each the same") == 1  # the other point was measured all the same
     assert "out of memory" in out
     assert "(1 ran out of memory)" in out
-    assert "b=3 s=8 h=16: out of memory in forward; predicted were at least" in error
+    assert "b=3 s=8 h=16: out of memory in forward; the prediction was at least" in error
     assert f"aten.gelu.default at model.py:{LINE} " in error
     assert "Traceback" not in error
 
