@@ -15,6 +15,7 @@ Three kinds of names begin with an underscore and are not here:
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter, methodcaller
@@ -68,7 +69,7 @@ def _attribute(owner: Any, name: str) -> Callable[[Any], Any]:
 
 
 def _place(owner: Any, name: str) -> tuple[Any, str]:
-    """(owner, name) of a function that is there: for replacing it."""
+    """(owner, name) of something that is there: for replacing it."""
     getattr(owner, name)
     return owner, name
 
@@ -182,5 +183,15 @@ DEVICE_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
 DYNAMO, DYNAMO_SETTINGS, DYNAMO_DISABLED = "torch._dynamo", "torch._dynamo.config", "__dynamo_disable"
 # Its wrapper around a function, as opposed to what only switches it off, and the file that both are in.
 COMPILED_FRAME, EVAL_FRAME = "_TorchDynamoContext.", "torch._dynamo.eval_frame"
+
+
+def compile_stance() -> tuple[Any, str] | None:
+    """(owner, name) of the variable that torch.compiler.set_stance sets; None where torch.compile is not imported."""
+    if EVAL_FRAME not in sys.modules:
+        return None
+    with _needed("run what torch.compile wraps as it is written"):
+        return _place(sys.modules[EVAL_FRAME], "_stance")
+
+
 # The operator behind torch.nn.attention.flex_attention.
 FLEX_ATTENTION = "torch._higher_order_ops.flex_attention"

@@ -3,7 +3,7 @@
 GraphmemError              exit code 2; what happened, where, how to fix it
 |-- UsageError             the command line: an option or a value that does not exist
 |-- TargetError            the file, module or factory cannot be found or loaded
-|-- ModelError             code of the user's raised: while loading, building or in forward
+|-- ModelError             the user's code raised: while loading, while building or in forward
 |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
 |-- MachineError           an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
@@ -93,16 +93,16 @@ class TooLongError(Exception):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """``did you mean h100? ``, with a space to go on after; nothing where no known name is close to `name`."""
+    """``did you mean h100? ``, with a space at the end; "" if no known name is close to `name`."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}? " if close else ""
 
 
 def did_you_mean(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
-    """A hint for a name that is unknown: the closest one, and all that there are.
+    """A hint for an unknown name: the closest known one, and all of them.
 
     Args:
-        listed: the known ones as the hint lists them; default: by their names.
+        listed: the known names as the hint writes them; default: as they are.
     """
     names = list(known)
     return f"{closest(name, names)}known: {', '.join(names if listed is None else listed) or 'none'}"

@@ -10,7 +10,8 @@ from typing import Any
 
 
 class Here:
-    """The thread that made this: hooks and finders, which a process has once, ask whether they are meant."""
+    """True in the thread that made it, and false in all others. A hook or a finder serves the whole process, and asks
+    this whether to act."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -21,9 +22,9 @@ class Here:
 
 @contextmanager
 def patched(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
-    """Inside the block `owner.name`, a function, is `replacement` in this thread and itself in all others.
+    """Inside the block, the function `owner.name` is `replacement` in this thread and itself in all others.
 
-    Somebody who took hold of it during the block has the original afterwards.
+    Code that took a reference to it during the block calls the original afterwards.
     """
     original, here, over = getattr(owner, name), Here(), False
 

@@ -30,7 +30,7 @@ class Memo(Generic[T]):
         return key(point) in self._made
 
     def at(self, point: Point, make: Callable[[], T]) -> T:
-        """What there is for `point`; where there is nothing yet, what `make` gives. If that raises, nothing is kept."""
+        """What was made at `point`; `make` makes it the first time. If that raises, nothing is kept."""
         found = key(point)
         if found not in self._made:
             self._made[found] = make()

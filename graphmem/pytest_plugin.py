@@ -16,7 +16,7 @@ _MARKER = "graphmem_budget"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(size, **options): what forward may leave alive, '40GiB', for the fixture graphmem_fits; options "

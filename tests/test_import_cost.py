@@ -75,7 +75,11 @@ def test_command_line_without_torch(arguments: list[str], code: int) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import torch", "import graphmem\ngraphmem.analyze", _MAIN.format(arguments=["analyze", "no_such.py"], code=2)],
+    [
+        "import torch",
+        pytest.param("import graphmem\ngraphmem.analyze", marks=pytest.mark.slow),
+        pytest.param(_MAIN.format(arguments=["analyze", "no_such.py"], code=2), marks=pytest.mark.slow),
+    ],
     ids=["torch itself", "graphmem.analyze", "an analysis"],
 )
 def test_the_check_can_fail(code: str) -> None:

@@ -17,7 +17,7 @@ def offences(module: str, source: str, modules: dict[str, Path], is_package: boo
     for name, line in imported(source, module, is_package):
         other = room_of(existing(name, modules))
         if other != own and not FLOOR[other] < FLOOR[own]:
-            found.append(f"{module}:{line}: {own} imports {other}, which is no lower")
+            found.append(f"{module}:{line}: {own} imports {other}, which is not lower")
     return found
 
 

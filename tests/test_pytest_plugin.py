@@ -70,6 +70,7 @@ def run(tmp_path, source):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_marker_gives_the_fixture_its_budget(tmp_path):
     code, out = run(
         tmp_path,

@@ -1,7 +1,7 @@
 """What an account is: a function from a record to the storages that count at some moment of the run.
 
 `graphmem.accounts.saved` is one: what is alive after forward. A peak of a training step would be another. The
-derivation of formulas (`graphmem.symbolic`) is handed an account, and does not know which one it works for.
+derivation of formulas (`graphmem.symbolic`) is given an account, and does not know which one it works for.
 """
 
 from __future__ import annotations

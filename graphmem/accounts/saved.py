@@ -1,7 +1,7 @@
 """The account of what is alive after forward: every storage once, with who made it and who keeps it.
 
 A storage is *saved for backward* if it came into being during forward, is on the target device, and a saved tensor in
-the autograd graph still holds it after forward. Everything else that is alive stands in a table of its own.
+the autograd graph still holds it after forward. Everything else that is alive is in a table of its own.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         op=op,
         module=trace.common_module(keep.call for keep in storage.keeps),
         made_in=trace.calls[op.call].path if op.call >= 0 else "",
-        # What is only held has no keeper to tell it by, and where in a loop it came up depends on the depth.
+        # What is only held has no keeper to identify it, and its place in a loop depends on the depth.
         ordinal=ordinals[op.index] if table == SAVED else ("", 0),
         shape=fact.shape,
         dtype=str(fact.dtype).removeprefix("torch."),

@@ -55,7 +55,7 @@ class Analysis:
 
     @cached_property
     def graph(self) -> torch.fx.Graph:
-        """The forward at the working point; traced when it is first asked for, if only few layers were."""
+        """The forward at the working point. If only a few layers were traced, the first use traces all of them."""
         from graphmem.record.fx import to_graph
 
         if self.derived.trace.point == self.working:
@@ -85,7 +85,7 @@ class Analysis:
         derived = self.derived
         found = tally(derived.trace, derived.deeper, derived.loops, groups)
         if found is None:  # the tensors that they keep do repeat, or the layers would not have been counted
-            raise GraphmemError("modules or attentions differ from layer to layer though they keep the same")
+            raise GraphmemError("modules or attentions differ from layer to layer, though layers keep the same tensors")
         return found
 
     @cached_property
@@ -136,6 +136,6 @@ def _sites(trace: Trace) -> dict[Any, list[Site]]:
 
 
 def _in_chunks(sites: list[Site]) -> bool:
-    """Several in one call of a module: pieces of one attention, which share k and v."""
+    """Whether one call of a module has several: they are pieces of one attention, which share k and v."""
     calls = [site.module for site in sites]
     return len(set(calls)) < len(calls)

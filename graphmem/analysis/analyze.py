@@ -43,7 +43,7 @@ def analyze(
 
     Args:
         model: a module (meta device welcome; dtype and train/eval mode are kept; nothing in it is changed); or a
-            function whose parameters are symbols with their working point as defaults and which returns one; or a
+            function that returns one, whose parameters are symbols and whose defaults are the working point; or a
             target as on the command line: "model.py", "model.py:name", "package.module:name", "config.json".
         inputs: a tuple or dict of tensors (meta welcome; dtype and requires_grad are kept), or such a function. A
             target brings its own.
@@ -82,7 +82,7 @@ def _depth(subject: Subject, how: How, working: dict[str, int]) -> tuple[dict[st
 class _Analyst:
     """Makes the analysis of a working point, once for each.
 
-    tracer: for what is asked for later; what a derivation traces is forgotten with it.
+    tracer: for later questions. A derivation has a tracer of its own, whose traces are forgotten with it.
     """
 
     tracer: Tracer

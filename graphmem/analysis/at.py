@@ -15,10 +15,10 @@ from graphmem.symbolic.curves import evaluate
 
 
 def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
-    """The analysis whose formula is for such a point: others where a size is 1, or is not 1 any more.
+    """The analysis whose formula holds at such a point: another one if a size is 1 there, or is no longer 1.
 
-    What there is one of is broadcast and needs no copies, so a formula is often for a batch of 1 alone, or for any
-    other. The model is analysed on the other side of that, when somebody first asks for it.
+    A dimension of size 1 is broadcast and needs no copies, so a formula often holds for a batch of 1 only, or for all
+    others. The model is analysed on the other side when somebody first asks for a point there.
     """
     derived = analysis.derived
     to_one = {b.name for b in analysis.bounds if isinstance(b, Bound) and b.from_two and symbols.get(b.name) == 1}
@@ -29,7 +29,7 @@ def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
 
 
 def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> dict[str, int]:
-    """`point` with `symbols` in place of its values, and with what follows them.
+    """`point` with the values of `symbols`, and with the symbols that follow them.
 
     Raises:
         SymbolError: an unknown symbol, or a point at which the formula does not hold.
@@ -59,13 +59,13 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
         if bound.keeps_out(there):
             asked = as_text(symbols, ", ") or f"{bound.name}={there[bound.name]}"
             if isinstance(bound, Bound) and bound.refused:
-                raise SymbolError(f"the model takes {bound} only", hint=f"for its own error, analyse with {asked}")
+                raise SymbolError(f"the model accepts {bound}", hint=f"to see its own error, run with {asked}")
             raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")
     return there
 
 
 def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:
-    """The value of a symbol that goes with others; another one is refused."""
+    """The value of a symbol that depends on others; any other value is refused."""
     expression = analysis.derived.following(name)
     value = evaluate(expression, point)
     if value is None or asked not in (None, value):
@@ -80,15 +80,15 @@ def _check_kernels(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
     for _, shapes in analysis.derived.attentions:
         if any(evaluate(d, point) is None for shape in shapes for d in shape):
-            raise SymbolError("there a dimension of q, k or v is no whole number", hint="heads have to divide h")
+            raise SymbolError("at that point a dimension of q, k or v is not an integer", hint="heads have to divide h")
     for call, facts in _other_kernels(analysis, point):
         backend, refused = choose(facts, analysis.machine)
         reasons = "; ".join(f"not {name}: {reason}" for name, reason in refused)
         if backend == call.backend:
-            reasons = "heads would be padded, or mask rows, which they are not as traced, or the reverse"
+            reasons = "the traced kernel padded heads or mask rows and this one would not, or the reverse"
         raise SymbolError(
-            f"there scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for {call.backend} as "
-            f"traced ({reasons})",
+            f"at that point scaled_dot_product_attention runs {backend or 'nothing'}; the formula is for "
+            f"{call.backend} as traced ({reasons})",
             hint="analyse again at that point",
         )
 
@@ -97,7 +97,7 @@ def runs_the_same_kernels(analysis: Analysis, point: Point) -> bool:
     """Whether every attention runs the kernel at `point` that it ran where it was traced."""
     derived = analysis.derived
     if all(point[n] == v for n, v in derived.base.items() if n not in derived.depth):
-        return True  # no attention hangs on the number of layers
+        return True  # no attention depends on the number of layers
     return next(_other_kernels(analysis, point), None) is None
 
 

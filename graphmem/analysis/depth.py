@@ -1,8 +1,8 @@
 """Depth: symbols that say how often a layer is repeated.
 
-Such a symbol is no size to probe. Two and three layers are traced, every kept tensor counted in both, and the counts
-carried on in a straight line, which is right as long as all layers are alike. That is checked on the model itself,
-built at its full depth without weights: class, shapes and settings of each layer against those that were traced.
+Such a symbol is not a size to probe. Two and three layers are traced, every kept tensor is counted in both, and the
+counts are extended in a straight line. That is right as long as all layers are alike, which is checked on the model
+itself, built at its full depth without weights: class, shapes and settings of each layer against the traced ones.
 Layers of several kinds that take turns are counted by rounds: two and three of these are traced.
 """
 
@@ -27,10 +27,10 @@ _LONGEST = 8
 def depth_symbols(
     build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]
 ) -> tuple[dict[str, int], list[str]]:
-    """Those of `names` that repeat layers, and how many layers come again together: 1 where all are alike, 2 where two
-    kinds take turns. And those that count layers that are neither.
+    """Those of `names` that repeat layers, each with its period: 1 if all layers are alike, 2 if two kinds take turns.
+    And those that count layers that do neither.
 
-    A symbol qualifies if fewer of it means fewer modules, and what shrinks are module lists of such layers.
+    A symbol qualifies if a smaller value means fewer modules, and only module lists of such layers shrink.
     """
     found: dict[str, int] = {}
     unlike: list[str] = []
@@ -58,7 +58,7 @@ def depth_symbols(
 def _period(
     build: Callable[[dict[str, int]], nn.Module], point: dict[str, int], name: str, full: nn.Module
 ) -> int | None:
-    """How many layers come again together in `full`; None where none do, or the model does not end with them."""
+    """How many layers `full` repeats as a group; None if there is no such group, or `full` is not whole groups."""
     for period in range(2, min(_LONGEST, point[name]) + 1):
         if point[name] % period == 0:
             try:
@@ -128,7 +128,7 @@ def _kind(layer: nn.Module) -> list[Any]:
 
 
 def _class(module: nn.Module) -> str:
-    """By name: a class that a factory defines is another one each time."""
+    """By name: a factory that defines a class defines a new one each time."""
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 

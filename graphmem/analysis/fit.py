@@ -11,7 +11,7 @@ from graphmem.report.fit import Fit
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
 
-# So many values below the largest that fits are tried, where the model does not take that.
+# How many values below the largest that fits are tried, if the model does not accept that one.
 _NEAR = 64
 
 
@@ -36,14 +36,14 @@ def fit(report: Report, symbol: str, memory: int, reserve: int) -> Fit:
     value = next(near, None)
     if value is None:
         raise SymbolError(
-            f"by the formula {symbol} = {largest:,} fits, but neither there nor just below does the model run so",
+            f"by the formula {symbol} = {largest:,} fits, but the model does not run at that value or just below it",
             hint=f"analyse again with {symbol}={largest}",
         )
     return Fit(symbol, value, "", memory, parameters(value), reserve, report.at(**{symbol: value}))
 
 
 def _runs(report: Report, symbol: str, value: int) -> bool:
-    """Whether the model takes a size of its own, which the formula does not know: heads that divide h."""
+    """Whether the model accepts one of its own sizes. It may refuse what the formula allows: heads have to divide h."""
     derived = report.analysis.derived
     if symbol not in derived.model_symbols or symbol in derived.depth or derived.follows:
         return True

@@ -12,7 +12,7 @@ from graphmem.usercode.isolate import isolated
 
 @dataclass(frozen=True)
 class Parameters:
-    """Bytes of the weights at a point. Layers that are alike have as many each: few of them are built."""
+    """Bytes of the weights at a point. Layers that are alike have equally many, so few of them are built."""
 
     tracer: Tracer
     base: Point

@@ -44,8 +44,8 @@ class Report(ReportData):
     def at(self, **symbols: int) -> Report:
         """The same report at other values of the symbols, from the formulas: nothing is traced.
 
-        Only where a size is 1 and the formula is for larger ones, or the reverse, the model is analysed anew on
-        that side, once: what there is one of needs no copies.
+        There is one exception. A dimension of size 1 needs no copies: where a size is 1 and the formula is for larger
+        ones, or the reverse, the model is analysed again on that side, once.
 
         Raises:
             SymbolError: an unknown symbol, a size whose formula was not proved, or a point at which it does not hold.
@@ -55,8 +55,8 @@ class Report(ReportData):
 
     def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
         """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
-        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, but for a
-        size of 1, as for `at`.
+        in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, except for
+        a size of 1, as in `at`.
 
         Raises:
             SymbolError: nothing fits, the symbol is not in the formula, or the formula does not hold at the answer.
@@ -89,7 +89,7 @@ class Report(ReportData):
     @property
     def _model(self) -> Live:
         if self._live is None:
-            raise UsageError("this report is data alone: the model is not with it any more", hint="analyse it again")
+            raise UsageError("this report is only data: its model is not there any more", hint="analyse it again")
         return self._live
 
     def __str__(self) -> str:

@@ -132,7 +132,7 @@ class Rows:
         return count.at(self.point) if count else 1
 
     def one_of(self, instances: Count, groups: list[Group]) -> sympy.Expr | None:
-        """The expression for one of so many that together keep `groups`; None where they do not all keep the same."""
+        """The expression for one of the `instances`, which keep `groups` together; None if they keep different ones."""
         by_size: dict[sympy.Expr, Counter[Repeats]] = defaultdict(Counter)
         for group in groups:
             for repeats, slope in group.count.terms.items():
@@ -146,7 +146,7 @@ class Rows:
         return sympy.expand(total)
 
     def label(self, path: str) -> str:
-        """`layers.*.attn` as `layers.0-31.attn`; with several stars, or numbers that skip, the stars stay."""
+        """`layers.*.attn` as `layers.0-31.attn`; with several stars, or gaps in the numbers, the stars stay."""
         if path.count(SHARED) != 1:
             return path
         upto = path[: path.index(SHARED) + 1]
@@ -194,7 +194,7 @@ class Rows:
         return tuple(rows)
 
     def _parts(self, kept: Sequence[tuple[str, Group]], count: Count) -> tuple[AttentionPart, ...]:
-        """What the attentions keep, by what it is to them; several parts may be of one group: q, k and v."""
+        """What the attentions keep, by part. One group may hold several parts: q, k and v."""
         by_key = {group.key: group for _, group in kept}
         groups: dict[str, list[Group]] = defaultdict(list)
         for (part, key), n in Counter((part, group.key) for part, group in kept).items():
@@ -219,21 +219,21 @@ class Rows:
             return NotCounted("parameters", None, None, f"the weights themselves; at these sizes {error.what}")
 
     def not_counted(self) -> tuple[NotCounted, ...]:
-        """What else there is; kinds that are empty are left out."""
+        """Other memory, by kind; empty kinds are left out."""
         rows = [self._parameters()]
         for what, why in _OTHER_TABLES.items():
             size = self.total(self.analysis.tables(what))
             if size.bytes:
                 rows.append(NotCounted(what, size.bytes, size.expr, why))
-        why = "freed during forward or made in backward: so this is not the peak; gradients, optimizer state"
+        why = "freed during forward or made in backward, so this is not the peak; gradients, optimizer state"
         return (*rows, NotCounted("temporaries", None, None, why))
 
 
 def _times(counted: Mapping[Repeats, int], instances: Count) -> sympy.Expr | None:
-    """`counted` by instance: a number, or an expression where something turns in a loop within one. None where it
-    would be an average, since some instances keep it and some do not."""
+    """`counted` by instance: a number, or an expression if an instance contains a loop. None if it would be an
+    average, since some instances keep it and some do not."""
     wanted = instances.terms
-    # What goes with layers goes with the instances; what is left of it, the turns, is in each of them.
+    # What grows with layers grows with the instances; the rest, the turns, is in each of them.
     layers = {repeat for repeats in wanted for repeat in repeats}
     apart: dict[Repeats, Counter[Repeats]] = defaultdict(Counter)
     for repeats, n in counted.items():
@@ -248,9 +248,9 @@ def _times(counted: Mapping[Repeats, int], instances: Count) -> sympy.Expr | Non
 
 
 _OTHER_TABLES = {
-    INPUT: "saved, but yours: it exists anyway",
-    BUFFER: "saved, but the model's own: it exists anyway",
-    OUTPUT: "held by whoever called forward, and by no autograd node",
+    INPUT: "your own tensor: autograd holds it, but it exists anyway",
+    BUFFER: "the model's own tensor: autograd holds it, but it exists anyway",
+    OUTPUT: "held by the caller of forward, not by an autograd node",
     OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
     ELSEWHERE: "saved on another device, such as RNG seeds on the CPU",
 }

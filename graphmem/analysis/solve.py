@@ -13,9 +13,9 @@ from graphmem.units import human, read_size
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
 
-# Beyond this no length and no batch goes: a formula that still fits there does not grow with the symbol.
+# No length and no batch is larger than this: a formula that still fits here does not grow with the symbol.
 _TOP = 2**48
-# Below the largest value that fits, so many are asked whether the traced kernels would run there.
+# How many values below the largest that fits are checked for running the traced kernels.
 _NEAR = 512
 
 
@@ -37,8 +37,8 @@ def solve(
 
     Raises:
         UsageError: the budget cannot be read.
-        SymbolError: the symbol is not in the formula or a value is none, nothing fits, or the formula does not hold
-            near the answer.
+        SymbolError: the symbol is not in the formula, a value is not a positive integer, nothing fits, or the formula
+            does not hold near the answer.
     """
     limit = read_size(budget, "budget")
     if name in others:
@@ -69,7 +69,7 @@ def solve(
         value = 1 if first is not None and first <= limit else 0
     if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
-        raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or other symbols smaller")
+        raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or smaller other symbols")
     value = min(value, most_taken(there, name) or value)
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
@@ -96,7 +96,7 @@ def _largest(needs: Callable[[int], int | None], least: int, limit: int) -> int:
 
 
 def _fits(needs: Callable[[int], int | None], value: int, limit: int) -> bool:
-    """Also where `value` itself is not allowed (heads that do not divide h): then the next one that is, counts."""
+    """If `value` itself is not allowed (heads that do not divide h), the next allowed one decides."""
     allowed = _whole(needs, value)
     found = needs(allowed) if allowed is not None else None
     return found is not None and found <= limit
@@ -107,7 +107,7 @@ def _whole(needs: Callable[[int], int | None], value: int) -> int | None:
 
 
 def _that_holds(exactly: Callable[[int], int], name: str, value: int, limit: int) -> int:
-    """The largest value up to `value` at which the kernels run that the formula is about."""
+    """The largest value up to `value` at which the kernels of the formula run."""
     reason: SymbolError | None = None
     for candidate in range(value, max(0, value - _NEAR), -1):
         try:
@@ -117,7 +117,7 @@ def _that_holds(exactly: Callable[[int], int], name: str, value: int, limit: int
             continue
         if found <= limit:
             return candidate
-    assert reason is not None, "none of these points was refused, so one of them fits"
+    assert reason is not None, "if no point was refused, one of them fits"
     fits = f"by the formula {name} = {value:,} fits into {human(limit)}"
     raise SymbolError(
         f"{fits}, but the formula does not hold there: {reason.what}",

@@ -49,20 +49,20 @@ class Tracer:
             raise
 
     def of(self, subject: Subject) -> Tracer:
-        """The same for a changed subject; nothing that this one has traced is known to it."""
+        """The same for a changed subject; it does not know what this one has traced."""
         return replace(self, subject=subject, _made=Memo())
 
     def limited(self, most_operators: int) -> Tracer:
-        """The same, but giving up where there are more operators."""
+        """The same, but it gives up on a forward with more operators."""
         return replace(self, most_operators=most_operators)
 
     def afresh(self) -> Tracer:
-        """The same without what it has traced."""
+        """The same, with nothing traced yet."""
         return replace(self, _made=Memo(), _answers=Answers())
 
     @property
     def finished(self) -> bool:
-        """Whether the module exists, and is only shortened."""
+        """Whether the module exists already: it can be shortened, not built again."""
         return self.subject.finished
 
     def knows(self, point: Point) -> bool:

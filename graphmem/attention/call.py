@@ -38,7 +38,7 @@ class FusedCall:
     """scaled_dot_product_attention as it could be called: on which tensors, and what the choice of a kernel depends on.
 
     q, k, v: the tensors as the user has them, of any rank, the keys perhaps transposed. masks: attn_mask, or what adds
-    up to it. causal: the mask for which is_causal=True stands, None if there is none.
+    up to it. causal: the mask that is_causal=True replaces, None if there is none.
     facts: the call at the traced point; of attention that is written out, with shapes of four dimensions.
     words: how to call it, for a report; "" for a call that the model makes already.
     """
@@ -195,7 +195,7 @@ def is_laid_out(masks: Sequence[TensorFact]) -> bool:
 def attend(
     facts: SdpaFacts, backend: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
-    """The call that `facts` are of, by that backend and no other."""
+    """The call that `facts` describe, by that backend and no other."""
     with sdpa_kernel([_BACKENDS[backend]]):
         return F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p=facts.dropout, is_causal=facts.causal, enable_gqa=facts.gqa

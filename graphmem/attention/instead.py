@@ -57,8 +57,8 @@ def instead_of(site: Site, derived: Derivation, machine: Machine) -> Instead | N
         call = fused_call(site, derived.trace, machine, derived)
         return None if call is None else _by_sdpa(site, call, derived, machine)
     except GraphmemError:
-        # Another kernel is a suggestion. The call that would stand there is ours, not the user's: where it does not run
-        # on shapes like these (a head size that is not whole, say), there is nothing to suggest.
+        # Another kernel is a suggestion. The call is ours, not the user's: if it does not run on shapes like these (a
+        # head size that is not whole, say), there is nothing to suggest.
         return None
 
 
@@ -194,7 +194,7 @@ class _Flex(nn.Module):
 def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:
     values = [evaluate(d, point) for d in dims]
     if None in values:
-        raise GraphmemError(f"a shape {dims} is not whole at {point}")
+        raise GraphmemError(f"shape {dims} is not made of integers at {point}")
     return tuple(v for v in values if v is not None)
 
 

@@ -1,4 +1,4 @@
-"""What a mask says, where that can be known: where it depends on positions and constants alone."""
+"""What a mask says, where that can be known: it then depends on positions and constants, not on an input's values."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool:
 
 
 def _asks_inputs(mask: Ref, trace: Trace) -> bool:
-    """Whether the values of an input, which differ from batch to batch, are behind it."""
+    """Whether it depends on the values of an input, which differ from batch to batch."""
     return any(op.kind == "input" for op in trace.behind([mask.op]))

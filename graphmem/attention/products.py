@@ -111,7 +111,7 @@ class Region:
         return index in self.before and torch.Tag.pointwise in self.flow.trace.ops[index].target.tags
 
     def _leaves(self, index: int) -> bool:
-        """Whether the weights go elsewhere, too, and something comes of it: they are returned, or in a loss."""
+        """Whether the weights are used elsewhere, too: they are returned, or in a loss."""
         outside = [user for user in self.flow.users(index) if user not in self.ops]
         reached = {index, *outside}.union(*(self.flow.reach(user, True, lambda _: True) for user in outside))
         return any(self._is_held(i) for i in reached)

@@ -3,8 +3,8 @@
     q kᵀ  ->  scale, mask, bias, cast, cap ...  ->  softmax  ->  dropout, cast ...  ->  times v
 
 Between the products there may be any number of operators that work element by element or move elements. A product with
-a weight is a linear layer: a softmax over classes or over experts is no attention. Without anything that is not linear
-between the products it is linear attention, or a chunk of a state-space layer, and none of this kind either.
+a weight is a linear layer: a softmax over classes or over experts is not attention. Without anything that is not linear
+between the products it is linear attention, or a chunk of a state-space layer, and not of this kind either.
 """
 
 from __future__ import annotations

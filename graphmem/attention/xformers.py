@@ -15,7 +15,7 @@ _TABLE = {
     "aten._efficient_attention_forward": Fused(
         "xformers.cutlass",
         {0: OUTPUT, 1: LSE, 2: RNG, 3: RNG},
-        "flash-attn's kernel was not taken: dtype, head size, bias, GPU, or asked for",
+        "not flash-attn's kernel, because of dtype, head size, bias or GPU, or because another one was asked for",
     ),
 }
 

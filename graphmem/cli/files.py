@@ -26,7 +26,7 @@ def check_output(file: str | None, option: str = "-o") -> None:
 
 
 def write(content: str | bytes, file: str | None, option: str = "-o") -> None:
-    """Write `content` to `file`, which is replaced as a whole; to stdout where there is none.
+    """Write `content` to `file`, which is replaced as a whole; to stdout if there is no file.
 
     Raises:
         UsageError: it cannot be written; or it is bytes, and stdout is a terminal.
@@ -52,7 +52,7 @@ def write(content: str | bytes, file: str | None, option: str = "-o") -> None:
 
 
 def show(content: str | bytes) -> None:
-    """Print text, whatever the terminal can show, or bytes to what is not a terminal."""
+    """Print text, with ? for what the terminal cannot show, or bytes if stdout is not a terminal."""
     if isinstance(content, bytes) and sys.stdout.isatty():
         raise UsageError("this format is not text for a terminal", hint="write it to a file with -o FILE")
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -12,10 +12,11 @@ from graphmem.validation.output import FORMATS as VALIDATION_FORMATS
 from graphmem.version import __version__
 
 _TARGET = """what to analyse: model.py, model.py:name, package.module:name, or a Hugging Face config.json. A Python file
-is EXECUTED, so it can do whatever its author wrote: analyse only files that you would run. Best it has two functions,
-whose parameters are the symbols and whose defaults are the working point: model(h=768, a=12, ...) -> nn.Module and
-inputs(b=8, s=1024, ...) -> tuple or dict of tensors; and, if the model returns no loss, optionally loss(output) ->
-tensor. In any other file the model's class, its config and its inputs are guessed, and what was guessed is said."""
+is EXECUTED, so it can do whatever its author wrote: analyse only files that you would run. Ideally the file defines two
+functions, whose parameters are the symbols and whose defaults are the working point: model(h=768, a=12, ...) ->
+nn.Module and inputs(b=8, s=1024, ...) -> tuple or dict of tensors; and, if the model returns no loss, optionally
+loss(output) -> tensor. In any other file the model's class, its config and its inputs are guessed, and the report says
+what was guessed."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,35 +45,44 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def actions_of(command: str) -> list[argparse.Action]:
+    """The arguments and options of one command; argparse has no public name for them."""
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions: list[argparse.Action] = commands.choices[command]._actions
+    return actions
+
+
 def _add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("target", metavar="TARGET", help=_TARGET)
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
-    """What every command takes that analyses a target."""
+    """What every command that analyses a target takes."""
     _add_subject(command)
     command.add_argument(
-        "--gpu", help="the GPU that is meant, such as h100 or a100 (default: the one present, else h100)"
+        "--gpu", help="the GPU to analyse for, such as h100 or a100 (default: the one present, else h100)"
     )
-    command.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where the model is meant to run")
+    command.add_argument(
+        "--device", default="cuda", choices=("cuda", "cpu"), help="where the model will run (default: cuda)"
+    )
     command.add_argument(
         "--torch",
         metavar="VERSION",
         dest="torch_version",
-        help="whose kernel choices apply (default: the installed torch)",
+        help="the torch release whose kernel choices apply (default: the installed one)",
     )
     command.add_argument(
         "--cudnn",
         metavar="VERSION",
         dest="cudnn_version",
-        help="likewise for cuDNN (default: that torch release's own)",
+        help="the cuDNN release whose kernel choices apply (default: the one of that torch release)",
     )
     command.add_argument("--full-depth", action="store_true", help="trace all layers, however many there are")
     _add_output(command)
 
 
 def _add_subject(command: argparse.ArgumentParser) -> None:
-    """What every command takes that loads a target."""
+    """What every command that loads a target takes."""
     command.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -87,8 +97,8 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
         default=[],
         help="for a file without inputs(), or config.json: an argument of forward, such as idx=int64[b,s]; repeatable",
     )
-    command.add_argument("--config", help="for a file without model(): how to make it, such as GPTConfig(n_layer=12)")
-    command.add_argument("--task", help="for config.json: causal-lm, masked-lm, ... (default: by its architectures)")
+    command.add_argument("--config", help="for a file without model(): how to make one, such as GPTConfig(n_layer=12)")
+    command.add_argument("--task", help="for config.json: causal-lm, masked-lm, ... (default: by its architecture)")
     command.add_argument(
         "--trust-remote-code",
         action="store_true",
@@ -108,7 +118,7 @@ def _add_subject(command: argparse.ArgumentParser) -> None:
 
 def _add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", metavar="FILE", help="write the report there instead of to stdout")
-    command.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+    command.add_argument("--traceback", action="store_true", help="on an error, show where it came from")
 
 
 def _add_format(command: argparse.ArgumentParser, formats: Formats[Any]) -> None:
@@ -126,9 +136,9 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_target(fit)
     _add_options(fit)
     fit.add_argument("--solve", metavar="SYMBOL", required=True, help="what to make as large as possible: s, b, L, ...")
-    fit.add_argument("--memory", metavar="BYTES", help="such as 80GiB (default: that of the GPU)")
+    fit.add_argument("--memory", metavar="BYTES", help="what to fit into, such as 80GiB (default: the GPU's)")
     fit.add_argument(
-        "--reserve", metavar="BYTES", default="0", help="for gradients, optimizer state, temporaries: such as 30GiB"
+        "--reserve", metavar="BYTES", default="0", help="to keep free for gradients, optimizer, temporaries: 30GiB"
     )
     _add_format(fit, FIT_FORMATS)
 
@@ -136,20 +146,20 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     diff = commands.add_parser(
         "diff",
-        help="what one model or setting keeps more than another",
+        help="how much more one model or setting keeps than another",
         description="Compare two targets, two settings of one, or two reports that --format json -o FILE wrote.",
         epilog='example: graphmem diff samples/gpt2.py --b "--set attn=sdpa"',
     )
     diff.add_argument("first", metavar="A", help="a target as for analyze, or a saved report")
-    diff.add_argument("second", metavar="B", nargs="?", help="likewise (default: A again, with the options of --b)")
+    diff.add_argument("second", metavar="B", nargs="?", help="another one (default: A again, with the options of --b)")
     diff.add_argument(
         "--a", metavar="OPTIONS", default="", help='options of analyze for A alone, in quotes: "--set s=512"'
     )
-    diff.add_argument("--b", metavar="OPTIONS", default="", help="likewise for B")
-    diff.add_argument("--both", metavar="OPTIONS", default="", help="likewise for both")
+    diff.add_argument("--b", metavar="OPTIONS", default="", help="the same for B alone")
+    diff.add_argument("--both", metavar="OPTIONS", default="", help="the same for both")
     _add_format(diff, DIFF_FORMATS)
     diff.add_argument("-o", "--output", metavar="FILE", help="write it there instead of to stdout")
-    diff.add_argument("--traceback", action="store_true", help="on an error show where it came from")
+    diff.add_argument("--traceback", action="store_true", help="on an error, show where it came from")
 
 
 def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -174,8 +184,8 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--steps", type=int, default=2, help="training steps for each point; all but the last warm up (default: 2)"
     )
     validate.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where to run it (default: cuda)")
-    validate.add_argument("--force", action="store_true", help="run what does not fit by its own prediction")
-    validate.add_argument("--svg", metavar="FILE", help="plot predicted and measured over what is swept")
+    validate.add_argument("--force", action="store_true", help="run even if the prediction says it will not fit")
+    validate.add_argument("--svg", metavar="FILE", help="plot predicted and measured bytes over the swept symbols")
     _add_format(validate, VALIDATION_FORMATS)
     _add_output(validate)
 
@@ -194,7 +204,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--at",
         metavar="NAME=VALUE",
         action="append",
-        help="judge there, and not at the working point: s=8192; repeatable",
+        help="judge here instead of at the working point: s=8192; repeatable",
     )
     for name, what in (
         ("select", "only these rules"),
@@ -202,15 +212,15 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         ("ignore", "not these rules"),
     ):
         lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
-    lint.add_argument("--threshold", metavar="SIZE", help="what is too small to report: 10MiB or 2%% (default: 1%%)")
-    lint.add_argument("--baseline", metavar="FILE", help="findings that are known, and not reported unless they grow")
+    lint.add_argument("--threshold", metavar="SIZE", help="leave out smaller findings: 10MiB or 2%% (default: 1%%)")
+    lint.add_argument("--baseline", metavar="FILE", help="accepted findings, not reported unless they grow")
     lint.add_argument(
-        "--write-baseline", action="store_true", help="make all findings known: write them to the baseline"
+        "--write-baseline", action="store_true", help="accept all current findings by writing them to the baseline"
     )
-    lint.add_argument("--pyproject", metavar="FILE", help="a pyproject.toml (default: the nearest one above)")
+    lint.add_argument("--pyproject", metavar="FILE", help="the pyproject.toml to read (default: the nearest one above)")
     _add_format(lint, LINT_FORMATS)
     _add_options(lint)
-    lint.set_defaults(device=None, format=None)  # so that pyproject.toml can say it
+    lint.set_defaults(device=None, format=None)  # so that pyproject.toml can give them
 
 
 def _add_rule(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

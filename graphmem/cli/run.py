@@ -90,7 +90,7 @@ def _diff(options: argparse.Namespace) -> int:
             raise UsageError(f"cannot read {own or options.both!r}: {error}", hint="--b '--set b=2'") from None
         if target.endswith(".json") and is_report(target):
             if words:
-                raise UsageError(f"{target} is a saved report: {' '.join(words)} goes with a target only")
+                raise UsageError(f"{target} is a saved report: {' '.join(words)} is for a target only")
             return load_report(target)
         words = ["analyze", target, *words]
         return _report(parser().parse_args(words)).to_dict()
@@ -105,7 +105,7 @@ def _diff(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     check_output(options.output)
     check_output(options.svg, "--svg")
-    _pairs("--assume", options.assume), _pairs("--set", options.set)  # a slip is told before torch is imported
+    _pairs("--assume", options.assume), _pairs("--set", options.set)  # an error comes before torch is imported
     _import_torch()
     from graphmem.load import load_target
     from graphmem.usercode.isolate import isolated
@@ -135,8 +135,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _lint(options: argparse.Namespace) -> int:
+    from graphmem.cli.settings import with_settings
     from graphmem.linter.command import lint, read_request
-    from graphmem.linter.settings import with_settings
 
     check_output(options.output)
     given = with_settings(vars(options))
@@ -147,7 +147,8 @@ def _lint(options: argparse.Namespace) -> int:
 
         file = given["baseline"] or DEFAULT_FILE
         write(baseline_text(result.findings), file, "--baseline")
-        print(f"graphmem: note: {file} knows {len(result.findings)} findings now", file=sys.stderr)
+        count = len(result.findings)
+        print(f"graphmem: note: wrote {count} finding{'' if count == 1 else 's'} to {file}", file=sys.stderr)
         return CLEAN
     from graphmem.linter.formats import FORMATS
 
@@ -160,7 +161,7 @@ def _rule(options: argparse.Namespace) -> int:
     from graphmem.linter.rule import all_rules, find_rule
 
     if options.all == (options.rule is not None):
-        raise UsageError("one rule, or --all", hint="graphmem rule GM101")
+        raise UsageError("give one rule, or --all", hint="graphmem rule GM101")
     show(listed(all_rules()) if options.all else explained(find_rule(options.rule)))
     return CLEAN
 
@@ -172,7 +173,7 @@ def _say_changed(changed: Sequence[str]) -> None:
 
 def _report(options: argparse.Namespace) -> Report:
     """The report that the options of a command ask for."""
-    _pairs("--set", options.set)  # a slip is told before torch is imported
+    _pairs("--set", options.set)  # an error comes before torch is imported
     _import_torch()
     from graphmem.analysis.analyze import analyze_subject
     from graphmem.load import load_target

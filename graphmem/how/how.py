@@ -1,4 +1,4 @@
-"""`How`: the options of an analysis. It is made once from what the user wrote and passed whole to whoever needs one."""
+"""`How`: the options of an analysis, made once from what the user wrote and passed on as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graphmem.machine import Machine, resolve
 
 
 class Options(TypedDict, total=False):
-    """The options as users write them, in Python by these names, on the command line and in pyproject.toml likewise.
+    """The options as users write them: in Python, on the command line and in pyproject.toml.
 
     gpu: the GPU whose kernels run, such as "h100" or "sm_86:48GiB". None: the one present, else an H100.
     device: "cuda", or "cpu" for what the CPU keeps.
@@ -25,8 +25,8 @@ class Options(TypedDict, total=False):
     autocast: the dtype, as in `torch.autocast(device, dtype)` around forward and loss.
     assume: answers where forward asks for a value that weights or activations decide: {"experts": "worst"} if all
         tokens choose the same experts (default: all experts equally often), {"model.py:88": 3} for a line.
-    full_depth: trace all layers, however many. By default graphmem leaves that out where there are very many and the
-        first ones are alike; the report says so.
+    full_depth: trace all layers, however many. By default graphmem does not if there are very many and the first ones
+        are alike; the report says so.
     """
 
     gpu: str | None

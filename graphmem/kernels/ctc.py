@@ -1,7 +1,7 @@
 """`F.ctc_loss` on fake tensors: torch's own path, which asks for the lengths' values and has no fake kernel.
 
 After ctc_loss in aten/src/ATen/native/LossCTC.cpp: lengths on the GPU become numbers on the CPU, and what is kept is
-log_probs, the targets, each sequence's loss and log_alpha. cuDNN's kernel, for int32 targets on the CPU, is not meant.
+log_probs, the targets, each sequence's loss and log_alpha. cuDNN's kernel, for int32 targets on the CPU, is left out.
 """
 
 from __future__ import annotations

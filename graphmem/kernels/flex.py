@@ -1,7 +1,7 @@
 """`torch.nn.attention.flex_attention` on fake tensors: what its autograd function saves, without running a score_mod.
 
-torch's own path would trace the score_mod's backward with the autograd engine, which needs a GPU. What is saved hangs
-on the score_mod only in the tensors that it captures. After FlexAttentionAutogradOp in
+torch's own path would trace the score_mod's backward with the autograd engine, which needs a GPU. What is saved depends
+on the score_mod only through the tensors that it captures. After FlexAttentionAutogradOp in
 torch/_higher_order_ops/flex_attention.py (2.11 to 2.13) and measurements on an H200.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from graphmem._torch import COMPILED_FRAME, EVAL_FRAME, FLEX_ATTENTION
+from graphmem._torch import COMPILED_FRAME, FLEX_ATTENTION, compile_stance
+from graphmem.patches import Here, patched
 
 _CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
 
@@ -29,8 +30,8 @@ def _kernel(
     block_mask: Sequence[torch.Tensor],
     bias: Sequence[torch.Tensor],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(b, heads, s, head size) -> out likewise, logsumexp and max_scores (b, heads, s). `bias`: what a score_mod or a
-    mask_mod captures."""
+    """(b, heads, s, head size) -> out of the same shape, logsumexp and max_scores (b, heads, s). `bias`: what a
+    score_mod or a mask_mod captures."""
     raise AssertionError("fake mode answers before a kernel is asked")
 
 
@@ -85,14 +86,36 @@ class _FlexAttention(torch.autograd.Function):
 def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
-        if EVAL_FRAME in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stance = compile_stance()
+        if stance is not None:
+            stack.enter_context(_eager_here(*stance))
         if FLEX_ATTENTION in sys.modules:
-            operator = type(sys.modules[FLEX_ATTENTION].flex_attention)
-            original = operator.__call__
-            operator.__call__ = _call
-            stack.callback(setattr, operator, "__call__", original)
+            stack.enter_context(patched(type(sys.modules[FLEX_ATTENTION].flex_attention), "__call__", _call))
         yield
+
+
+class _EagerHere:
+    """The stance that torch.compile has, but "force_eager" in one thread."""
+
+    def __init__(self, others: Any) -> None:
+        self._others, self._here, self.over = others, Here(), False
+
+    def __getattr__(self, name: str) -> Any:
+        return "force_eager" if name == "stance" and self._here and not self.over else getattr(self._others, name)
+
+
+@contextmanager
+def _eager_here(owner: Any, name: str) -> Iterator[None]:
+    """What torch.compiler.set_stance("force_eager") does, for this thread: that one speaks for all."""
+    before = getattr(owner, name)
+    here = _EagerHere(before)
+    setattr(owner, name, here)
+    try:
+        yield
+    finally:
+        here.over = True  # whoever has taken hold of it gets the stance of before
+        if getattr(owner, name) is here:
+            setattr(owner, name, before)
 
 
 def _call(

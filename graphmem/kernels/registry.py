@@ -1,4 +1,4 @@
-"""The one table of kernels: for every device, what graphmem runs or says in the place of torch and its fake mode.
+"""The one table of kernels: for every device, what graphmem runs or says in place of torch and its fake mode.
 
 Each file of this room registers what it knows with one of these:
 
@@ -34,7 +34,7 @@ class Kernels:
 
     replacements: a function of torch -> what makes its replacement, for a machine and the trace that notes the call.
     results: an operator -> a function of its args and kwargs that returns the result, in fake tensors.
-    corrections: an operator -> a function of its args and of the fake result that returns the real one, likewise.
+    corrections: an operator -> a function of its args and of the fake result that returns the real one, also fake.
     outputs_on_cpu: an operator -> the positions of those of its results that are on the CPU.
     """
 

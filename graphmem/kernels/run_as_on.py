@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphmem.kernels.registry import kernels_on
 from graphmem.machine import Machine
+from graphmem.patches import patched
 from graphmem.record import Trace
 
 # torch reads tensors in a list one by one in C++, where nothing can answer for a fake one.
@@ -27,18 +29,18 @@ class RunAsOn(TorchFunctionMode):
         super().__init__()
         makers = kernels_on(machine.device).replacements
         self._replacements = {original: make(machine, trace) for original, make in makers.items()}
-        self._named = {o: r for o, r in self._replacements.items() if hasattr(F, o.__name__)}
+        self._names = ExitStack()
 
     def __enter__(self) -> RunAsOn:
-        for original, replacement in self._named.items():
-            setattr(F, original.__name__, replacement)
+        for original, replacement in self._replacements.items():
+            if hasattr(F, original.__name__):
+                self._names.enter_context(patched(F, original.__name__, replacement))
         super().__enter__()
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        for original in self._named:
-            setattr(F, original.__name__, original)
         super().__exit__(*exc)
+        self._names.close()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READING:

@@ -35,20 +35,20 @@ def read_baseline(file: str) -> dict[str, int]:
     """Fingerprint -> bytes of what is known.
 
     Raises:
-        UsageError: the file cannot be read, or is no baseline.
+        UsageError: the file cannot be read, or is not a baseline.
     """
     try:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the baseline {file}: {error.strerror}", hint=_HINT) from error
     except ValueError:
-        raise UsageError(f"{file} is no baseline: it is not JSON", hint=_HINT) from None
+        raise UsageError(f"{file} is not a baseline: it is not JSON", hint=_HINT) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(f"{file} is no baseline of format {FORMAT}", hint=_HINT)
+        raise UsageError(f"{file} is not a baseline of format {FORMAT}", hint=_HINT)
     try:
         return {entry["fingerprint"]: int(entry["bytes"]) for entry in content["findings"]}
     except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{file} is no baseline: an entry has no fingerprint or no bytes", hint=_HINT) from None
+        raise UsageError(f"{file} is not a baseline: an entry has no fingerprint or no bytes", hint=_HINT) from None
 
 
 def is_known(finding: Finding, baseline: dict[str, int]) -> bool:

@@ -47,7 +47,7 @@ def without_checkpoints(context: Context, line: Place) -> Trace | None:
 
 
 def with_checkpoints(analysis: Analysis) -> sympy.Expr | None:
-    """What is saved with a checkpoint around every layer; None where the model does not run so, or without a proof."""
+    """What is saved with a checkpoint around every layer; None if the model does not run so, or nothing is proved."""
     derived, lists = analysis.derived, outermost(sorted(analysis.derived.trace.containers))
     known = Memo[Trace]()
 

@@ -22,7 +22,7 @@ class Result:
     """What a run of lint found.
 
     findings: to report, the worst first. rules: those that were on. targets: their names, with the bytes saved at the
-    working point. points: where they were judged in its place.
+    working point. points: where they were judged instead.
     suppressed, known, small: how many findings a comment, the baseline or the threshold left out.
     """
 
@@ -37,7 +37,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Request:
-    """What a run of lint is asked, read and checked before any model is."""
+    """What a run of lint is asked for, read and checked before any model is loaded."""
 
     rules: tuple[Rule, ...]
     points: tuple[dict[str, int], ...]
@@ -103,5 +103,5 @@ def _point(text: str) -> dict[str, int]:
             raise UsageError(f"--at {text}: not NAME=INTEGER", hint="--at s=8192, or --at s=8192,b=1")
         point[name.strip()] = int(value)
     if not point:
-        raise UsageError("--at says no point", hint="--at s=8192, or --at s=8192,b=1")
+        raise UsageError("--at names no point", hint="--at s=8192, or --at s=8192,b=1")
     return point

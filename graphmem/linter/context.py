@@ -1,4 +1,4 @@
-"""What rules ask about a report: its trace, who keeps what, and how a number goes with the symbols."""
+"""What rules ask about a report: its trace, who keeps what, and how a number grows with the symbols."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Checker:
     _measured: dict[object, sympy.Expr | None] = field(default_factory=dict)
 
     def findings(self, points: Sequence[dict[str, int]] = ()) -> list[Finding]:
-        """Everything that is found, however small: a finding of several points once, where it weighs most."""
+        """Everything that is found, however small: a finding at several points counts once, where it weighs most."""
         largest: dict[str, Finding] = {}
         flow = None
         for point in points or ({},):
@@ -90,7 +90,7 @@ class Checker:
         )
 
     def _saving(self, spots: list[Spot], context: Context) -> tuple[sympy.Expr | None, bool]:
-        """What is saved less, and whether that was measured."""
+        """How much less is saved, and whether that was measured."""
         change = spots[0].change
         if change is not None:
             if change.of not in self._measured:
@@ -187,7 +187,7 @@ def _value(expr: sympy.Expr | None, context: Context) -> int | None:
 
 
 def _not_yielding(found: list[Finding]) -> list[Finding]:
-    """Without those of which another rule says more."""
+    """Without those about which another rule says more."""
     there = {(f.rule.code, f.module) for f in found}
     return [f for f in found if not any((code, f.module) in there for code in f.rule.yields_to)]
 

@@ -21,11 +21,11 @@ class Finding:
     """One mistake, counted over identical layers.
 
     target: what was analysed. module: its path with layer numbers as "*"; label: with the numbers. what: the operator
-    that makes the tensor. where: the line that makes it; lines: all lines of the user's that lead there.
+    that makes the tensor. where: the line that makes it; lines: all the user's lines that lead there.
     point: the symbols at which the numbers hold. of: all that is saved there. depth: those of
     them that count layers.
     bytes, expr: what is at stake. saving, saving_expr: how much less is saved once it is fixed; None: not promised.
-    measured: the saving comes of the model itself, traced again with the change.
+    measured: the saving comes from the model itself, traced again with the change.
     """
 
     rule: Rule

@@ -1,4 +1,4 @@
-"""A fused kernel in the place of an attention that materialises its scores, as a swap of operators."""
+"""A fused kernel in place of an attention that materialises its scores, as a swap of operators."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from graphmem.attention import Site, find_attention
 from graphmem.attention.call import FusedCall, attend, fused_call, is_transposed
 from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import choose, four_dims, reachable
+from graphmem.linter.remeasure import NoSwapError
 from graphmem.machine import Machine
 from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.flow import Flow
@@ -31,12 +32,12 @@ def all_fused(key: tuple[Any, ...], machine: Machine, trace: Trace) -> list[Swap
     """The best kernel for all attentions of a row.
 
     Raises:
-        LookupError: there is none for one of them.
+        NoSwapError: there is none for one of them.
     """
     flow = Flow(trace)
     swaps = [fused(site, flow, machine) for site in sites_like(key, trace)]
     if not swaps or None in swaps:
-        raise LookupError("no fused kernel takes the same operands")
+        raise NoSwapError("no fused kernel takes the same operands")
     return [swap for swap in swaps if swap is not None]
 
 
@@ -58,7 +59,7 @@ def swap(site: Site, flow: Flow, call: FusedCall, facts: SdpaFacts, machine: Mac
 
 
 def _result(site: Site, flow: Flow) -> Ref:
-    """What the attention returns: of what is written out the last product, with its heads unfolded."""
+    """What the attention returns: if it is written out, the last product with its heads unfolded."""
     last = max(site.ops)
     if site.call < 0:
         last = max(i for i in site.ops if flow.factors(i))

@@ -40,7 +40,7 @@ class Norm:
 
     @property
     def key(self) -> tuple[str, Place | None]:
-        """What the norms share that one line makes."""
+        """What the norms of one line share."""
         return self.kind, self.place
 
 
@@ -80,7 +80,7 @@ class _Reader:
         self.flow, self.ops = flow, set[int]()
 
     def read(self, root: Op) -> Norm | None:
-        """The norm around `root`, the square root; None where this is none, or where something else uses its parts."""
+        """The norm around `root`, the square root; None if this is not one, or if something else uses its parts."""
         kind, x, epsilon = self._variance(self._only(root.index))
         scaled = [i for i in self._users(root.index) if x is not None and self._scales(i, root, kind, x)]
         if x is None or len(scaled) != 1 or self._users(root.index) != scaled:

@@ -1,4 +1,4 @@
-"""What a model would keep if some of its operators were others: traced again, at all the points of the derivation."""
+"""What a model would keep with some of its operators swapped: traced again, at all the points of the derivation."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from graphmem.usercode.isolate import isolated
 SwapsOf = Callable[[Trace], Sequence[Swap]]
 
 
+class NoSwapError(Exception):
+    """A change cannot be made everywhere that it has to be: nothing is promised of it."""
+
+
 def swapping(of: object, swaps_of: SwapsOf) -> Change:
     """A change that swaps operators; `swaps_of` has to find all of them in whatever trace it is given."""
     return Change(of, partial(_saved_after, swaps_of))
@@ -36,7 +40,7 @@ def _saved_after(swaps_of: SwapsOf, analysis: Analysis) -> sympy.Expr | None:
             return None
         with isolated():
             changed = _derived(analysis, lambda t: replay(t, swaps_of(t), machine))
-    except GraphmemError:
+    except (GraphmemError, NoSwapError):
         # Nothing is promised of a change that cannot be traced. What operators raise in a replay, the user's own ones
         # included, comes as a ModelError (graphmem.trace.failures); anything else is a mistake of ours, and is raised.
         return None
@@ -52,7 +56,7 @@ def saved_in(changed: Derivation) -> sympy.Expr | None:
 
 
 def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation | None:
-    """The derivation of the changed model from the traces that there are; where it asks for more, they are made."""
+    """The derivation of the changed model from the traces that there are; missing ones are made."""
     derived = analysis.derived
     aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
     traces = [derived.trace, *derived.deeper.values(), *aligned]

@@ -7,8 +7,8 @@ A rule is a file in `graphmem/linter/rules`. It has
 - CODE, NAME, SEVERITY, DEFAULT (whether it is on unless asked for), ALWAYS (reported however small it is), and
   YIELDS_TO: codes of rules that say more about the same module;
 - `check(context)`, which yields a `Spot` for every place of the mistake;
-- BAD and GOOD, examples on which it speaks and is silent, and FIXED, which has for bad ones the model with the mistake
-  put right. The tests take them from there: what a finding promises is what the fixed model keeps less, to the byte.
+- BAD and GOOD, examples on which it reports and is silent, and FIXED, which has for bad ones the model with the mistake
+  corrected. The tests take them from there: a finding's saving is how much less the fixed model keeps, to the byte.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent / "rules"
 
 @dataclass(frozen=True)
 class Rule:
-    """What is said about a rule.
+    """A rule as its file describes it.
 
     code: GMxxx, never used again. name: the same for people; reads as "allow ...". summary: the docstring's first line.
     text: the rest of the docstring, as Markdown.
@@ -62,7 +62,7 @@ def find_rule(given: str) -> Rule:
     """A rule by code or name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such rule.
     """
     for rule in all_rules():
         if given.upper() == rule.code or given.lower() == rule.name:

@@ -61,7 +61,7 @@ class Suppressions:
         return bool(silencing)
 
     def unused(self, rules: Sequence[Rule]) -> list[Finding]:
-        """A finding of GM903 for every entry of a comment that is for a rule that is on, and silenced nothing."""
+        """A finding of GM903 for every entry of a comment that silenced nothing though its rule is on."""
         own = next((rule for rule in rules if rule.code == "GM903"), None)
         if own is None:
             return []

@@ -11,7 +11,7 @@ from graphmem.units import parse_bytes
 
 @dataclass(frozen=True)
 class Threshold:
-    """From where on a finding is reported: so many bytes, and such a share of all that is saved."""
+    """How large a finding has to be to be reported: in bytes, and as a share of all that is saved."""
 
     bytes: int = 0
     share: float = 0.01
@@ -25,7 +25,7 @@ def read_threshold(text: str) -> Threshold:
     """`1%` or `10MiB`.
 
     Raises:
-        UsageError: neither.
+        UsageError: it is neither.
     """
     number = text.strip().removesuffix("%")
     try:

@@ -41,7 +41,7 @@ class Blank(TorchFunctionMode):
                 kwargs.pop("device")
             return func(*args, **kwargs)
         asked = kwargs.pop("device", None)
-        blank = func(*args, **kwargs, device="meta")
+        blank = func(*args, **{**kwargs, "generator": None} if "generator" in kwargs else kwargs, device="meta")
         if _is_meta(asked) or (self._limit is not None and blank.numel() > self._limit):
             return blank
         return func(*args, **kwargs, device="cpu")

@@ -17,6 +17,7 @@ from torch import nn
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.subject import Subject, from_factories
 from graphmem.usercode.paths import shown
+from graphmem.usercode.randomness import drawing
 from graphmem.usercode.running import raised
 
 _KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
@@ -118,7 +119,8 @@ def _run_file(path: Path) -> ModuleType:
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     argv, sys.argv = sys.argv, (own := [str(path)])  # a parser in the file finds no arguments and takes its defaults
     try:
-        spec.loader.exec_module(module)
+        with drawing():
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise _syntax_error(error, path) from error
     except (Exception, SystemExit) as error:
@@ -161,7 +163,8 @@ def _import(name: str) -> ModuleType:
         raise TargetError(f"there is no file and no module {name}", hint=_KINDS)
     sys.path.insert(0, "")
     try:
-        return importlib.import_module(name)
+        with drawing():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and name.split(".")[0] == error.name.split(".")[0]:
             raise TargetError(

@@ -46,7 +46,7 @@ def ensure_cuda_guard() -> None:
 
 
 def _register_rms_norm() -> None:
-    """A CUDA kernel that never runs: that there is one makes autograd treat the operator as one, as on a CUDA build."""
+    """A CUDA kernel that never runs. Because there is one, autograd treats the operator as one, as on a CUDA build."""
     import torch
 
     def never(*_args: object) -> None:

@@ -1,4 +1,4 @@
-"""What `torch.cuda` answers during a trace: for the machine that is meant, not for the one that this runs on."""
+"""What `torch.cuda` answers during a trace: for the machine to analyse for, not for the one that this runs on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _thread = threading.local()
 
 
 def device_meant() -> str:
-    """Where a model that is built now is meant to be: during a trace the machine's device, else torch's default one."""
+    """Where a model that is built now belongs: during a trace on the machine's device, else on torch's default one."""
     import torch
 
     return "cuda" if _is_active() else torch.get_default_device().type

@@ -29,7 +29,7 @@ _ELEMENTWISE = {
 class Flow:
     """A directed graph over operator indexes; an edge runs from a result's maker to its user.
 
-    Two lists of neighbours are all that is asked of it: a graph library takes longer to import than this to run.
+    Two lists of neighbours are all it needs: a graph library takes longer to import than this takes to run.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -42,7 +42,7 @@ class Flow:
             sources = references(op)
             for source in sources:
                 self._connect(source.op, op.index)
-            # What was written into a tensor comes with the tensor, though the reference is to whoever made it.
+            # Who takes a tensor also takes what was written into it, though the reference names its maker.
             for fact in map(self.fact, sources):
                 for writer in writers.get(fact.storage, ()) if fact is not None else ():
                     self._connect(writer, op.index)
@@ -107,7 +107,7 @@ class Flow:
     def factors(self, index: int) -> tuple[Ref, Ref] | None:
         """The two operands of a product of activations: a matrix product, or a broadcast product that is summed up.
 
-        None for anything else. A product with a weight is a linear layer, and no product of activations.
+        None for anything else. A product with a weight is a linear layer, not a product of activations.
         """
         op = self.trace.ops[index]
         packet = self.packet(index)
@@ -142,7 +142,7 @@ class Flow:
         return (factors[0], factors[1]) if larger else None
 
     def is_weight(self, index: int) -> bool:
-        """Whether the operator's result is a parameter, a buffer or a constant, or made of such without a product: a
+        """Whether the operator's result is a parameter, a buffer or a constant, or made of these without a product: a
         weight that is transposed, cast or normalised."""
         if index not in self._weights:
             op = self.trace.ops[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHARED = "*"  # stands in place of a layer's number
+SHARED = "*"  # in place of a layer's number
 
 
 def folded(path: str, containers: frozenset[str]) -> tuple[str, tuple[int, ...]]:

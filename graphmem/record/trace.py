@@ -23,8 +23,8 @@ from graphmem.record.sdpa import SdpaFacts
 
 # The attribute by which a tensor of the forward under way knows its Ref.
 MARK = "_graphmem_ref"
-# What a node is called that is alive though nothing leads there from what backward starts from.
-CHECKPOINT = "Checkpoint"  # not a node: what is checkpointed without reentering holds its inputs by itself
+# Names of keepers that are not nodes of backward's graph.
+CHECKPOINT = "Checkpoint"  # not a node: a checkpoint without reentering holds its inputs itself
 UNREACHED = "an autograd node that the outputs do not reach"
 
 
@@ -137,7 +137,7 @@ class SdpaCall:
     """One F.scaled_dot_product_attention: its operators are Trace.ops[start:stop].
 
     backend: "cudnn", "flash", "efficient" or "math".
-    refused: for each backend that would have come before it, the first rule that spoke against it.
+    refused: for each backend that would have come before it, the first rule that refused it.
     facts: what the choice depended on; None on the CPU, where torch chooses. operands: q, k, v and the mask, None for
     what was not recorded.
     """
@@ -191,8 +191,8 @@ class Trace:
         return self.ops[ref.op].outputs[ref.output]
 
     def requires_grad(self, ref: Ref) -> bool:
-        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but its
-        number goes up with every node that it makes."""
+        """Whether a gradient flows into a tensor. Operators are seen below autograd, where no result says so; but
+        autograd's number goes up with every node that it makes."""
         op = self.ops[ref.op]
         fact = op.outputs[ref.output]
         if op.kind != "call":

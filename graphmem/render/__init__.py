@@ -20,7 +20,7 @@ FORMATS: Formats[ReportData] = Formats(
         "table": "table:render",
         "json": "json:render",
         "markdown": "markdown:render",
-        "html": "markdown:render_html",
+        "html": "html:render",
         "latex": "code:latex",
         "python": "code:python",
     },

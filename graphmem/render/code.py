@@ -13,7 +13,7 @@ _ASCII = str.maketrans({"·": "*", **{d: f"^{i}" for i, d in enumerate("⁰¹²�
 
 
 class _Exact(PythonCodePrinter):  # type: ignore[misc]
-    """Fractions as fractions: 8/3 is no float."""
+    """Fractions as fractions: 8/3 is not a float."""
 
     def _print_Rational(self, number: sympy.Rational) -> str:  # noqa: N802
         return f"Fraction({number.p}, {number.q})"

@@ -1,4 +1,4 @@
-"""A table of output formats of which the names are free: `--help` lists them, and imports neither torch nor sympy."""
+"""A table of output formats. `--help` lists their names, and imports neither torch nor sympy for that."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class Formats(Mapping[str, Callable[[T], str | bytes]], Generic[T]):
 
     @property
     def default(self) -> str:
-        """What is written where nothing else is asked for."""
+        """The format if the user names none."""
         return next(iter(self))

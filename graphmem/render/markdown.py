@@ -1,8 +1,6 @@
-"""A report as Markdown tables, for a pull request or a wiki; and the same as a page of HTML."""
+"""A report as Markdown tables, for a pull request or a wiki. render/html.py shows the same tables."""
 
 from __future__ import annotations
-
-from html import escape
 
 from tabulate import tabulate
 
@@ -17,25 +15,15 @@ Tables = list[tuple[str, list[str], list[list[str]]]]
 
 def render(report: ReportData) -> str:
     """GitHub's Markdown."""
-    lines = [f"## {report.name}", "", _headline(report), ""]
-    for title, headers, rows in _tables(report):
+    lines = [f"## {report.name}", "", headline(report), ""]
+    for title, headers, rows in tables(report):
         lines += [f"### {title}", "", tabulate(rows, headers, tablefmt="github", disable_numparse=True), ""]
     lines += [f"- {note}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def render_html(report: ReportData) -> str:
-    """One page without scripts or links."""
-    body = [f"<h1>{escape(report.name)}</h1>", f"<p>{escape(_headline(report)).replace('**', '')}</p>"]
-    for title, headers, rows in _tables(report):
-        body += [f"<h2>{escape(title)}</h2>", tabulate(rows, headers, tablefmt="html", disable_numparse=True)]
-    body += [f"<p>{escape(note)}</p>" for note in report.notes]
-    style = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{padding:.2em .6em;text-align:left}"
-    head = f'<meta charset="utf-8"><title>{escape(report.name)}</title><style>{style}</style>'
-    return f"<!doctype html>\n<html><head>{head}</head><body>\n" + "\n".join(body) + "\n</body></html>\n"
-
-
-def _headline(report: ReportData) -> str:
+def headline(report: ReportData) -> str:
+    """The total in one line, with ** around what matters."""
     symbols = as_text(report.symbols)
     proof = "proved" if report.verified.exact else "NOT PROVED"
     return (
@@ -44,7 +32,8 @@ def _headline(report: ReportData) -> str:
     )
 
 
-def _tables(report: ReportData) -> Tables:
+def tables(report: ReportData) -> Tables:
+    """Of each table the title, the headers and the rows."""
     point = report.symbols
     modules = [
         [

@@ -72,7 +72,7 @@ def _saved(report: ReportData, columns: int) -> str:
 def _proof(report: ReportData) -> str:
     verified = report.verified
     if not report.symbols:
-        return "no formula: no size was moved"
+        return "no formula: no size could be varied"
     if verified.point is None:
         return "not proved: no other point could be traced"
     point = as_text({n: verified.point[n] for n in report.symbols})
@@ -87,7 +87,7 @@ def _proof(report: ReportData) -> str:
 
 
 def _growth(report: ReportData) -> str:
-    """How much goes with s² or more, from where, and from which s on it is the larger part."""
+    """How much grows with s² or more, from where, and from which s on it is the larger part."""
     s = next((x for x in report.saved.expr.free_symbols if x.name == "s"), None)
     if s is None:
         return ""

@@ -1,4 +1,4 @@
-"""Laying out text for a terminal: tables whose columns give way, wrapped lines, amounts."""
+"""Laying out text for a terminal: tables whose columns shrink, wrapped lines, amounts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NARROWEST_COLUMN = 12
 
 
 def table(headers: list[str], rows: Sequence[Sequence[object]], columns: int, *, right: tuple[int, ...]) -> str:
-    """A plain table of at most `columns` columns. Numbers stand right; columns of text give way and are wrapped."""
+    """A plain table of at most `columns` columns. Numbers are right-aligned; columns of text shrink and are wrapped."""
     cells = [[str(c) for c in row] for row in rows]
     return tabulate(
         cells,

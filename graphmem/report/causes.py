@@ -1,4 +1,4 @@
-"""The largest causes of what is saved, each in a line: for whoever is over a budget."""
+"""The largest causes of what is saved, each in a line: for a message about a budget."""
 
 from __future__ import annotations
 

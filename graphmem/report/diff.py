@@ -1,6 +1,6 @@
-"""Two reports beside each other: what one keeps more than the other, where, and the formula of the difference.
+"""Two reports side by side: how much more one keeps, where, and the formula of the difference.
 
-Both sides are the plain data of `Report.to_dict`, so a saved JSON report will do as well as a fresh one.
+Both sides are the plain data of `Report.to_dict`, so a saved JSON report works as well as a fresh one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Difference:
 class Diff:
     """Two reports compared; sizes are bytes.
 
-    before, after: the reports as plain data. saved, alive: the totals. expr: saved after less saved before, None where
+    before, after: the reports as plain data. saved, alive: the totals. expr: saved after minus saved before, None if
     the two name their symbols differently. modules: by path, largest difference first. attention: (module, kernel
     before, kernel after) where the kernels differ.
     """
@@ -69,7 +69,7 @@ def diff(before: Data, after: Data) -> Diff:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"one of the two is no report of graphmem, or was changed by hand: {type(error).__name__}: {error}",
+            f"one of the two is not a graphmem report, or was changed by hand: {type(error).__name__}: {error}",
             hint="a file that --format json -o wrote",
         ) from None
 
@@ -85,9 +85,9 @@ def load_report(path: str) -> Data:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="a file that --format json -o wrote") from None
     except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}", hint="a file that --format json -o wrote") from None
+        raise UsageError(f"{path} is not JSON: {error}", hint="a file that --format json -o wrote") from None
     if not isinstance(data, dict) or data.get("format") != 1 or "saved" not in data:
-        raise UsageError(f"{path} is no report of graphmem", hint="a file that --format json -o wrote")
+        raise UsageError(f"{path} is not a graphmem report", hint="a file that --format json -o wrote")
     return data
 
 

@@ -9,7 +9,7 @@ from graphmem.report.tables import ReportData
 
 @dataclass(frozen=True)
 class Fit:
-    """The answer, in bytes. value: the largest that fits, None where nothing does, and why. at: the report there.
+    """The answer, in bytes. value: the largest that fits; None if nothing does, and `why`. at: the report there.
 
     parameters: the weights themselves. reserve: what the user keeps free for gradients, optimizer state, temporaries.
     """
@@ -24,7 +24,7 @@ class Fit:
 
     @property
     def most(self) -> int | None:
-        """The largest that the model takes at all, where that is known."""
+        """The largest value that the model accepts at all, if that is known."""
         return most_taken(self.at, self.symbol)
 
     @property
@@ -33,6 +33,6 @@ class Fit:
 
 
 def most_taken(report: ReportData, name: str) -> int | None:
-    """The largest value of symbol `name` that the model takes at all, where that is known."""
+    """The largest value of symbol `name` that the model accepts at all, if that is known."""
     limits = (x.most for x in report.limits if x.symbol == name and x.refused and x.most is not None)
     return min(limits, default=None)

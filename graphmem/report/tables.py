@@ -66,8 +66,8 @@ class ModuleRow:
     """A module, or a group of identical ones.
 
     path: dotted, layer numbers as "*"; "" is the whole model. label: the same with the numbers as a range: layers.0-31.
-    size: all that is kept within, children included; own: what belongs to no child: over all rows it adds up to the
-    total.
+    size: all that is kept within, children included; own: the part that belongs to no child, which adds up to the total
+    over all rows.
     each: the expression for one of the `count` modules; None where they are not all the same.
     """
 
@@ -133,7 +133,7 @@ class AttentionRow:
 
 @dataclass(frozen=True)
 class NotCounted:
-    """Memory that is not in *saved for backward*. bytes, expr: None where they were not worked out."""
+    """Memory that is not in *saved for backward*. bytes, expr: None if they were not computed."""
 
     what: str
     bytes: int | None
@@ -143,10 +143,10 @@ class NotCounted:
 
 @dataclass(frozen=True)
 class Verified:
-    """The proof of the formula: points that nothing was derived from, and whether every size there came out.
+    """The proof of the formula: held-out points, and whether every size came out there.
 
-    points: all of them; point: the first, which has most layers, None where no other point could be traced.
-    share: of the bytes that are saved, how many have an expression that came out, from 0 to 1.
+    points: all of them; point: the first, which has most layers, None if no other point could be traced.
+    share: the part of the saved bytes whose expression came out, from 0 to 1.
     """
 
     point: Point | None
@@ -157,8 +157,8 @@ class Verified:
 
 @dataclass(frozen=True)
 class Limit:
-    """Values of a symbol outside of which the formula does not hold: smaller than `least`, larger than `most`, or no
-    multiple of `multiple_of`; None where there is no such limit. refused: beyond it the model raises an error."""
+    """Where the formula does not hold: for values of a symbol below `least`, above `most`, or not a multiple of
+    `multiple_of`; None if there is no such limit. refused: beyond it the model raises an error."""
 
     symbol: str
     least: int | None = None

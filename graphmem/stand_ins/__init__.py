@@ -2,7 +2,7 @@
 
     packages/         what `import flash_attn` finds where there is none: the same functions, saving the same tensors
     kernels.py        what these are made of
-    imports.py        the finders that put them into an import's way
+    imports.py        the finders by which an import finds them
     transformers.py   what transformers remembers about installed packages
 
 Nothing here is imported unless a model asks for one of the packages.
@@ -25,11 +25,11 @@ _active: list[StandIns] = []
 def stand_ins(without: Collection[str] = ()) -> Iterator[StandIns]:
     """Let models import flash_attn, flash_attn_interface, flash_attn.cute and xformers.ops, whatever is installed.
 
-    A package that is really installed is used; what of it can only run on a GPU is exchanged. After the block modules,
+    A package that is really installed is used; its parts that only run on a GPU are exchanged. After the block modules,
     finders and what transformers remembers are as before. Within another such block this one does nothing.
 
     Args:
-        without: packages or modules, such as "xformers", for which nothing stands in.
+        without: packages or modules, such as "xformers", that get no stand-in.
     """
     if _active:
         yield _active[-1]

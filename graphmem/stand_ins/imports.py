@@ -43,7 +43,7 @@ _kept: dict[str, ModuleType] = {}
 
 
 class StandIns:
-    """While active: what was stood in for is in `used`, in the order of import."""
+    """While active, `used` lists what got a stand-in, in the order of import."""
 
     def __init__(self, without: frozenset[str]) -> None:
         self.without = without
@@ -136,7 +136,7 @@ class _Before:
         if name in LEAVES:
             parent = sys.modules.get(name.rpartition(".")[0])
             return None if parent is None or _is_ours(parent) else _spec(name, self._owner)
-        found = self._elsewhere(name, path)  # a folder that happens to have the name is no package
+        found = self._elsewhere(name, path)  # a folder that happens to have the name is not a package
         return _spec(name, self._owner) if found is not None and found.origin is None else None
 
     def _elsewhere(self, name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
@@ -178,7 +178,7 @@ class _Behind(DistributionFinder):
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Loads a stand-in and makes it speak where a name is missing."""
+    """Loads a stand-in and makes it explain a missing name."""
 
     def __init__(self, name: str, path: str, owner: StandIns | None) -> None:
         super().__init__(name, path)
@@ -255,7 +255,7 @@ def _spec(name: str, owner: StandIns | None) -> importlib.machinery.ModuleSpec |
     loader = _Loader(name, str(file), owner)
     spec = importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=[])
     assert spec is not None
-    # No search path: children come through _Behind, which has something to say where they are missing.
+    # No search path: children come through _Behind, which explains what is missing.
     spec.submodule_search_locations = [] if package else None
     return spec
 

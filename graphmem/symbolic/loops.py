@@ -68,7 +68,7 @@ class Turning:
         """A value of the symbol that tells the `repeats` apart; None where no value nearby does."""
         repeats = self.repeats
         for value in range(self.here + 1, 3 * self.here + 2 * max(s.block for s in repeats) if len(repeats) > 1 else 0):
-            if value not in self.growths and len({self._foretold(repeat, value) for repeat in repeats}) > 1:
+            if value not in self.growths and len({self._predicted(repeat, value) for repeat in repeats}) > 1:
                 return value
         return None
 
@@ -85,7 +85,7 @@ class Turning:
                 slopes.setdefault(key, set()).add(divmod(added, turns))
         return all(len(s) == 1 and not rest and slope >= 0 for s in slopes.values() for slope, rest in s)
 
-    def _foretold(self, repeat: Repeat, value: int) -> int:
+    def _predicted(self, repeat: Repeat, value: int) -> int:
         """How many storages more all lines together would keep at `value`."""
         seen = next(v for v in self.growths if self._turns(repeat, v))
         return sum(self.growths[seen].values()) // self._turns(repeat, seen) * self._turns(repeat, value)

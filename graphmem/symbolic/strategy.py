@@ -95,7 +95,7 @@ def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
         assert derived is not None, "without depth there is nothing to disagree with"
     elif not search.tracer.knows(working):
         layers = as_text({d: working[d] for d in search.depth}, ", ")
-        notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces all of them")
+        notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
     if (derived.refused or not derived.exact) and not derived.skipped:
         derived, said = _from_beside(search, derived, working)
         notes += said

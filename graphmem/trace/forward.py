@@ -21,6 +21,7 @@ from graphmem.kernels.flex import flex_attention_as_kernel
 from graphmem.kernels.run_as_on import RunAsOn
 from graphmem.machine.guard import ensure_cuda_guard
 from graphmem.machine.pretend import answering_as
+from graphmem.patches import patched
 from graphmem.record import Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
@@ -35,6 +36,7 @@ from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
 from graphmem.usercode.callables import defined_at
 from graphmem.usercode.garbage import put_off
+from graphmem.usercode.randomness import drawing
 
 Loss = Callable[[Any], torch.Tensor]
 # (module, args, kwargs, calls) -> output. Through `calls` it can say itself which module is running.
@@ -97,7 +99,7 @@ def trace(
         kept: list[torch.Tensor] = []
         with torch.enable_grad(), answering_as(machine), _unnoticed(), flex_attention_as_kernel(), mode:
             cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
-            with recorder.watching(), RunAsOn(machine, record), cast:
+            with recorder.watching(), RunAsOn(machine, record), cast, drawing(fake=True):
                 driven = partial(drive, module, args, kwargs, recorder.calls) if drive else None
                 kept = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
         gc.collect(0)
@@ -199,12 +201,8 @@ def _unnoticed() -> Iterator[None]:
     (transformers/utils/import_utils.py, is_tracing).
     """
     imports = sys.modules.get("transformers.utils.import_utils")
-    original = getattr(imports, "is_fake_tensor", None)
-    if imports is None or original is None:
+    if not hasattr(imports, "is_fake_tensor"):
         yield
         return
-    imports.is_fake_tensor = lambda _tensor: False  # type: ignore[attr-defined]
-    try:
+    with patched(imports, "is_fake_tensor", lambda _tensor: False):
         yield
-    finally:
-        imports.is_fake_tensor = original  # type: ignore[attr-defined]

@@ -6,17 +6,18 @@ A setting that the user's file makes holds during the analysis, since training w
 from __future__ import annotations
 
 import os
-import random
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import torch
 
 from graphmem._torch import default_device
 from graphmem.stand_ins import stand_ins
+from graphmem.usercode.randomness import kept_random
 
 Setting = tuple[str, Callable[[], Any], Callable[[Any], None]]
 
@@ -77,6 +78,10 @@ _SETTINGS: tuple[Setting, ...] = (
 )
 
 
+# Settings, standard output and what a package is imported as are the whole process's: analyses take turns.
+_ONE_AT_A_TIME = threading.RLock()
+
+
 @contextmanager
 def isolated(
     notes: list[str] | None = None, *, keep_stdout_clean: bool = False, standing_in: bool = True
@@ -90,13 +95,18 @@ def isolated(
         keep_stdout_clean: all that the block prints goes to stderr, also from C code and child processes.
         standing_in: False for a real run, in which a stand-in has nothing to compute with.
     """
+    with _ONE_AT_A_TIME, _put_back_after(notes, keep_stdout_clean, standing_in):
+        yield
+
+
+@contextmanager
+def _put_back_after(notes: list[str] | None, keep_stdout_clean: bool, standing_in: bool) -> Iterator[None]:
     before = [(setting, setting[1]()) for setting in _SETTINGS]
     path, environment = list(sys.path), dict(os.environ)
-    random_state = _random_states()
     said: list[str] = []
     try:
         clean = _stdout_to_stderr() if keep_stdout_clean else nullcontext()
-        with warnings.catch_warnings(), clean, stand_ins() if standing_in else nullcontext():
+        with kept_random(), warnings.catch_warnings(), clean, stand_ins() if standing_in else nullcontext():
             warnings.simplefilter("ignore")  # the model is built and run at sizes that its author never meant
             yield
     finally:
@@ -110,8 +120,6 @@ def isolated(
         names = ", ".join(sorted(k for k in changed if not k.startswith("TORCHINDUCTOR_")))  # torch sets these itself
         if names:
             said.append(f"the environment was changed ({names}) {_BY_THE_MODEL}")
-        for restore in random_state:
-            restore()
         if notes is not None:
             notes += said
 
@@ -144,23 +152,3 @@ def _stdout_to_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def _set_gpus(states: list[torch.Tensor]) -> None:
-    with suppress(RuntimeError):  # after an assertion on a GPU nothing works there: the user has to see that error
-        torch.cuda.set_rng_state_all(states)
-
-
-def _random_states() -> list[Callable[[], None]]:
-    """Functions that put the random generators back."""
-    python, cpu = random.getstate(), torch.get_rng_state()
-    restore: list[Callable[[], None]] = [lambda: random.setstate(python), lambda: torch.set_rng_state(cpu)]
-    if torch.cuda.is_initialized():
-        gpus = torch.cuda.get_rng_state_all()
-        restore.append(lambda: _set_gpus(gpus))
-    if "numpy" in sys.modules:
-        import numpy
-
-        legacy = numpy.random.get_state()
-        restore.append(lambda: numpy.random.set_state(legacy))
-    return restore

@@ -20,7 +20,7 @@ WORTH_SHORTENING = 5
 
 
 def is_layer_list(module: nn.Module) -> bool:
-    """Whether the children of `module` are layers: all of one class, or in a ModuleList of a few that come again.
+    """Whether the children of `module` are layers: all of one class, or in a ModuleList of a few that repeat.
 
     Hybrids such as Jamba have a list of layers of two classes. A Sequential of several classes is a block of its own:
     Linear, GELU, Linear.

@@ -10,6 +10,7 @@ from typing import Any
 from graphmem.errors import GraphmemError, ModelError
 from graphmem.usercode.callables import code_of
 from graphmem.usercode.paths import OURS, shown
+from graphmem.usercode.randomness import drawing
 
 
 @contextmanager
@@ -17,7 +18,8 @@ def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
     """Turn an exception that the block raises into a ModelError: `what` raised it, at that line of the user's file."""
     code = code_of(function)
     try:
-        yield
+        with drawing():
+            yield
     except GraphmemError:
         raise
     except (Exception, SystemExit) as error:

@@ -59,7 +59,7 @@ def unsplit_bytes(segments: Iterable[Mapping[str, Any]]) -> int:
 
 
 def reset_peak(device: str) -> None:
-    """Let the peak begin now."""
+    """Start a new peak now."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
 
@@ -70,9 +70,9 @@ def peak(device: str) -> int | None:
 
 
 def release(device: str) -> None:
-    """Give cached memory and cuBLAS's workspaces back: they come again when they are needed."""
+    """Give cached memory and cuBLAS's workspaces back: they are made again when they are needed."""
     if device == "cuda":
-        with suppress(RuntimeError):  # after an assertion on the GPU nothing works there: that error is to be seen
+        with suppress(RuntimeError):  # after an assertion on the GPU nothing works there: that error should be seen
             if clear_cublas_workspaces is not None:
                 clear_cublas_workspaces()
             torch.cuda.empty_cache()

@@ -13,8 +13,8 @@ from graphmem.validation.watch import Observed
 
 @dataclass(frozen=True)
 class Difference:
-    """A storage whose size is not the predicted one; without `seen` it was not there, without `expected` nobody
-    expected it. module: where that happens, as far as it is known."""
+    """A storage whose size is not the predicted one. Without `seen` it was not there; without `expected` it was not
+    predicted. module: where that happens, as far as it is known."""
 
     expected: Expected | None
     seen: Observed | None
@@ -54,7 +54,7 @@ def compare(expected: Sequence[Expected], seen: Sequence[Observed]) -> Compariso
 
 
 def _module(expected: Expected | None, seen: Observed | None, modules: dict[str, str]) -> str:
-    """Of what nobody expected, the module in which the prediction saves something on the same line."""
+    """For a storage that was not predicted: the module in which the prediction saves something on the same line."""
     if expected is not None:
         return expected.made_in
     return modules.get(seen.where, "") if seen is not None and seen.where else ""

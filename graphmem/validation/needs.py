@@ -40,15 +40,15 @@ def refuse_what_cannot_fit(predictions: Sequence[Prediction], device: str) -> No
         raise MemoryLimitError(
             f"{named(worst.point)} needs at least {human(worst.needed)}, and {human(free)} are free; nothing was run\n"
             + account(worst),
-            hint="make it smaller, or try it all the same with --force",
+            hint="make it smaller, or try it anyway with --force",
         )
 
 
 def out_of_memory(prediction: Prediction, during: str) -> str:
-    """The message where a run that was tried did not fit."""
+    """The message if a run was tried and did not fit."""
     return (
-        f"{named(prediction.point)}: out of memory in {during}; predicted were at least {human(prediction.needed)}\n"
-        + account(prediction)
+        f"{named(prediction.point)}: out of memory in {during}; "
+        f"the prediction was at least {human(prediction.needed)}\n" + account(prediction)
     )
 
 

@@ -10,7 +10,7 @@ from graphmem.units import unit_for
 from graphmem.validation.result import Validation
 from graphmem.validation.svg import Panel, Series, drawn
 
-LINES = 4  # in one panel; of more values of the other symbols the outermost are shown
+LINES = 4  # in one panel; if the other symbols have more values, the outermost are shown
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Prediction:
     alive: that, and the outputs that are held and what is held otherwise. alive_allocated: each of these storages
     rounded up to 512; spare: how much more the allocator may set aside for them.
     otherwise: the part of `alive` that closures, caches and attributes hold. elsewhere: saved on another device.
-    parameters, gradients, buffers, inputs: what the step needs besides.
+    parameters, gradients, buffers, inputs: what else the step needs.
     notes: what the trace took for granted.
     """
 

@@ -42,7 +42,7 @@ def validate(
         model, inputs: as for `graphmem.analyze`, with values (a module is copied).
         sweep: values of symbols, {"s": [512, 1024], "b": [1, 4]}: every combination is run.
         steps: training steps for each point; all but the last warm up.
-        force: run what does not fit by its own prediction.
+        force: run even if the prediction says it will not fit.
         symbols, loss, config, input, task, trust_remote_code: as for `graphmem.analyze`.
         options: as for `graphmem.analyze`. device: "cuda" (the default) is the GPU of this process, or "cpu".
 

@@ -18,6 +18,7 @@ from graphmem.load import Subject
 from graphmem.trace.forward import call_arguments, run_forward
 from graphmem.trace.inputs import named_tensors
 from graphmem.usercode.garbage import set_aside
+from graphmem.usercode.randomness import drawing
 from graphmem.validation.allocator import Counters, counters, peak, release, reset_peak
 from graphmem.validation.model import real_inputs, real_model
 from graphmem.validation.watch import Existing, Left, Observed, Stored, Watch, storages_of
@@ -40,8 +41,8 @@ class Measurement:
     """One step as it was; all sizes in bytes.
 
     saved: storages that autograd kept, in the order of packing. elsewhere: saved on another device.
-    earlier: sizes of what earlier steps had made and something held, a mask or the last probabilities in an attribute:
-    this step keeps it or puts its own in the place, so that this much is no part of `rise`.
+    earlier: sizes of what earlier steps had made and something held, such as a mask in an attribute. This step reuses
+    or replaces them, so they are not part of `rise`.
     rise: of the allocator's counters over forward, with only the loss (or the outputs) held. left: over the whole step.
     before, peak: memory_allocated before the step, max_memory_allocated in it. None on the CPU.
     """
@@ -64,12 +65,12 @@ class Measurement:
 
 
 class RanOutError(Exception):
-    """The device's memory did not suffice; the message says during what."""
+    """The device ran out of memory; the message says during what."""
 
 
 @contextmanager
 def frozen() -> Iterator[Existing]:
-    """While points are measured: what is there already is no step's garbage."""
+    """While points are measured: what is there already is not the garbage of a step."""
     gc.collect()  # what is garbage by now would not be freed
     existing = Existing()  # the collector lists nothing that is set aside
     with set_aside():
@@ -161,7 +162,7 @@ class _Step:
         return stored, now
 
     def left(self, steps: list[Stored]) -> Left:
-        """What the steps so far left behind but for gradients."""
+        """What the steps so far left behind, except gradients."""
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         others = self.existing.ids | storages_of([*self._own(), *gradients])
         return Left(self.settings.device, steps, others)
@@ -174,7 +175,7 @@ class _Step:
         args, kwargs = call_arguments(self.inputs)
         cast = self.settings.how.autocast
         under = torch.autocast(self.settings.device, cast) if cast else contextlib.nullcontext()
-        with _running_out("forward"), torch.enable_grad(), watch.hooks(), under:
+        with _running_out("forward"), torch.enable_grad(), watch.hooks(), under, drawing(real=True):
             return run_forward(self.module, args, kwargs, self.subject.loss, lambda: "")
 
     def _backward(self, outputs: list[torch.Tensor]) -> None:

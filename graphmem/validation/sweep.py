@@ -36,7 +36,7 @@ def points_of(sweep: Sweep, symbols: Mapping[str, int]) -> list[dict[str, int]]:
     """Every combination, the rest at its working point.
 
     Raises:
-        SymbolError: a name that is no symbol.
+        SymbolError: a name that is not a symbol.
     """
     for name in sweep:
         if name not in symbols:

@@ -12,7 +12,7 @@ from graphmem.validation.result import PointResult, Validation
 
 NARROWEST, WIDEST = 80, 160
 MOST = 20  # differences named for a point; all of them: --format json
-_ON_CPU = "requested and allocated bytes are the CUDA allocator's: on the CPU there are none to compare"
+_ON_CPU = "requested and allocated bytes are the CUDA allocator's: the CPU does not have these counters"
 
 
 def render(validation: Validation, width: int | None = None) -> str:
@@ -85,7 +85,7 @@ def _exactness(point: PointResult) -> str:
 
 
 def _whole(point: PointResult, off: int) -> str:
-    """How much of the difference is the allocator's handing out blocks whole."""
+    """How much of the difference comes from blocks that the allocator handed out whole."""
     assert point.measured is not None
     assert point.measured.rise is not None
     unsplit = point.measured.rise.unsplit
@@ -137,6 +137,8 @@ def _notes(validation: Validation, columns: int) -> str:
     for point in validation.points:
         if point.measured is not None and point.measured.earlier:
             at = _label(point, validation) or "here"
-            there = f"{point.measured.earlier_bytes:,} bytes that an earlier step left"
-            notes.append(f"{at}: {there} (in an attribute, say) are kept or replaced by this one, and are no rise")
+            there = (
+                f"{point.measured.earlier_bytes:,} bytes left over from an earlier step (in an attribute, for example)"
+            )
+            notes.append(f"{at}: {there} are reused or replaced by this step and do not count as growth")
     return "\n".join(line for note in notes for line in wrapped(note, columns, "      ", "note: "))

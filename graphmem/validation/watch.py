@@ -94,11 +94,11 @@ class Left:
                     self._nbytes[weak.cdata] = observed.nbytes
 
     def part_of(self, now: Left, saved: Stored) -> tuple[int, ...]:
-        """Sizes of those that the next step replaces or has no need to make. `now`: what is left after that step.
+        """Sizes of those that the next step reuses or replaces; `now` is what that step leaves.
 
-        These are the storages that it saves without having made them, and those that are gone after it. What stays and
-        is not saved is a cache that the step reads, with two exceptions: a list that grows, where more is left than
-        before; and what the step that made it saved once, as every later step does with one of its own.
+        It reuses what it saves without having made it, and it replaces what is gone after it. What stays and is not
+        saved is a cache that it reads, with two exceptions. If more is left than before, it is a list that grows. If it
+        was saved once, by the step that made it, then every later step saves one of its own.
         """
         again = {weak.cdata for weak in saved.storages}
         unused = self._once_saved if sum(self._nbytes.values()) == sum(now._nbytes.values()) else self._nbytes.keys()

@@ -13,6 +13,7 @@ import sympy
 
 from graphmem.cli.run import _COMMANDS, main
 from support.repo import ROOT
+from support.slow import one_of
 
 ATTENTION = """
 import torch
@@ -129,7 +130,7 @@ def saved(*options: str, source: str = MLP) -> int:
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-@pytest.mark.parametrize("columns", [80, 120, 160])
+@pytest.mark.parametrize("columns", one_of([80], [80, 120, 160], int))
 def test_table_fits(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, source: str
 ) -> None:
@@ -153,7 +154,7 @@ def test_table_says_the_same_as_json(folder: Path, capsys: pytest.CaptureFixture
         assert row["kernel"] in stdout
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("encoding", one_of(["ascii"], ["ascii", "latin-1", "cp1252", "utf-8"], str))
 def test_terminal_of_any_encoding(folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     (folder / "model.py").write_text(ATTENTION)
     written = io.BytesIO()

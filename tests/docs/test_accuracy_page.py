@@ -11,6 +11,9 @@ from support.repo import ROOT
 from support.slow import one_of
 from support.validated import many, not_run, points_of, samples, table
 
+pytestmark = pytest.mark.page
+
+
 SAMPLES, MANY = samples(), many()
 RUNS = {
     f"{stem} {run.get('target') or content['target']} {run['options']}".strip(): run

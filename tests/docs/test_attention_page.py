@@ -1,8 +1,13 @@
 """docs/attention.md lists the rules as they are. `--overwrite` writes them."""
 
+import pytest
+
 from graphmem.attention import KINDS
 from graphmem.kernels.sdpa.rules import RULES
 from support.repo import ROOT
+
+pytestmark = pytest.mark.page
+
 
 PAGE = ROOT / "docs" / "attention.md"
 START, END = "<!-- rules -->\n", "<!-- end of rules -->"

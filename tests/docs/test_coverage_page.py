@@ -2,7 +2,11 @@
 
 import re
 
+import pytest
+
 from support.repo import ROOT
+
+pytestmark = pytest.mark.page
 
 PAGE = "".join((ROOT / "docs" / name).read_text() for name in ("coverage.md", "data/coverage.md"))
 ROWS = [tuple(cell.strip() for cell in row) for row in re.findall(r"^\| ([^|]*)\|([^|]*)\|([^|]*)\|$", PAGE, re.M)]

@@ -8,6 +8,10 @@ import torch
 
 from graphmem.cli import main
 from support.repo import ROOT
+from support.slow import one_of
+
+pytestmark = pytest.mark.page
+
 
 BLOCK = re.compile(r"(<!-- output: graphmem (.+?) -->\n```\n)(.*?)(```)", re.DOTALL)
 PAGES = [
@@ -15,7 +19,7 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", one_of(["README.md"], PAGES, lambda page: page.name), ids=lambda page: page.name)
 def test_shown_output_is_current(page, request, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")

@@ -10,11 +10,15 @@ from graphmem.cli.run import _report
 from graphmem.symbolic.text import formula
 from support.repo import ROOT
 
+pytestmark = pytest.mark.page
+
+
 PAGE = ROOT / "docs" / "formulas.md"
 ROW = re.compile(
     r"^(\|.* )?\| (saved|alive|attention|module [^ |]+) \| `([^`]*)` \| `graphmem analyze ([^`]+)` \|$", re.M
 )
 ROWS = [match.groups()[1:] for match in ROW.finditer(PAGE.read_text())]
+PARAMETERS = [pytest.param(*row, marks=pytest.mark.slow if "hf_llama" in row[2] else ()) for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def current(what, command, reports):
     return formula(row.each, report.symbols)
 
 
-@pytest.mark.parametrize(("what", "shown", "command"), ROWS, ids=[f"{c} {w}" for w, _, c in ROWS])
+@pytest.mark.parametrize(("what", "shown", "command"), PARAMETERS, ids=[f"{c} {w}" for w, _, c in ROWS])
 def test_formula_is_what_comes_out(what, shown, command, reports, request, monkeypatch):
     monkeypatch.chdir(ROOT)
     fresh = current(what, command, reports)

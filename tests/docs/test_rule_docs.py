@@ -1,8 +1,13 @@
 """docs/rules is made of the rules. `pytest tests/docs/test_rule_docs.py --overwrite` brings it up to date."""
 
+import pytest
+
 from graphmem.linter.explain import explained, index
 from graphmem.linter.rule import all_rules
 from support.repo import ROOT
+
+pytestmark = pytest.mark.page
+
 
 FOLDER = ROOT / "docs" / "rules"
 

@@ -16,6 +16,7 @@ from graphmem.trace import trace
 from support.attention_calls import CALLS, leaves
 from support.repo import measured
 from support.sdpa_rows import Call, arguments
+from support.slow import one_of
 
 MEASURED = measured("h200_attention.json.gz")
 CALLED = MEASURED["calls"]
@@ -62,7 +63,7 @@ def switched_off(names):
             WITHOUT[name](True)
 
 
-@pytest.mark.parametrize("names", MEASURED["without"])
+@pytest.mark.parametrize("names", one_of(["math"], MEASURED["without"], str))
 def test_with_backends_switched_off(names, h100):
     """Every row of h100_sdpa.json.gz once more: cuDNN out of the way, and other sets. The choice in all of them, what
     is kept in every seventh: all of them took a minute, and were identical."""

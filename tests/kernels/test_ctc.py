@@ -27,7 +27,8 @@ class Recogniser(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("reduction", "zero_infinity", "flat"), itertools.product(("mean", "sum", "none"), (False, True), (False, True))
+    ("reduction", "zero_infinity", "flat"),
+    list(itertools.product(("mean", "sum", "none"), (False, True), (False, True))),
 )
 def test_saved_as_for_real(reduction, zero_infinity, flat):
     model = Recogniser(reduction, zero_infinity, flat)

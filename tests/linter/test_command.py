@@ -12,6 +12,7 @@ from graphmem.cli import main
 from graphmem.linter import remeasure
 from graphmem.linter.engine import check
 from support.repo import ROOT
+from support.slow import one_of
 
 MODEL = """
 import torch
@@ -69,6 +70,7 @@ def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys
     assert "1 finding in" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_the_saving_is_right_at_other_points_too(model, capsys):
     _, (at_64,) = as_json(capsys, model)
     _, (at_512,) = as_json(capsys, model, "--at", "s=512", "--ignore", "GM401")
@@ -77,6 +79,7 @@ def test_the_saving_is_right_at_other_points_too(model, capsys):
     assert at_512["saving_bytes"] == set_512["saving_bytes"] > at_64["saving_bytes"]
 
 
+@pytest.mark.slow
 def test_the_saving_is_right_where_the_suggested_kernel_pads(capsys, monkeypatch):
     """A mask's rows are padded at odd lengths only, so the formula needs other points than the analysis did."""
     monkeypatch.chdir(ROOT)
@@ -125,6 +128,7 @@ def test_a_comment_silences_and_an_unused_one_is_reported(model, capsys):
     assert said == ["GM104 has nothing to say about this line", "there is no rule GM1o1"]  # GM204 is off
 
 
+@pytest.mark.slow
 def test_a_baseline_hides_what_is_known_until_it_grows(model, capsys, tmp_path):
     file = tmp_path / "known.json"
     assert run(capsys, model, "--baseline", file, "--write-baseline")[0] == 0
@@ -151,31 +155,6 @@ def test_settings_from_pyproject(model, capsys, tmp_path):
     capsys.readouterr()
 
 
-@pytest.mark.parametrize(
-    ("table", "says"),
-    [
-        ("budgt = '1GiB'", "did you mean budget?"),
-        ("select = 'GM1'", "select is a list of strings"),
-        ("set = 3", "set is a table"),
-        ("format = 'xml'", "one of text, json"),
-        ("budget = 'much'", "--budget 40GiB"),
-        ("threshold = 'x%'", "1% or 10MiB"),
-        ("at = ['s']", "--at s=8192"),
-        ("select = ['GM777']", "there is no rule 'GM777'"),
-        ("select = [", "is not TOML"),
-        ("baseline = 'none.json'", "--write-baseline makes one"),
-    ],
-)
-def test_wrong_settings_are_errors_that_say_how(model, capsys, tmp_path, table, says):
-    (tmp_path / "pyproject.toml").write_text(f"[tool.graphmem]\n{table}\n")
-    code, out, err = run(capsys, model)
-    assert code == 2
-    assert out == ""
-    assert err.startswith("graphmem: error: ")
-    assert says in err
-    assert "Traceback" not in err
-
-
 def test_no_target_is_an_error(model, capsys):
     assert main(["lint"]) == 2
     assert "no target" in capsys.readouterr().err
@@ -186,7 +165,7 @@ def test_what_is_no_baseline(model, capsys, tmp_path):
         (tmp_path / "b.json").write_text(content)
         code, _, err = run(capsys, model, "--baseline", "b.json")
         assert code == 2
-        assert "is no baseline" in err
+        assert "is not a baseline" in err
 
 
 def test_github_annotations(model, capsys):
@@ -259,6 +238,7 @@ def test_sarif_is_what_code_scanning_takes(model, capsys):
         assert re.fullmatch("[0-9a-f]{32}", result["partialFingerprints"]["graphmem/v1"])
 
 
+@pytest.mark.slow
 def test_fingerprints_do_not_hang_on_lines_or_sizes(model, capsys):
     def prints(*options):
         return [r["partialFingerprints"] for r in sarif(capsys, model, *options)["runs"][0]["results"]]
@@ -285,9 +265,10 @@ def test_rule_explains(capsys):
     assert main(["rule"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("sample", "measured"), [("well_made.py", []), ("llama.py", ["GM201"]), ("gpt2.py", ["GM101", "GM201"])]
-)
+MEASURED = [("well_made.py", []), ("llama.py", ["GM201"]), ("gpt2.py", ["GM101", "GM201"])]
+
+
+@pytest.mark.parametrize(("sample", "measured"), one_of(["gpt2.py"], MEASURED, lambda case: case[0]))
 def test_lint_adds_little_to_an_analysis(sample, measured, monkeypatch):
     """All rules but those whose saving is measured: one trace at most, without the checkpoints where there are some."""
     report = graphmem.analyze(str(ROOT / "samples" / sample))
@@ -318,6 +299,7 @@ def test_json_is_as_documented(model, capsys):
     )
 
 
+@pytest.mark.slow
 def test_annotations_are_put_on_the_users_own_line(capsys, monkeypatch):
     """A finding in an installed package is of no file that a pull request could show."""
     pytest.importorskip("transformers")

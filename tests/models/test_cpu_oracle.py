@@ -28,6 +28,9 @@ SAMPLE_SIZES: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
 }  # fmt: skip
 
 
+SMALL = ("megatron_layer", "flash_block")
+
+
 @pytest.mark.parametrize("name", one_of(FAMILIES, MODELS, str))
 def test_small_model(name: str) -> None:
     """In float32; test_measured_small has them in bf16, as a GPU kept them."""
@@ -37,7 +40,7 @@ def test_small_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("name", SAMPLE_SIZES)
+@pytest.mark.parametrize("name", one_of(SMALL, SAMPLE_SIZES, str))
 def test_sample(name: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     file, model_sizes, input_sizes = SAMPLE_SIZES[name]
@@ -45,7 +48,7 @@ def test_sample(name: str, dtype: torch.dtype) -> None:
     check(sample.model(**model_sizes).to(dtype), cast(sample.inputs(**input_sizes), dtype))
 
 
-@pytest.mark.parametrize("name", SAMPLE_SIZES)
+@pytest.mark.parametrize("name", one_of(SMALL, SAMPLE_SIZES, str))
 def test_sample_from_factories(name: str) -> None:
     """Built from its functions a model is traced with few layers, and the rest is foretold."""
     torch.manual_seed(0)

@@ -212,7 +212,7 @@ def test_no_more_positions_than_the_model_has(s):
     assert report.at(s=64).saved.bytes == sum(
         n * k for n, k in real_saved(Learned(16), (torch.randn(2, 64, 16),)).items()
     )
-    with pytest.raises(SymbolError, match="the model takes s <= 64 only"):
+    with pytest.raises(SymbolError, match="the model accepts s <= 64"):
         report.at(s=65)
     assert report.solve("s", budget="1GiB") == 64
     assert report.solve("s", budget=report.at(s=40).saved.bytes) == 40

@@ -13,6 +13,7 @@ from graphmem.symbolic.text import formula
 from graphmem.usercode.isolate import isolated
 from support.oracle import real_saved
 from support.repo import ROOT
+from support.slow import one_of
 
 
 def analyse(sample, target, **settings):
@@ -45,6 +46,7 @@ def test_the_block_of_issue_899(h100):
     assert report.alive.allocated_bytes == 403_178_496
 
 
+@pytest.mark.slow
 def test_gpt2_eager_and_fused(h100):
     eager = analyse("gpt2.py", h100)
     assert read(eager.saved.expr, eager).startswith("L(34sbh + 5as²b + s² + 16sb) + 2sbv")
@@ -70,7 +72,7 @@ POINTS = {
 }
 
 
-@pytest.mark.parametrize("sample", POINTS)
+@pytest.mark.parametrize("sample", one_of(["megatron_layer.py"], POINTS, str))
 def test_three_points_that_were_never_traced(sample, h100):
     report = analyse(sample, h100)
     assert report.verified.exact
@@ -112,7 +114,7 @@ def test_a_point_where_another_kernel_would_run_is_refused(h100):
         report.at(h=8192, a=16, k=4)
     block = analyse("flash_block.py", h100)
     assert block.at(s=77).saved.bytes == analyse("flash_block.py", h100, s=77).saved.bytes
-    with pytest.raises(GraphmemError, match="heads would be padded"):
+    with pytest.raises(GraphmemError, match="the traced kernel padded heads"):
         block.at(h=8192 - 32)
 
 
@@ -135,7 +137,7 @@ MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': t
 
 
 @pytest.mark.parametrize("inputs", [PLAIN, MASKED], ids=["no mask", "mask"])
-@pytest.mark.parametrize("s", [8, 24, 32, 33, 512, 1000])
+@pytest.mark.parametrize("s", one_of([24, 33], [8, 24, 32, 33, 512, 1000], int))
 def test_a_size_that_the_kernel_rounds_up(inputs, s, h100, tmp_path):
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
     (tmp_path / "model.py").write_text(EFFICIENT + inputs)

@@ -81,7 +81,7 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [Scan, Blocks, WholeBlocks])
+@pytest.mark.parametrize("kind", [pytest.param(Scan, marks=pytest.mark.slow), Blocks, WholeBlocks])
 def test_a_loop_is_in_the_formula(kind):
     report = graphmem.analyze(stack(kind), inputs)
     assert report.verified.exact
@@ -91,6 +91,7 @@ def test_a_loop_is_in_the_formula(kind):
         assert report.at(**point).saved.bytes == traced(kind, **point), point
 
 
+@pytest.mark.slow
 def test_rows_count_the_turns():
     report = graphmem.analyze(stack(Scan), inputs)
     tanh = next(n for n in report.nodes if n.op == "aten.tanh.default")
@@ -111,6 +112,7 @@ def test_turns_that_grow_have_no_formula_and_that_is_said():
     assert any("the formula is for s=40 only" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_a_long_input_costs_what_a_short_one_does(monkeypatch):
     import graphmem.analysis.tracer as tracer
 
@@ -153,6 +155,7 @@ def test_a_draw_matters_only_where_it_decides(rate):
     assert any("random number" in note for note in report.notes) == (rate > 0)
 
 
+@pytest.mark.slow
 def test_turns_that_cannot_be_counted_leave_the_length_as_it_is(monkeypatch):
     original = Looped.counts
     monkeypatch.setattr(Looped, "counts", lambda self, deeper: None if self.loops else original(self, deeper))

@@ -10,7 +10,7 @@ import sympy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from graphmem.symbolic.curves import Seen, candidates, evaluate, symbol
+from graphmem.symbolic.curves import Samples, candidates, evaluate, symbol
 from graphmem.symbolic.read import read_expression
 from graphmem.symbolic.text import formula
 
@@ -33,12 +33,12 @@ def monomials(names: str = NAMES, exponents: tuple[int, ...] = (1, 2, 3)) -> st.
     return st.builds(lambda n, found: n * sympy.Mul(*(symbol(name) ** e for name, e in found.items())), number, powers)
 
 
-def seen(expression: sympy.Expr, base: Point, moved: Point) -> Seen:
+def seen(expression: sympy.Expr, base: Point, moved: Point) -> Samples:
     """The expression at both points, as a trace would show it: in whole numbers."""
     there = {name: evaluate(expression, {**base, name: moved[name]}) for name in NAMES}
     here = evaluate(expression, base)
     assume(here is not None and here > 0 and all(there.values()))
-    return Seen(base, moved, here or 0, {name: value or 0 for name, value in there.items()})
+    return Samples(base, moved, here or 0, {name: value or 0 for name, value in there.items()})
 
 
 def found_for(expression: sympy.Expr, points: tuple[Point, Point]) -> list[sympy.Expr]:

@@ -11,6 +11,7 @@ from graphmem.cli import main
 from graphmem.load import load_target
 from graphmem.usercode.isolate import isolated
 from graphmem.validation.run import validate
+from support.slow import one_of
 
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48,
@@ -29,7 +30,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", one_of([OPTIONS[0]], OPTIONS, str))
 def test_config_json(options, here, capsys):
     pytest.importorskip("transformers")
     Path("config.json").write_text(json.dumps(LLAMA))

@@ -127,7 +127,7 @@ def _float_mask(mask: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor |
 
 
 def _aligned(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
-    """preprocess_mask: rows that start at no multiple of 8 elements are padded; then (b, heads, s_q, s_k)."""
+    """preprocess_mask: rows that do not start at a multiple of 8 elements are padded; then (b, heads, s_q, s_k)."""
     if mask is None:
         return None
     b, heads, s_q, s_k = query.shape[0], query.shape[1], query.shape[2], key.shape[2]

@@ -144,7 +144,7 @@ def _flag_for_gqa(f: SdpaFacts, t: Machine) -> str | None:
 
 def _heads_divide(f: SdpaFacts, _t: Machine) -> str | None:
     fits = f.k[-3] and f.v[-3] and f.q[-3] % f.k[-3] == 0 and f.q[-3] % f.v[-3] == 0
-    return None if fits else "the number of query heads is no multiple of the key heads"
+    return None if fits else "the number of query heads is not a multiple of the key heads"
 
 
 def _key_and_value_heads(f: SdpaFacts, _t: Machine) -> str | None:
@@ -176,7 +176,7 @@ def _efficient_alignment(f: SdpaFacts, t: Machine) -> str | None:
     if f.q[-1] != f.k[-1]:
         return "q and k differ in head size"
     wrong = next((d for d in (f.q[-1], f.v[-1]) if d % alignment), None)
-    return None if wrong is None else f"head size {wrong} is no multiple of {alignment}"
+    return None if wrong is None else f"head size {wrong} is not a multiple of {alignment}"
 
 
 def _padded_to_8(f: SdpaFacts) -> SdpaFacts:
@@ -188,7 +188,7 @@ def _padded_to_8(f: SdpaFacts) -> SdpaFacts:
 
 def _offsets(f: SdpaFacts, t: Machine) -> str | None:
     aligned = f.offsets_aligned or t.gpu.capability < (8, 0)
-    return None if aligned else "q, k or v starts at no multiple of 16 bytes"
+    return None if aligned else "q, k or v does not start at a multiple of 16 bytes"
 
 
 def _cudnn_there(_f: SdpaFacts, t: Machine) -> str | None:
@@ -200,7 +200,7 @@ def _cudnn_dropout_version(f: SdpaFacts, t: Machine) -> str | None:
 
 
 def _cudnn_dropout_step(f: SdpaFacts, _t: Machine) -> str | None:
-    return None if f.dropout * 16 % 1 == 0 else f"dropout {f.dropout:g} is no multiple of 1/16"
+    return None if f.dropout * 16 % 1 == 0 else f"dropout {f.dropout:g} is not a multiple of 1/16"
 
 
 def _cudnn_head_limit(f: SdpaFacts, t: Machine) -> str | None:
@@ -230,7 +230,7 @@ def _cudnn_head_backward(f: SdpaFacts, t: Machine) -> str | None:
 
 def _cudnn_multiple_of_8(f: SdpaFacts, _t: Machine) -> str | None:
     wrong = next((d for d in (f.q[-1], f.v[-1]) if d % 8), None)
-    return None if wrong is None else f"head size {wrong} is no multiple of 8"
+    return None if wrong is None else f"head size {wrong} is not a multiple of 8"
 
 
 def _cudnn_lengths(f: SdpaFacts, _t: Machine) -> str | None:

@@ -1,5 +1,5 @@
-"""Annotations of GitHub Actions: one line per finding, the worst first, since GitHub shows ten of a kind per step. What
-is in an installed package is shown on the line of the user's that leads there."""
+"""Annotations of GitHub Actions: one line per finding, the worst first, since GitHub shows ten of a kind per step. A
+finding in an installed package is shown on the user's line that leads there."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _result(f: Finding, index: dict[str, int]) -> dict[str, Any]:
         "level": _LEVELS[f.rule.severity],
         "message": {"text": sentence(f)},
         "locations": [_location(f)],
-        # Without a line number: what is the same mistake stays so when lines are added above it.
+        # Without a line number: a mistake stays the same one when lines are added above it.
         "partialFingerprints": {"graphmem/v1": f.fingerprint},
         "properties": {"bytes": f.bytes, "expr": str(f.expr), "savingBytes": f.saving, "count": f.count},
     }

@@ -1,7 +1,7 @@
 """A full mask that is only causal, where `is_causal=True` says the same.
 
 **Why is this bad?**
-A mask keeps the flash kernel away, has s² elements that are kept for backward, and where it is boolean, or its rows
+With a mask the flash kernel cannot run, and the mask's s² elements are kept for backward. If it is boolean, or its rows
 are not aligned, every layer keeps a copy of its own. The flag costs nothing.
 
 **Example**
@@ -13,9 +13,8 @@ are not aligned, every layer keeps a copy of its own. The flag costs nothing.
 
     F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
-The mask's values are worked out for this, as far as they follow from positions and constants: a mask that hangs on
-the input, or that is causal and more, is not reported. The saving is measured: the traced model is run again with the
-flag.
+graphmem computes the mask's values where they follow from positions and constants. A mask that depends on the input, or
+that is causal and more, is not reported. The saving is measured: the traced model is run again with the flag.
 
 **Sources**
 [ModernBERT#40](https://github.com/AnswerDotAI/ModernBERT/pull/40),
@@ -119,5 +118,5 @@ FIXED: Examples = {"boolean": attending(_causal), "numbers": attending(_causal)}
 GOOD: Examples = {
     "flag": attending(_causal),
     "sliding window": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & ~_allowed(x).tril(-8),))),
-    "hangs on the input": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & (x[0, :, 0] > 0),))),
+    "depends on the input": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & (x[0, :, 0] > 0),))),
 }

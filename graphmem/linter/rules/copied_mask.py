@@ -1,9 +1,9 @@
-"""A boolean mask that every layer turns into a mask of numbers of its own.
+"""A boolean mask that every layer turns into its own mask of numbers.
 
 **Why is this bad?**
 The efficient and the cuDNN kernel add a mask to the scores. Given a boolean one, each call of
-`scaled_dot_product_attention` first makes a mask of numbers of it, 2 or 4 bytes for each element, and keeps that for
-backward: per layer, though all say the same.
+`scaled_dot_product_attention` first makes a mask of numbers from it, 2 or 4 bytes for each element, and keeps that for
+backward: one per layer, though all are the same.
 
 **Example**
 
@@ -61,7 +61,7 @@ def check(context: Context) -> Iterator[Spot]:
             yield Spot(
                 op=index,
                 storages=(copy,),
-                message="every call makes, and keeps, its own numbers of one boolean mask",
+                message="every call makes and keeps its own mask of numbers from one boolean mask",
                 fix="make the mask of numbers once, in q's dtype, and pass that",
                 saving=(Term(copy, context.one(copy)), *([once] if i == 0 else [])),
             )

@@ -1,7 +1,7 @@
-"""A softmax over scores in float32, in an attention of 16 bits.
+"""A softmax over scores in float32, in 16-bit attention.
 
 **Why is this bad?**
-Softmax keeps its result for backward: 4 bytes for each of as²b in place of 2, and what is cast back to 16 bits for
+Softmax keeps its result for backward: 4 bytes for each of as²b instead of 2, and what is cast back to 16 bits for
 the product with the values is kept as well: 6as²b.
 
 **Example**
@@ -9,9 +9,9 @@ the product with the values is kept as well: 6as²b.
     weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
 
 **Use instead**
-A fused kernel, which computes in float32 and keeps neither (GM101 says which; where it speaks, this rule does not).
-Where none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result. Where the scores
-themselves are in float32, as they are where q and k are cast before their product, this rule is silent.
+A fused kernel, which computes in float32 and keeps neither (GM101 says which; where it reports, this rule does not).
+If none fits, a softmax in 16 bits: CUDA's computes in float32 inside, and rounds only the result. If the scores
+themselves are in float32, because q and k are cast before their product, this rule is silent.
 
     weights = F.softmax(scores, dim=-1)
 
@@ -62,7 +62,7 @@ def check(context: Context) -> Iterator[Spot]:
                 yield Spot(
                     op=index,
                     storages=(storage,),
-                    message="the softmax's float32 result is kept in an attention of 16 bits",
+                    message="the softmax's float32 result is kept in 16-bit attention",
                     fix="softmax in 16 bits: CUDA's computes in float32 and rounds only its result",
                     change=swapping(("half softmax", key), partial(_swaps, key)),
                     # The 16-bit softmax's result serves as the copy, where there is one.

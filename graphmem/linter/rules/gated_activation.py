@@ -1,7 +1,7 @@
-"""The activation of a gated MLP, kept beside what it was made of.
+"""The activation of a gated MLP, kept beside what it was made from.
 
 **Why is this bad?**
-silu(gate) · up keeps gate, up, and silu(gate): 6sbf. The last can be made of the first again, which a fused kernel
+silu(gate) · up keeps gate, up, and silu(gate): 6sbf. The last can be made from the first again, as a fused kernel
 does: 4sbf. This is how everyone writes it, so the rule is off unless asked for.
 
 **Example**
@@ -9,7 +9,7 @@ does: 4sbf. This is how everyone writes it, so the rule is off unless asked for.
     self.down(F.silu(self.gate(x)) * self.up(x))
 
 **Use instead**
-Liger's SwiGLU, xformers' `swiglu`, Megatron's bias_swiglu, or an autograd function of one's own that saves gate and
+Liger's SwiGLU, xformers' `swiglu`, Megatron's bias_swiglu, or an autograd function of your own that saves gate and
 up.
 
 **Sources**
@@ -45,7 +45,7 @@ def check(context: Context) -> Iterator[Spot]:
             yield Spot(
                 op=op.index,
                 storages=(made,),
-                message="the activation of a gated MLP is kept, though it can be made again of its input",
+                message="the activation of a gated MLP is kept, though it can be made again from its input",
                 fix="a fused gate: Liger's SwiGLU, xformers' swiglu",
                 saving=(Term(made, context.one(made)),),
             )

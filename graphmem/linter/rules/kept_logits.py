@@ -1,8 +1,9 @@
 """Log-probabilities of every token over the whole vocabulary, kept for the loss.
 
 **Why is this bad?**
-`cross_entropy` keeps its log-softmax for backward: v numbers for each token, with a vocabulary of 128,256 as much as
-60 layers keep of hidden states of 2,048. Where logits of 16 bits are cast to float32 before, 4sbv in place of 2sbv.
+`cross_entropy` keeps its log-softmax for backward: v numbers for each token. With a vocabulary of 128,256 that is as
+much as the hidden states of 60 layers of width 2,048. If 16-bit logits are cast to float32 before, it is 4sbv instead
+of 2sbv.
 
 **Example**
 
@@ -10,7 +11,7 @@
     loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 **Use instead**
-A loss that is made of the hidden states in pieces and makes the logits again in backward: Liger's fused linear cross
+A loss that takes the hidden states in pieces and makes the logits again in backward: Liger's fused linear cross
 entropy, cut-cross-entropy, or
 
     def piece(hidden, labels):
@@ -47,7 +48,7 @@ CODE, NAME, SEVERITY, DEFAULT = "GM201", "kept-logits", "warning", True
 _aten = torch.ops.aten
 _LOSSES = (_aten.nll_loss_forward, _aten.nll_loss2d_forward, _aten.gather)
 _HALF = (torch.bfloat16, torch.float16)
-LARGE = 1024  # classes; a classifier's few are no vocabulary
+LARGE = 1024  # classes; a classifier's few are not a vocabulary
 
 
 def check(context: Context) -> Iterator[Spot]:
@@ -69,7 +70,7 @@ def check(context: Context) -> Iterator[Spot]:
             op=op.index,
             storages=(fact.storage, *(s for s in gone if s != fact.storage)),
             message=f"the loss keeps {'float32 ' if upcast else ''}log-probabilities of every token over the vocabulary"
-            + (", of logits of 16 bits" if upcast else ""),
+            + (", of 16-bit logits" if upcast else ""),
             fix="a fused or chunked linear cross entropy, which makes the logits again in backward",
             change=swapping(("made again", _key(op, context.trace)), partial(_swaps, _key(op, context.trace))),
             saving=tuple(Term(s, context.one(s)) for s in gone),
@@ -89,7 +90,7 @@ def _swaps(key: object, trace: Trace) -> list[Swap]:
 
 
 def _region(op: Op, flow: Flow) -> set[int] | None:
-    """From the product that makes the logits to the loss; None where the log-softmax does not stand between such."""
+    """From the product that makes the logits to the loss; None if the log-softmax is not between two of these."""
     fact, losses = op.outputs[0], _losses(op, flow)
     head = _head(op, flow)
     if fact is None or max(fact.shape, default=0) < LARGE or not losses or head is None:

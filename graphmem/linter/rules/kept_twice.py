@@ -10,7 +10,7 @@ both stay until backward.
     z = self.linear(x)        # keeps x in 16 bits
 
 **Use instead**
-One of them for both, as far as precision allows. Off unless asked for: whether that is so, only the author knows.
+Use one of them for both, if precision allows it. The rule is off unless asked for: only the author knows that.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ output and one number per row, and makes the rest again in backward.
     out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 In transformers: `attn_implementation="sdpa"`. The saving is measured: the traced model is run again on fake tensors
-with the fused kernel in this place. Where a mask hangs on positions alone it is taken to be causal; if it is more,
+with the fused kernel in its place. If a mask depends on positions alone, it is assumed to be causal; if it is more,
 pass it, or use flex_attention.
 
 **Sources**
@@ -58,7 +58,7 @@ def check(context: Context) -> Iterator[Spot]:
         if any(site.operands.weights_used for site in sites if site.operands):
             continue  # a fused kernel has no weights to give
         if row.instead.kernel == "flex" and any(site.operands.special != _SOFTCAP for site in sites if site.operands):
-            continue  # a score_mod that nobody has written yet is no advice
+            continue  # a score_mod that nobody has written yet does not help
         key = alike(sites[0], context.trace)
         for site in sites:
             yield Spot(
@@ -76,7 +76,7 @@ def _how(row: AttentionRow, sites: list[Site], context: Context) -> str:
     calls = [fused_call(site, context.trace, context.machine) for site in sites]
     masks = [call.causal if call else None for call in calls]
     if all(mask is not None and is_causal(mask, context.trace, either=True) for mask in masks):
-        return "scaled_dot_product_attention with is_causal=True: the mask says no more"
+        return "scaled_dot_product_attention with is_causal=True: the mask is only causal"
     return f"{row.instead.how} ({row.instead.kernel})" if row.instead else ""
 
 
@@ -101,7 +101,7 @@ def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class _Regularised(Attention):
-    """What it returns hangs on the weights themselves."""
+    """What it returns depends on the weights themselves."""
 
     def __init__(self) -> None:
         super().__init__(self._attend)

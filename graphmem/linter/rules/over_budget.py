@@ -1,7 +1,7 @@
 """Forward leaves more alive than the budget allows.
 
 **Why is this bad?**
-The run will not fit where it is meant to. The budget is for what forward leaves behind: what is saved for backward,
+The run will not fit into the memory it has. The budget is for what forward leaves behind: what is saved for backward,
 and what closures, caches and outputs hold. Weights, gradients, optimizer state and temporaries come on top.
 
 **Example**

@@ -1,19 +1,19 @@
-"""A head size that is no multiple of 8: the flash kernel pads q, k and v, and keeps the padded copies.
+"""A head size that is not a multiple of 8: the flash kernel pads q, k and v, and keeps the padded copies.
 
 **Why is this bad?**
 Each call copies q, k and v to the next multiple of 8, and the copies are kept, with an output of that size: a size of
-20 keeps as much as 24. What q, k and v were before is often kept besides. cuDNN refuses such sizes altogether.
+20 keeps as much as 24. The unpadded q, k and v are often kept as well. cuDNN refuses such sizes altogether.
 
 **Example**
 
     heads = 12; size = hidden // heads  # 240 / 12 = 20
 
 **Use instead**
-A number of heads by which the size is a multiple of 8, better of 64: 240 / 10 = 24, or 240 / 15 = 16. No saving is
+A number of heads that makes the size a multiple of 8, or better of 64: 240 / 10 = 24, or 240 / 15 = 16. No saving is
 promised, since that is another model.
 
 **Sources**
-`pad_last_dim` in torch's attention.cpp; flash_attn pads likewise.
+`pad_last_dim` in torch's attention.cpp; flash_attn pads in the same way.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def check(context: Context) -> Iterator[Spot]:
                 op=pads[0].index,
                 storages=kept,
                 message=f"heads of {size} are padded to {-(-size // _MULTIPLE) * _MULTIPLE}, and the copies are kept",
-                fix="another number of heads, by which the head size is a multiple of 8",
+                fix="another number of heads, so that the head size is a multiple of 8",
             )
 
 

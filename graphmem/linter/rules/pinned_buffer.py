@@ -40,7 +40,7 @@ from graphmem.record import Ref, TensorFact
 CODE, NAME, SEVERITY, DEFAULT = "GM105", "pinned-buffer", "warning", True
 
 _OPERATOR = re.compile(r"Backward\d+$")  # an ATen operator's node; a custom function's has no number
-WORTH = 0.25  # of the buffer; a row less is no mistake
+WORTH = 0.25  # of the buffer; a row less is not a mistake
 
 
 def check(context: Context) -> Iterator[Spot]:

@@ -1,8 +1,8 @@
 """Key and value heads that are repeated in memory for a kernel that takes them as they are.
 
 **Why is this bad?**
-With grouped queries k and v have few heads. Repeated to as many as q has, the copies are kept for backward: 4sbh in
-place of 4sbh · k/a.
+With grouped queries k and v have few heads. If they are repeated to as many as q has, the copies are kept for backward:
+4sbh instead of 4sbh · k/a.
 
 **Example**
 
@@ -67,7 +67,8 @@ def check(context: Context) -> Iterator[Spot]:
                 yield Spot(
                     op=min(site.ops),
                     storages=copies,
-                    message=f"{call.facts.k[1]} key and value heads are repeated to {old.facts.k[1]} and kept so",
+                    message=f"{call.facts.k[1]} key and value heads are repeated to {old.facts.k[1]}, "
+                    "and the copies are kept",
                     fix="pass them as they are, with enable_gqa=True",
                     change=swapping(("grouped", key), partial(_swaps, key, context.machine)),
                     module=site.module,

@@ -10,7 +10,7 @@ analysis, and often nothing is wrong.
     self.last_hidden = hidden.detach()  # alive until the next forward
 
 **Use instead**
-Look whether it is needed after forward. The bytes are in what `graphmem analyze` calls held otherwise, and in the
+Check whether it is needed after forward. The bytes are in what `graphmem analyze` calls held otherwise, and in the
 budget of GM402.
 """
 

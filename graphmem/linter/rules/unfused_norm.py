@@ -18,7 +18,7 @@ numbers per token.
 
 In transformers: `from_pretrained(..., use_kernels=True)`, or Liger. The fused kernel needs a weight of the input's
 type: under autocast, where they differ, torch writes it out itself, and this rule is silent. The saving is measured:
-the traced model is run again with the fused kernel in all places that the line makes.
+the traced model is run again with the fused kernel wherever the line runs.
 
 **Sources**
 [LoongForge#136](https://github.com/baidu-baige/LoongForge/pull/136): "an intermediate that the backward pass then has

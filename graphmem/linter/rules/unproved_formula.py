@@ -1,8 +1,8 @@
 """A size that is only a number: no formula was found for it, or it did not come out at the held-out point.
 
 **Why is this bad?**
-What graphmem says of other sizes than the one that was traced does not hold for this tensor. Off unless asked for: it
-says something about the analysis, not about the model.
+What graphmem says about sizes other than the traced one does not hold for this tensor. Off unless asked for: it says
+something about the analysis, not about the model.
 
 **Use instead**
 Analyse at the sizes that you mean, with `--set`; and report it.
@@ -29,7 +29,7 @@ def check(context: Context) -> Iterator[Spot]:
                 op=kept.op.index,
                 storages=(storage,),
                 message="no proved formula gives this tensor's size",
-                fix="analyse at the sizes that are meant: --set",
+                fix="analyse at the sizes that you mean: --set",
             )
 
 

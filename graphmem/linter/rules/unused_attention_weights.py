@@ -12,7 +12,7 @@ told otherwise.
 
     out, _ = self.attention(x, x, x, need_weights=False)
 
-The saving is measured: the traced model is run again with the fused kernel in this place.
+The saving is measured: the traced model is run again with the fused kernel in its place.
 
 **Sources**
 [torch.nn.MultiheadAttention](https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html): "Set
@@ -41,7 +41,7 @@ _aten = torch.ops.aten
 
 
 def check(context: Context) -> Iterator[Spot]:
-    """Every written-out attention whose probabilities also go where nothing comes of them."""
+    """Every written-out attention whose probabilities also go elsewhere, where they have no effect."""
     for row, sites in context.attention:
         if row.kernel != "eager" or row.instead is None or not all(_unused(site, context) for site in sites):
             continue
@@ -66,7 +66,7 @@ def _unused(site: Site, context: Context) -> bool:
 
 
 def _end(index: int, context: Context) -> bool:
-    """Whether nothing comes of a view or a mean, and nobody holds it."""
+    """Whether nothing uses a view or a mean, and nobody holds it."""
     while context.op(index).target.is_view or context.packet(index) is _aten.mean:
         held = context.trace.storages[context.storage(index)].held
         users = context.users(index)

@@ -32,7 +32,7 @@ CODE, NAME, SEVERITY, DEFAULT = "GM206", "unused-branch", "warning", True
 
 
 def check(context: Context) -> Iterator[Spot]:
-    """Everything that only nodes keep to which nothing leads from what backward starts from."""
+    """Everything that is kept only by nodes that backward does not reach."""
     for storage, kept in context.kept.items():
         if all(keeper == UNREACHED for keeper in kept.keepers):
             yield Spot(

@@ -18,7 +18,7 @@ nothing; and the logits themselves, though not kept, are the largest tensor whil
     counts = labels != -100              # in masked language models, or behind a prompt
     loss = F.cross_entropy(self.head(hidden[counts]), labels[counts])
 
-Of labels the values are needed, as `inputs()` gives them; without any, none is taken to be left out.
+The rule needs the labels' values, as `inputs()` gives them. Without values it assumes that all labels count.
 
 **Sources**
 [transformers#3294](https://github.com/huggingface/transformers/issues/3294),
@@ -49,7 +49,7 @@ _PICKS = (_aten.slice, _aten.select, _aten.index, _aten.index_select)
 _MOVES = (_aten.clone, _aten._to_copy, _aten._unsafe_view)
 _CLASSES = (_aten.nll_loss_forward, _aten.nll_loss2d_forward)
 _LOSSES = (*_CLASSES, _aten.mse_loss, _aten.binary_cross_entropy_with_logits, _aten.smooth_l1_loss, _aten.huber_loss)
-WORTH = 0.25  # of the positions; the last one, which has no next token, is no mistake
+WORTH = 0.25  # of the positions; the last one, which has no next token, is not a mistake
 LARGE = 1024  # classes
 
 
@@ -86,7 +86,7 @@ def _picked(head: Op, context: Context) -> Iterator[Spot]:
 
 
 def _picks(start: int, context: Context) -> list[int]:
-    """What picks of an operator's result; nothing where somebody takes the result as it is."""
+    """What picks from an operator's result; empty if something takes the result as it is."""
     found, todo = [], [start]
     while todo:
         for user in context.users(todo.pop()):

@@ -1,7 +1,7 @@
 """A comment that silences a rule where the rule has nothing to say.
 
 **Why is this bad?**
-The mistake was put right, or the line moved, and the comment now hides the next one.
+The mistake was corrected, or the line moved, and the comment now hides the next one.
 
 **Example**
 
@@ -11,7 +11,7 @@ The mistake was put right, or the line moved, and the comment now hides the next
 
     y = torch.relu(x)
 
-Only comments in the files that the model ran through are looked at, and only those for rules that are on.
+Only comments in the files that the model ran through are checked, and only those for rules that are on.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Entry:
     given: Callable[[Sizes], bool] = where_required
 
 
-# A model that has one of these puts images or sounds in the place of tokens, and runs with text alone too.
+# A model that has one of these puts images or sounds in place of tokens, and runs with text alone too.
 _PLACEHOLDERS = ("image_token_id", "image_token_index", "audio_token_id", "audio_token_index", "video_token_id")
 _WIDTH = ("hidden_size", "d_model")
 _BINS = ("model_in_dim", "mel_dim", "num_mel_bins", "input_feat_size", "feature_size")

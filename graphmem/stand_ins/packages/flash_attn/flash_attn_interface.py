@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphmem.stand_ins.operators import Saving, empty, kernel, last_dim_contiguous, refuse_shapes
 
-flash_attn_gpu = None  # the compiled extension, which a stand-in has not
+flash_attn_gpu = None  # the compiled extension, which a stand-in does not have
 Window = tuple[int, int]
 EVERYTHING: Window = (-1, -1)
 

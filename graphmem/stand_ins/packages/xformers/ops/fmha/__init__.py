@@ -1,4 +1,4 @@
-"""xformers.ops.fmha: saves q, k, v, out and lse; the random state and a mask's tensor hang on the node besides."""
+"""xformers.ops.fmha: saves q, k, v, out and lse; the node has the random state and a mask's tensor as attributes."""
 
 from __future__ import annotations
 

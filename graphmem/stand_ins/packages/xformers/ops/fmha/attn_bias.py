@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class AttentionBias:
-    """A mask that is no tensor."""
+    """A mask that is not a tensor."""
 
     def to(self, device: Any) -> Any:
         return self

@@ -111,7 +111,7 @@ def cutlass_refuses(inp: Inputs, grad: bool) -> list[str]:
     if tensor_bias is not None:
         step = 128 // torch.finfo(tensor_bias.dtype).bits
         if any(stride % step for stride in tensor_bias.stride()[:-1]):
-            reasons.append(f"strides of attn_bias {tensor_bias.stride()} are no multiples of {step}")
+            reasons.append(f"strides of attn_bias {tensor_bias.stride()} are not multiples of {step}")
     return reasons
 
 

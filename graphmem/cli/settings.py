@@ -1,0 +1,109 @@
+"""`[tool.graphmem]` in pyproject.toml: the options of `graphmem lint` that the command line does not give.
+
+A key is the name of an option, and `targets` are the arguments: the table follows from the options of the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from graphmem.cli.options import actions_of
+from graphmem.errors import UsageError, did_you_mean
+
+_TEXTS, _TABLE, _FLAG, _NUMBER, _TEXT = "a list of strings", "a table", "true or false", "an integer", "a string"
+_EXAMPLES = {_TEXTS: '["...", "..."]', _TABLE: "{ s = 4096 }", _FLAG: "true", _NUMBER: "1", _TEXT: '"..."'}
+# These belong to one run, not to a project.
+_COMMAND_LINE_ONLY = {"help", "output", "traceback", "pyproject", "write-baseline"}
+# The NAME=VALUE pairs of these options are a table in TOML.
+_TABLES = {"set", "assume"}
+
+
+def with_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of the command line, and what pyproject.toml says for those that are not given.
+
+    Raises:
+        UsageError: no target at all, or a value that no option takes.
+    """
+    actions = _settable()
+    merged = dict(options)
+    for key, value in _read_table(options.get("pyproject"), actions).items():
+        dest = actions[key].dest
+        if not options.get(dest):
+            merged[dest] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
+    for key, action in actions.items():
+        if not action.choices:
+            continue
+        allowed = tuple(action.choices)
+        merged[action.dest] = merged[action.dest] or allowed[0]  # the first is the default
+        if merged[action.dest] not in allowed:
+            raise UsageError(f"[tool.graphmem] {key} = {merged[action.dest]!r}", hint=f"one of {', '.join(allowed)}")
+    if not merged["targets"]:
+        raise UsageError("no target", hint='graphmem lint model.py, or targets = ["model.py"] in [tool.graphmem]')
+    return merged
+
+
+def _settable() -> dict[str, argparse.Action]:
+    """By key, the arguments of lint that pyproject.toml may give."""
+    named = {
+        next((o[2:] for o in action.option_strings if o.startswith("--")), action.dest): action
+        for action in actions_of("lint")
+    }
+    return {key: action for key, action in named.items() if key not in _COMMAND_LINE_ONLY}
+
+
+def _kind(key: str, action: argparse.Action) -> str:
+    if key in _TABLES:
+        return _TABLE
+    if action.const is True:  # store_true
+        return _FLAG
+    if action.type is int:
+        return _NUMBER
+    return _TEXTS if action.nargs == "*" or isinstance(action, argparse._AppendAction) else _TEXT
+
+
+def _read_table(file: str | None, actions: dict[str, argparse.Action]) -> dict[str, Any]:
+    """The table of `file`, or of the nearest pyproject.toml above the working directory; empty if there is none.
+
+    Raises:
+        UsageError: the file cannot be read, or a key is unknown or of another kind.
+    """
+    path = Path(file) if file else _nearest()
+    if path is None:
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="--pyproject takes a pyproject.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", hint="correct the file there") from None
+    tool = content.get("tool")
+    table = tool.get("graphmem", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: [tool.graphmem] is not a table", hint="write [tool.graphmem] on a line of its own")
+    for key, value in table.items():
+        if key not in actions:
+            raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=did_you_mean(key, actions))
+        _check(key, value, _kind(key, actions[key]), path)
+    return table
+
+
+def _nearest() -> Path | None:
+    here = Path.cwd()
+    return next((p for folder in (here, *here.parents) if (p := folder / "pyproject.toml").is_file()), None)
+
+
+def _check(key: str, value: Any, wanted: str, path: Path) -> None:
+    right = {
+        _TEXTS: isinstance(value, list) and all(isinstance(v, str) for v in value),
+        _TABLE: isinstance(value, dict),
+        _FLAG: isinstance(value, bool),
+        _NUMBER: isinstance(value, int) and not isinstance(value, bool),
+        _TEXT: isinstance(value, str),
+    }[wanted]
+    if not right:
+        raise UsageError(
+            f"{path}: [tool.graphmem] {key} is {wanted}, not {value!r}", hint=f"{key} = {_EXAMPLES[wanted]}"
+        )
