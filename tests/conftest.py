@@ -4,7 +4,9 @@ import hypothesis
 import pytest
 import torch
 
-import graphmem.usercode.paths  # noqa: F401  (paths are shown from where it is first imported, and some tests run elsewhere)
+import graphmem.usercode.isolate
+import graphmem.usercode.paths
+from support.deprecations import Warnings
 
 # The same examples every time, and no limit on the time of one: machines that test are busy. To search for others:
 # --hypothesis-profile=default
@@ -21,6 +23,14 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no GPU here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deprecations(pytestconfig):
+    """In every analysis, what pyproject.toml makes an error is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphmem.usercode.isolate, "warnings", Warnings(pytestconfig.getini("filterwarnings")))
+        yield
 
 
 @pytest.fixture(scope="session")

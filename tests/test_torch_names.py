@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from graphmem.usercode.isolate import isolated
 from support.floors import PACKAGE
 from support.repo import ROOT
 from support.torch_names import HOME, defined, names_of_torch, texts_of
@@ -78,7 +80,7 @@ def test_the_check_can_fail(line: str) -> None:
         "module._parameters",
         "self._made",
         "other._made",
-        "sys._getframe(1)",
+        "import sys\nsys._getframe(1)",
         "f.__code__",
         "'a text'; '_id'; 'torch.nn.attention.flex_attention'",
         "def f():\n    '''torch._C in a docstring'''",
@@ -178,6 +180,18 @@ def test_what_torch_itself_misses_is_not_said_of_torch() -> None:
         import no_such_package  # noqa: F401
 
 
+@pytest.mark.parametrize("category", [DeprecationWarning, FutureWarning])
+def test_what_torch_takes_away_is_an_error_in_an_analysis(category: type[Warning]) -> None:
+    def warn(module: str) -> None:
+        warnings.warn_explicit("torch.x is deprecated", category, "x.py", 1, module=module)
+
+    with isolated():
+        warn("transformers.models.x")
+        for module in ("graphmem.trace.forward", "torch.nn.functional", "torch"):
+            with pytest.raises(category):
+                warn(module)
+
+
 def test_the_range_is_that_of_the_package() -> None:
     from graphmem._torch import TRIED
 
@@ -203,6 +217,7 @@ def test_names_in_texts_are_torchs() -> None:
     assert (dynamo / "config.py").exists()
     assert _torch.DYNAMO_SETTINGS.startswith(_torch.DYNAMO)
     evaluated = file.joinpath(*_torch.EVAL_FRAME.split(".")[1:]).with_suffix(".py").read_text()
+    assert "_stance = DynamoStance()" in evaluated
     assert f"class {_torch.COMPILED_FRAME.rstrip('.')}:" in evaluated
     assert f'"{_torch.DYNAMO_DISABLED}"' in source_of("torch._compile")
     flex = file.joinpath(*_torch.FLEX_ATTENTION.split(".")[1:]).with_suffix(".py").read_text()

@@ -14,11 +14,9 @@ UNDOCUMENTED = {"torch.multiprocessing.reductions", "torch.cuda.amp.common", "Ch
 UNDOCUMENTED |= {"StorageWeakRef", "DisableTorchFunction", "CURRENT_DEVICE", "amp_definitely_not_available"}
 # Every pickled module has these: see the docstring of graphmem/_torch.py.
 IN_PICKLES = {"_parameters", "_buffers", "_modules"}
-# Attributes of objects of others.
+# Attributes of others' objects.
 OF_OTHERS = {
     "_actions": "argparse",
-    "_SubParsersAction": "argparse",
-    "_getframe": "sys",
     "_replace": "a named tuple's method",
     "_model_mapping": "transformers",
     "_from_config": "transformers",
@@ -46,6 +44,12 @@ def defined(tree: ast.AST) -> set[str]:
     return found
 
 
+def other_modules(tree: ast.AST) -> set[str]:
+    """The modules that a file imports as a whole, but for torch's: `sys`, whose `_getframe` is not torch's."""
+    imported = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return {a.asname or a.name.split(".")[0] for a in imported if a.name.split(".")[0] != "torch"}
+
+
 def docstrings(tree: ast.AST) -> set[int]:
     """The ids of the texts that nobody uses."""
     return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -58,7 +62,7 @@ def names_of_torch(source: str, own: set[str], kept: set[str]) -> Iterator[str]:
         own: private names that are graphmem's. kept: texts that graphmem/_torch.py has, and that may stand only there.
     """
     tree = ast.parse(source)
-    unused = docstrings(tree)
+    unused, others = docstrings(tree), other_modules(tree)
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -67,7 +71,7 @@ def names_of_torch(source: str, own: set[str], kept: set[str]) -> Iterator[str]:
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name for name in whole if _is_private_path(name)]
         elif isinstance(node, ast.Attribute):
-            names = [ast.unparse(node)] if _is_private_attribute(node, own) else []
+            names = [ast.unparse(node)] if _is_private_attribute(node, own, others) else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in unused:
             if node.value in kept or IN_A_TEXT.search(node.value):
                 names = [repr(node.value)]
@@ -88,9 +92,9 @@ def _is_private_name(name: str, own: set[str]) -> bool:
     return name in UNDOCUMENTED or (is_private(name) and name not in own | IN_PICKLES | set(OF_OTHERS))
 
 
-def _is_private_attribute(node: ast.Attribute, own: set[str]) -> bool:
+def _is_private_attribute(node: ast.Attribute, own: set[str], others: set[str]) -> bool:
     whole, owner = ast.unparse(node), ast.unparse(node.value)
-    if OPERATORS.match(whole) or owner in ("self", "cls", "super()"):
+    if OPERATORS.match(whole) or owner in {"self", "cls", "super()"} | others:
         return False
     return any(whole.endswith(f".{name}") or whole == name for name in UNDOCUMENTED) or _is_private_name(node.attr, own)
 
