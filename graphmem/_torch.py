@@ -2,7 +2,8 @@
 
 torch promises nothing about these names, and a new release may move any of them. They are all looked up when this file
 is imported, which is when an analysis begins, so a release that lacks one ends with a sentence that names it. Each
-block says what the names are for and in which of torch's files they are. All of them are in torch 2.11 to 2.13.
+block says what the names are for and in which of torch's files they are. All of them are in torch 2.11 and in torch
+2.13, where the tests ran.
 
 Three kinds of names begin with an underscore and are not here:
 - Operators, such as `torch.ops.aten._softmax`. They are what models run: aten/src/ATen/native/native_functions.yaml
@@ -173,7 +174,7 @@ def mark_parameter(tensor: torch.Tensor) -> None:
 # A CPU-only build has none: torch/csrc/cuda/Module.cpp.
 clear_cublas_workspaces: Callable[[], None] | None = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
 
-# Names that are looked for where torch has loaded them, and missed by nobody where it has not.
+# Names of what torch may not have loaded. Where torch renames one, nothing raises here: tests/test_torch_names.py does.
 #
 # std::array<std::atomic<const DeviceGuardImplInterface*>, COMPILE_TIME_MAX_DEVICE_TYPES> of libc10, slot = DeviceType:
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/impl/DeviceGuardImplInterface.h
