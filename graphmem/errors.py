@@ -8,6 +8,7 @@ GraphmemError              exit code 2; what happened, where, how to fix it
 |-- MachineError           an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
 |-- MissingKernelError     an operator that cannot run on fake tensors
+|-- TorchError             the installed torch lacks something that graphmem needs
 `-- MemoryLimitError       a real run that does not fit into the device's memory
 
 TooLongError               not a complaint: a trace that was given a limit says that it stopped there
@@ -73,6 +74,10 @@ class DataDependentError(GraphmemError):
 
 class MissingKernelError(GraphmemError):
     """An operator without a fake (meta) kernel."""
+
+
+class TorchError(GraphmemError):
+    """The installed torch lacks a private name that graphmem needs: `graphmem._torch` has them all."""
 
 
 class MemoryLimitError(GraphmemError):

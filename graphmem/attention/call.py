@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from graphmem._torch import sdpa_priority_order
 from graphmem.attention.masks import is_causal
 from graphmem.attention.site import Operands, Site
 from graphmem.kernels.sdpa import four_dims
@@ -102,7 +103,7 @@ def _written(site: Site, trace: Trace, machine: Machine, derived: Derivation | N
             mask_requires_grad=operands.learned,
             mask_last_stride_1=is_laid_out(added),
             dropout=operands.dropout,
-            order=order(machine, tuple(torch._C._get_sdp_priority_order())),
+            order=order(machine, tuple(sdpa_priority_order())),
             disabled=disabled(),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from graphmem._torch import schema_of
 from graphmem.attention.site import BLOCK_MASK, FLASH, LENGTHS, MASK, K, Q, Roles, Site, V
 from graphmem.record import Op, Ref, references_in
 from graphmem.record.flow import Flow
@@ -28,7 +29,7 @@ class Fused:
 def fused_roles(flow: Flow, op: Op, fused: Fused) -> dict[int, tuple[str, ...]]:
     """Storage -> what it is to the attention that `op` computes."""
     roles = Roles(flow.trace)
-    arguments = op.target._schema.arguments
+    arguments = schema_of(op.target).arguments
     named = [*zip((a.name for a in arguments), op.args, strict=False), *op.kwargs.items()]
     for name, value in named:
         part = _ARGUMENTS.get(name) or (LENGTHS if "seq" in name else None)

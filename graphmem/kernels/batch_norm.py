@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch._prims_common import suggest_memory_format
 
+from graphmem._torch import suggest_memory_format
 from graphmem.kernels.norms import norm_on_cpu
 from graphmem.kernels.registry import corrects, replaces
 from graphmem.machine import Machine

@@ -16,11 +16,9 @@ from typing import Any
 
 import torch
 
+from graphmem._torch import COMPILED_FRAME, EVAL_FRAME, FLEX_ATTENTION, STANCE
 from graphmem.patches import Here, patched
 
-_MODULE, _COMPILE = "torch._higher_order_ops.flex_attention", "torch._dynamo.eval_frame"
-# torch.compile's wrapper around a function, as opposed to what only switches it off: torch/_dynamo/eval_frame.py
-COMPILED_FRAME = "_TorchDynamoContext."
 _CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
 
 
@@ -88,10 +86,10 @@ class _FlexAttention(torch.autograd.Function):
 def flex_attention_as_kernel() -> Iterator[None]:
     """Inside the block flex_attention is one operator, and whatever torch.compile made runs as it was written."""
     with contextlib.ExitStack() as stack:
-        if _COMPILE in sys.modules:
-            stack.enter_context(_eager_here(sys.modules[_COMPILE]))
-        if _MODULE in sys.modules:
-            stack.enter_context(patched(type(sys.modules[_MODULE].flex_attention), "__call__", _call))
+        if EVAL_FRAME in sys.modules:
+            stack.enter_context(_eager_here(sys.modules[EVAL_FRAME]))
+        if FLEX_ATTENTION in sys.modules:
+            stack.enter_context(patched(type(sys.modules[FLEX_ATTENTION].flex_attention), "__call__", _call))
         yield
 
 
@@ -108,14 +106,15 @@ class _EagerHere:
 @contextmanager
 def _eager_here(compile_module: Any) -> Iterator[None]:
     """What torch.compiler.set_stance("force_eager") does, for this thread: that one speaks for all."""
-    before = compile_module._stance
-    compile_module._stance = here = _EagerHere(before)
+    before = getattr(compile_module, STANCE)
+    here = _EagerHere(before)
+    setattr(compile_module, STANCE, here)
     try:
         yield
     finally:
         here.over = True  # whoever has taken hold of it gets the stance of before
-        if compile_module._stance is here:
-            compile_module._stance = before
+        if getattr(compile_module, STANCE) is here:
+            setattr(compile_module, STANCE, before)
 
 
 def _call(

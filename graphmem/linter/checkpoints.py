@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import sympy
-import torch.utils.checkpoint
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from graphmem._torch import CHECKPOINT_FUNCTION, CHECKPOINT_GENERATOR
 from graphmem.accounts.saved import ALIVE, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.tracer import Tracer
@@ -95,8 +95,7 @@ def alive(trace: Trace) -> int:
 @contextmanager
 def _switched_off(line: Place) -> Iterator[None]:
     """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
-    module, frames = torch.utils.checkpoint, Frames()
-    generator, function = module._checkpoint_without_reentrant_generator, module.CheckpointFunction
+    frames, generator, function = Frames(), getattr(*CHECKPOINT_GENERATOR), getattr(*CHECKPOINT_FUNCTION)
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
         if (frames.innermost() or NOWHERE) == line:
@@ -111,10 +110,10 @@ def _switched_off(line: Place) -> Iterator[None]:
                 return run(*args)
             return function.apply(run, preserve, *args)
 
-    module._checkpoint_without_reentrant_generator = made
-    module.CheckpointFunction = Called  # type: ignore[misc, assignment]
+    setattr(*CHECKPOINT_GENERATOR, made)
+    setattr(*CHECKPOINT_FUNCTION, Called)
     try:
         yield
     finally:
-        module._checkpoint_without_reentrant_generator = generator
-        module.CheckpointFunction = function  # type: ignore[misc]
+        setattr(*CHECKPOINT_GENERATOR, generator)
+        setattr(*CHECKPOINT_FUNCTION, function)

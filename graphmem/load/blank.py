@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
+
+from graphmem._torch import device_constructors
 
 _MOVES = (torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory)
 # How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
@@ -35,7 +36,7 @@ class Blank(TorchFunctionMode):
             return filled
         if func is torch.Tensor.to:
             return self._converted(args, kwargs)
-        if func not in _device_constructors() or func is torch.tensor or func is torch.as_tensor:
+        if func not in device_constructors() or func is torch.tensor or func is torch.as_tensor:
             if _names_cuda(kwargs.get("device")):
                 kwargs.pop("device")
             return func(*args, **kwargs)

@@ -14,9 +14,6 @@ from pathlib import Path
 
 from graphmem.errors import MachineError
 
-# std::array<std::atomic<const DeviceGuardImplInterface*>, COMPILE_TIME_MAX_DEVICE_TYPES>, slot = DeviceType:
-# https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/impl/DeviceGuardImplInterface.h
-_REGISTRY = "_ZN3c104impl26device_guard_impl_registryE"
 _CPU, _CUDA = 0, 1  # c10/core/DeviceType.h
 _LIBRARY = {"darwin": "libc10.dylib", "win32": "c10.dll"}
 
@@ -30,11 +27,13 @@ def ensure_cuda_guard() -> None:
     """
     import torch
 
+    from graphmem._torch import DEVICE_GUARDS
+
     if torch.backends.cuda.is_built():
         return
     library = Path(torch.__file__).parent / "lib" / _LIBRARY.get(sys.platform, "libc10.so")
     try:
-        slots = (ctypes.c_void_p * (_CUDA + 1)).in_dll(ctypes.CDLL(str(library)), _REGISTRY)
+        slots = (ctypes.c_void_p * (_CUDA + 1)).in_dll(ctypes.CDLL(str(library)), DEVICE_GUARDS)
     except (OSError, ValueError):
         raise MachineError(
             f"this CPU-only build of torch {torch.__version__} has no device guard registry to put a CUDA guard in",

@@ -51,6 +51,8 @@ def answering_as(machine: Machine, *, building: bool = False) -> Iterator[None]:
 def _answers(machine: Machine, building: bool) -> list[tuple[Any, str, Callable[..., Any]]]:
     import torch
 
+    from graphmem._torch import NO_CUDA_AUTOCAST
+
     gpu = machine.gpu
     properties = SimpleNamespace(
         name=gpu.name,
@@ -81,5 +83,5 @@ def _answers(machine: Machine, building: bool) -> list[tuple[Any, str, Callable[
         (torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation),
         (torch.cuda, "synchronize", lambda device=None: None),
         # torch.autocast("cuda") switches itself off where this says so (torch/amp/autocast_mode.py).
-        (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+        (*NO_CUDA_AUTOCAST, lambda: False),
     ]

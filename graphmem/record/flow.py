@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from graphmem._torch import schema_of
 from graphmem.record.trace import Op, Ref, TensorFact, Trace, references
 
 _aten = torch.ops.aten
@@ -67,11 +68,11 @@ class Flow:
 
     def _written(self, op: Op) -> list[int]:
         """The storages that the operator writes into."""
-        if op.kind != "call" or not op.target._schema.is_mutable:
+        if op.kind != "call" or not schema_of(op.target).is_mutable:
             return []
         written = [
             value
-            for argument, value in zip(op.target._schema.arguments, op.args, strict=False)
+            for argument, value in zip(schema_of(op.target).arguments, op.args, strict=False)
             if argument.is_write and isinstance(value, Ref)
         ]
         return [fact.storage for fact in map(self.fact, written) if fact is not None]

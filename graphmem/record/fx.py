@@ -7,9 +7,9 @@ import operator
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, Node
 
+from graphmem._torch import FakeTensorMode, schema_of
 from graphmem.record.trace import Op, Place, Ref, TensorFact, Trace
 
 
@@ -57,7 +57,7 @@ def _result(
 ) -> Node:
     """The node of one result: the operator's own, or a getitem of it where it returns several."""
     maker = trace.ops[ref.op]
-    if maker.kind != "call" or (len(maker.target._schema.returns) == 1 and len(maker.outputs) == 1):
+    if maker.kind != "call" or (len(schema_of(maker.target).returns) == 1 and len(maker.outputs) == 1):
         return results[ref.op]
     if ref not in nodes:
         nodes[ref] = graph.call_function(operator.getitem, (results[ref.op], ref.output))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from graphmem._torch import schema_of
 from graphmem.record.sdpa import SdpaFacts
 
 # The attribute by which a tensor of the forward under way knows its Ref.
@@ -239,7 +240,7 @@ def saves_what_it_overwrites(clone: Op, op: Op) -> bool:
     return (
         clone.kind == op.kind == "call"
         and clone.target is torch.ops.aten.clone.default
-        and op.target._schema.is_mutable
+        and schema_of(op.target).is_mutable
         and clone.sequence == op.sequence
         and clone.args[0] == op.args[0]
     )

@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
+
+from graphmem._torch import FakeTensor, FakeTensorMode, in_kernel_invocation_manager, schema_of, storage_id
 
 # Views have one kernel in C++ for all devices; fake mode works these two out in Python, as they might be symbolic.
 _VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
@@ -84,7 +85,7 @@ def _viewed(func: Any, args: tuple[Any, ...]) -> FakeTensor:
 def _repeatable(func: Any) -> bool:
     """Whether the results are laid out by the arguments' layout alone, and nothing is written to."""
     decided_by_values = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-    return func.namespace == "aten" and not func._schema.is_mutable and not decided_by_values & set(func.tags)
+    return func.namespace == "aten" and not schema_of(func).is_mutable and not decided_by_values & set(func.tags)
 
 
 def _describe(values: Any, key: list[Any], tensors: list[FakeTensor]) -> bool:
@@ -120,7 +121,8 @@ def _layout(result: Any, tensors: list[FakeTensor]) -> _Layout | None:
         return None
     shape, stride, offset = tuple(result.shape), result.stride(), int(result.storage_offset())
     storage = result.untyped_storage()
-    viewed = next((i for i, t in enumerate(tensors) if t.untyped_storage()._cdata == storage._cdata), None)
+    address = storage_id(storage)
+    viewed = next((i for i, t in enumerate(tensors) if storage_id(t.untyped_storage()) == address), None)
     if viewed is not None and tensors[viewed].dtype != result.dtype:
         return None
     if viewed is None:

@@ -21,35 +21,36 @@ from typing import Any
 
 import torch
 
-_PACKAGE, _SETTINGS = "torch._dynamo", "torch._dynamo.config"
-# Where torch._compile remembers what `disable` gave for a function.
-_REMEMBERED = "__dynamo_disable"
+from graphmem._torch import DYNAMO, DYNAMO_DISABLED, DYNAMO_SETTINGS
+
+_ATTRIBUTE = DYNAMO.rpartition(".")[2]
 
 
 class _Small(ModuleType, MetaPathFinder):
     """`torch._dynamo` as far as a trace needs it, and the finder of its modules."""
 
     def __init__(self, path: list[str]) -> None:
-        super().__init__(_PACKAGE)
+        super().__init__(DYNAMO)
         self.__path__ = path
         self._left: list[Callable[..., Any]] = []
         self.config: ModuleType | None = None
 
     def enter(self) -> None:
-        sys.modules[_PACKAGE] = torch._dynamo = self
-        self.config = importlib.import_module(_SETTINGS)
+        sys.modules[DYNAMO] = self
+        setattr(torch, _ATTRIBUTE, self)
+        self.config = importlib.import_module(DYNAMO_SETTINGS)
         sys.meta_path.insert(0, self)
 
     def leave(self) -> None:
         """Make way for the real package, which wraps again what it has to."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
-        if sys.modules.get(_PACKAGE) is self:
-            del sys.modules[_PACKAGE]
-        if vars(torch).get("_dynamo") is self:
-            del torch._dynamo
+        if sys.modules.get(DYNAMO) is self:
+            del sys.modules[DYNAMO]
+        if vars(torch).get(_ATTRIBUTE) is self:
+            delattr(torch, _ATTRIBUTE)
         for function in self._left:
-            vars(function).pop(_REMEMBERED, None)
+            vars(function).pop(DYNAMO_DISABLED, None)
         self._left.clear()
 
     def disable(self, function: Callable[..., Any], _recursive: bool = True, **_options: Any) -> Callable[..., Any]:
@@ -61,14 +62,14 @@ class _Small(ModuleType, MetaPathFinder):
         if name.startswith("__"):  # inspect asks every module for its __file__
             raise AttributeError(name)
         self.leave()
-        return getattr(importlib.import_module(_PACKAGE), name)
+        return getattr(importlib.import_module(DYNAMO), name)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """A module of the real package: all of that is imported first, in its own order."""
-        if not name.startswith(f"{_PACKAGE}."):
+        if not name.startswith(f"{DYNAMO}."):
             return None
         self.leave()
-        importlib.import_module(_PACKAGE)
+        importlib.import_module(DYNAMO)
         module = importlib.import_module(name)
         return ModuleSpec(name, _Imported(module), is_package=hasattr(module, "__path__"))
 
@@ -89,7 +90,7 @@ class _Imported(Loader):
 @contextmanager
 def compile_apart() -> Iterator[None]:
     """Keep torch from importing torch.compile in passing; where it is imported already, nothing is done."""
-    spec = None if _PACKAGE in sys.modules else importlib.util.find_spec(_PACKAGE)
+    spec = None if DYNAMO in sys.modules else importlib.util.find_spec(DYNAMO)
     if spec is None or spec.submodule_search_locations is None:
         yield
         return

@@ -11,12 +11,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    UnsupportedOperatorException,
-)
 
+from graphmem._torch import DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, TooLongError
 from graphmem.usercode.paths import OURS, shown
 

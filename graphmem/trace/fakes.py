@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from graphmem._torch import FakeTensor, FakeTensorMode, mark_parameter
 from graphmem.trace.inputs import children
 
 # (name, the fake, its kind, the real value where there is one)
@@ -33,7 +33,7 @@ class Faker:
             fake = FakeTensor(self._mode, blank, torch.device(device or self._device))
             fake.requires_grad_(tensor.requires_grad)
             if isinstance(tensor, nn.Parameter):
-                fake._is_param = True  # what nn.Parameter does with a subclass, less a detach
+                mark_parameter(fake)  # what nn.Parameter does with a subclass, less a detach
             self._made[id(tensor)] = fake
             self._originals.append(tensor)
         return fake

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
+from graphmem._torch import FAKE_TENSOR_LOGGER, FakeTensorMode
 from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.kernels.flex import flex_attention_as_kernel
@@ -184,7 +184,7 @@ def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 @contextmanager
 def _quiet_logger() -> Iterator[None]:
     """Fake mode logs a traceback for every operator that refuses its arguments; the error that follows says it all."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger = logging.getLogger(FAKE_TENSOR_LOGGER)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:

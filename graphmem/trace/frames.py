@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 import torch.utils.checkpoint
 
-from graphmem.kernels.flex import COMPILED_FRAME
+from graphmem._torch import COMPILED_FRAME
 from graphmem.record import Place
 from graphmem.usercode.paths import OURS
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
+from graphmem._torch import node_number
 from graphmem.record import Trace, saves_what_it_overwrites
 
 
@@ -20,7 +21,7 @@ def nodes_by_sequence(outputs: Iterable[torch.Tensor]) -> dict[int, str]:
         if node in seen:
             continue
         seen.add(node)
-        found[node._sequence_nr()] = node.name().split("::")[-1]
+        found[node_number(node)] = node.name().split("::")[-1]
         todo += [following for following, _ in node.next_functions if following is not None]
     return found
 

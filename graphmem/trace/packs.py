@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from graphmem._torch import is_traceable_wrapper_subclass, neg_view, sequence_number
 
 Note = TypeVar("Note")
 
@@ -37,7 +38,7 @@ class Holder:
         requires_grad, conjugate, negative = self._flipped
         made = torch.empty(0, dtype=self.dtype, device=self.device)
         made = made.set_(self.storage, self.offset, self.shape, self.stride)
-        made = torch._neg_view(made) if negative else made
+        made = neg_view(made) if negative else made
         made = made.conj() if conjugate else made
         return made.requires_grad_() if requires_grad else made  # reentrant checkpointing asks for it
 
@@ -88,7 +89,7 @@ class Packs(Generic[Note]):
                 raise
             return tensor
         # Autograd numbers a node when it makes it, just before the node packs, and then counts up.
-        sequence = torch._C._autograd._get_sequence_nr() - 1
+        sequence = sequence_number() - 1
         self._packed.append(Packed(holder=weakref.ref(holder), sequence=sequence, note=self._note(tensor)))
         return holder
 

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from graphmem._torch import TorchDispatchMode, sequence_number
 from graphmem.errors import TooLongError
 from graphmem.record import Trace
 from graphmem.trace.calls import Calls
@@ -65,7 +65,7 @@ class Recorder(TorchDispatchMode):
             return args[0].device if func is _DEVICE else func(*args, **kwargs)
         if self._most is not None and len(self._record.ops) >= self._most:
             raise TooLongError(f"forward runs more than {self._most} operators")
-        sequence = torch._C._autograd._get_sequence_nr()
+        sequence = sequence_number()
         described = tuple(map(self.tape.described, args)), {k: self.tape.described(v) for k, v in kwargs.items()}
         result = self._results.of(func, args, kwargs, described)
         stack, compiled = self._frames.users()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from graphmem._torch import schema_of
 from graphmem.how import How
 from graphmem.machine import Machine
 from graphmem.record import Op, Ref, Trace, references, saves_what_it_overwrites
@@ -122,7 +123,7 @@ def _held(trace: Trace) -> list[Ref]:
 
 def _needed(trace: Trace, swaps: dict[int, Swap], held: Sequence[Ref]) -> set[int]:
     """The operators behind what is held, and those that write into something."""
-    writes = [op.index for op in trace.ops if op.kind == "call" and op.target._schema.is_mutable]
+    writes = [op.index for op in trace.ops if op.kind == "call" and schema_of(op.target).is_mutable]
     ends = [*(ref.op for ref in held), *writes]
     return {op.index for op in trace.behind(ends, lambda op: _takes(op, swaps))}
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-from torch.utils._python_dispatch import _disable_current_modes
 
+from graphmem._torch import DataDependentOutputException, DynamicOutputShapeException, disable_current_modes
 from graphmem.kernels.registry import kernels_on
 from graphmem.record import Ref, Trace, UnknownValueError
 from graphmem.trace.frames import Frames
@@ -48,7 +47,7 @@ class Results:
         if func in _SELECTIONS:  # how many are selected depends on the mask or index alone
             fact = self._record.fact(args[0])
             assert fact is not None
-            with _disable_current_modes():
+            with disable_current_modes():
                 asked = (torch.zeros((), dtype=fact.dtype).expand(fact.shape), *args[1:])
         try:
             real = self._values.run(func, asked, kwargs)
@@ -77,7 +76,7 @@ class Results:
     def _indexed(self, args: Any, rows: int) -> torch.Tensor:
         """table[..., mask, ...] where the mask selects `rows` elements: it then stands for one index of that length in
         place of each of its dimensions."""
-        with _disable_current_modes():
+        with disable_current_modes():
             indices: list[torch.Tensor | None] = []
             for ref in args[1]:
                 index = None if ref is None else self._empty(ref)

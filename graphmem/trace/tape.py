@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
-from torch.multiprocessing.reductions import StorageWeakRef
 
+from graphmem._torch import DisableTorchDispatch, FakeTensor, StorageWeakRef, schema_of, storage_id
 from graphmem.kernels.registry import kernels_on
 from graphmem.record import MARK, Op, Place, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import Values
@@ -70,24 +69,24 @@ class Tape:
         for i, value in enumerate(returned):
             if isinstance(value, torch.Tensor):
                 setattr(value, MARK, Ref(index, i))
-        if func._schema.is_mutable:
+        if schema_of(func).is_mutable:
             self._note_writes(func, args, index)
 
     def known(self, tensor: torch.Tensor) -> Storage | None:
         """The storage of a tensor; None where nothing recorded it."""
-        index = self._storages.get(tensor.untyped_storage()._cdata)
+        index = self._storages.get(storage_id(tensor.untyped_storage()))
         return None if index is None else self.record.storages[index]
 
     def entered(self, tensor: torch.Tensor) -> int:
         """The index of a tensor's storage; a constant is entered where nothing recorded it."""
-        cdata = tensor.untyped_storage()._cdata
-        if cdata not in self._storages:
-            with torch._C._DisableTorchDispatch():
+        address = storage_id(tensor.untyped_storage())
+        if address not in self._storages:
+            with DisableTorchDispatch():
                 self._constant(tensor)
-        return self._storages[cdata]
+        return self._storages[address]
 
     def _note_writes(self, func: Any, args: tuple[Any, ...], index: int) -> None:
-        for argument, value in zip(func._schema.arguments, args, strict=False):
+        for argument, value in zip(schema_of(func).arguments, args, strict=False):
             if argument.is_write and isinstance(value, torch.Tensor):
                 storage = self.known(value)
                 if storage is not None:
@@ -115,10 +114,11 @@ class Tape:
         )
 
     def _index(self, storage: torch.UntypedStorage, born: Ref, origin: str, device: str) -> int:
-        index = self._storages.get(storage._cdata)
+        address = storage_id(storage)
+        index = self._storages.get(address)
         if index is None:
             index = len(self.record.storages)
-            self._storages[storage._cdata] = index
+            self._storages[address] = index
             self.weak.append(StorageWeakRef(storage))
             self.record.storages.append(Storage(index, storage.nbytes(), device, born, origin))
         elif storage.nbytes() != self.record.storages[index].nbytes:  # resize_

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
+from graphmem._torch import disable_current_modes
 from graphmem.how import Assumptions
 from graphmem.record import Op, Place, Ref, TensorFact, Trace, UnknownValueError, references, references_in
 from graphmem.trace.assumed import assumed
@@ -140,7 +140,7 @@ class Values:
     def of_inputs(self) -> dict[str, torch.Tensor]:
         """The inputs as real tensors, by placeholder name, as far as they have values."""
         if self._inputs is None:
-            with _disable_current_modes():
+            with disable_current_modes():
                 self._inputs = self._reload() if self._reload else {}
         return self._inputs
 
@@ -152,7 +152,7 @@ class Values:
         return value
 
     def _run(self, func: Any, args: Any, kwargs: Any, taken: dict[int, tuple[Any, str]]) -> Any:
-        with _disable_current_modes(), torch.no_grad():
+        with disable_current_modes(), torch.no_grad():
             asked = [*references_in(args), *references_in(kwargs.values())]
             needed, known = self._behind(asked, set(taken), use_kept=True)
             if self._in_conflict(needed, known):
@@ -177,7 +177,7 @@ class Values:
         for op in new:
             facts: list[TensorFact | None] = [self._trace.fact(r) for r in references(op)]
             if any(f is not None and f.dtype.is_floating_point for f in facts):
-                with _disable_current_modes():
+                with disable_current_modes():
                     answer = assumed(op, facts, self._assumptions)
                 if answer is not None:
                     self._taken[op.index] = answer

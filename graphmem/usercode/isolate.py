@@ -14,8 +14,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import torch
-from torch.utils import _device
 
+from graphmem._torch import default_device
 from graphmem.stand_ins import stand_ins
 from graphmem.usercode.randomness import kept_random
 
@@ -24,6 +24,10 @@ Setting = tuple[str, Callable[[], Any], Callable[[Any], None]]
 
 def _set_default_device(device: Any) -> None:
     torch.set_default_device(device)
+
+
+def _set_gradients(enabled: bool) -> None:
+    torch.set_grad_enabled(enabled)
 
 
 def _set_deterministic(state: tuple[bool, bool]) -> None:
@@ -44,8 +48,8 @@ def _attribute(owner: Any, name: str, label: str) -> Setting:
 _SETTINGS: tuple[Setting, ...] = (
     ("the working directory", _working_directory, os.chdir),
     ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", lambda: _device.CURRENT_DEVICE, _set_default_device),
-    ("torch's gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
+    ("torch's default device", default_device, _set_default_device),
+    ("torch's gradient mode", torch.is_grad_enabled, _set_gradients),
     (
         "torch's deterministic mode",
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from graphmem._torch import clear_cublas_workspaces
 from graphmem.units import allocated
 from graphmem.validation.predict import UNSPLIT
 
@@ -71,8 +72,7 @@ def peak(device: str) -> int | None:
 def release(device: str) -> None:
     """Give cached memory and cuBLAS's workspaces back: they are made again when they are needed."""
     if device == "cuda":
-        clear = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
         with suppress(RuntimeError):  # after an assertion on the GPU nothing works there: that error should be seen
-            if clear is not None:
-                clear()
+            if clear_cublas_workspaces is not None:
+                clear_cublas_workspaces()
             torch.cuda.empty_cache()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphmem._torch import convert_tensors
 from graphmem.errors import ModelError
 from graphmem.load import Subject
 from graphmem.trace.inputs import children, named_tensors
@@ -30,7 +31,7 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
         raise ModelError(f"parameter {blank} is on the meta device", hint=_HINT)
     module.to(device)
     if dtype is not None:
-        module._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+        convert_tensors(module, lambda t: t.to(dtype) if t.is_floating_point() else t)
     return module
 
 

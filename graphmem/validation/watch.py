@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
 
+from graphmem._torch import StorageWeakRef, storage_id
 from graphmem.trace.frames import Frames
 from graphmem.trace.nodes import nodes_by_sequence
 from graphmem.trace.packs import Packs
@@ -59,7 +59,7 @@ class Existing:
         self.ids: set[int] = set(earlier.ids) if earlier else set()
         for storage in _known_to_python():
             self._weak.append(StorageWeakRef(storage))
-            self.ids.add(storage._cdata)
+            self.ids.add(storage_id(storage))
 
 
 def _known_to_python() -> Iterator[torch.UntypedStorage]:
@@ -84,9 +84,9 @@ class Left:
         self._nbytes: dict[int, int] = {}
         self._once_saved = {weak.cdata for stored in steps for weak in stored.storages}
         for storage in _known_to_python():
-            if storage.device.type == device and storage._cdata not in others:
+            if storage.device.type == device and storage_id(storage) not in others:
                 self._weak.append(StorageWeakRef(storage))
-                self._nbytes[storage._cdata] = storage.nbytes()
+                self._nbytes[storage_id(storage)] = storage.nbytes()
         for stored in steps:
             for observed, weak in zip(stored.saved, stored.storages, strict=True):
                 self._weak.append(weak)
@@ -127,9 +127,9 @@ class Watch:
         saved, weak, elsewhere = [], [], 0
         for packed, holder in self._packs.alive():
             nbytes = holder.storage.nbytes()
-            if holder.storage._cdata in done or not nbytes:
+            if storage_id(holder.storage) in done or not nbytes:
                 continue
-            done.add(holder.storage._cdata)
+            done.add(storage_id(holder.storage))
             if holder.storage.device.type != device:
                 elsewhere += nbytes
                 continue
@@ -145,5 +145,5 @@ def storages_of(tensors: Iterable[torch.Tensor]) -> set[int]:
     found = set()
     for tensor in tensors:
         with contextlib.suppress(NotImplementedError, RuntimeError):
-            found.add(tensor.untyped_storage()._cdata)
+            found.add(storage_id(tensor.untyped_storage()))
     return found

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
     {"version", "errors", "patches", "points"},
-    {"units"},
+    {"units", "_torch"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},
     {"kernels", "accounts"},

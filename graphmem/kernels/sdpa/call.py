@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from graphmem._torch import DisableTorchFunction, sdpa_priority_order
 from graphmem.errors import ModelError
 from graphmem.kernels.registry import outputs_on_cpu, replaces
 from graphmem.kernels.sdpa.choice import choose
@@ -37,7 +38,7 @@ _ALIGNMENT = 8
 def attention_as_on(machine: Machine, trace: Trace) -> Callable[..., torch.Tensor]:
     """scaled_dot_product_attention with `machine`'s backend; every call is noted in `trace`."""
 
-    unset = tuple(torch._C._get_sdp_priority_order())
+    unset = tuple(sdpa_priority_order())
 
     def attend(
         query: torch.Tensor,
@@ -90,7 +91,7 @@ def attention_on_cpu(_machine: Machine, trace: Trace) -> Callable[..., torch.Ten
 
     def attend(*args: Any, **kwargs: Any) -> torch.Tensor:
         start = len(trace.ops)
-        with torch._C.DisableTorchFunction():  # or the mode that replaces the function would see it again
+        with DisableTorchFunction():  # or the mode that replaces the function would see it again
             out: torch.Tensor = _ORIGINAL(*args, **kwargs)
         fused = any(op.target is _CPU_FLASH for op in trace.ops[start:])
         trace.sdpa.append(SdpaCall(start, len(trace.ops), "flash_for_cpu" if fused else "math", (), None))

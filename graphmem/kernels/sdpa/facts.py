@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from graphmem._torch import sdpa_priority_order
 from graphmem.kernels.sdpa.order import disabled, order
 from graphmem.machine import Machine
 from graphmem.record.sdpa import SdpaFacts, Shape
@@ -54,7 +55,7 @@ def facts_of(
         offsets_aligned=all(int(t.storage_offset()) * t.element_size() % _ALIGNED_BYTES == 0 for t in qkv),
         deterministic=torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled(),
-        usual_order=tuple(torch._C._get_sdp_priority_order()) == unset,
+        usual_order=tuple(sdpa_priority_order()) == unset,
         order=order(machine, unset),
         disabled=disabled(),
     )

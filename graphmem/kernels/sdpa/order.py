@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from graphmem._torch import sdpa_priority_order
 from graphmem.machine import Machine
 
 # at::SDPBackend in aten/src/ATen/SDPBackend.h
@@ -25,10 +26,10 @@ def order(machine: Machine, unset: tuple[int, ...]) -> tuple[str, ...]:
     """The backends as torch would try them.
 
     Args:
-        unset: torch._C._get_sdp_priority_order() before the model ran. On a machine with a GPU torch has written the
+        unset: `sdpa_priority_order()` before the model ran. On a machine with a GPU torch has written the
             order for that GPU there, so a comparison with the default would not tell who wrote it.
     """
-    current = tuple(torch._C._get_sdp_priority_order())
+    current = tuple(sdpa_priority_order())
     names = tuple(_BY_NUMBER[n] for n in current if n in _BY_NUMBER)
     if current != unset or names not in (_FLASH_FIRST, _CUDNN_FIRST):
         return names  # sdpa_kernel(..., set_priority=True)

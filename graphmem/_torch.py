@@ -1,0 +1,188 @@
+"""Every private name of torch that graphmem uses. No other file imports one: tests/test_torch_names.py looks for them.
+
+torch promises nothing about these names, and a new release may move any of them. They are all looked up when this file
+is imported, which is when an analysis begins, so a release that lacks one ends with a sentence that names it. Each
+block says what the names are for and in which of torch's files they are. All of them are in torch 2.11 to 2.13.
+
+Three kinds of names begin with an underscore and are not here:
+- Operators, such as `torch.ops.aten._softmax`. They are what models run: aten/src/ATen/native/native_functions.yaml
+  declares them, exported programs contain them, and graphmem's tables are about them.
+- `_parameters`, `_buffers` and `_modules` of a module. Every pickled `nn.Module` contains these three, so torch cannot
+  rename them.
+- What a name below leads to: `FakeTensor.fake_device` is as private as `FakeTensor`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from operator import attrgetter, methodcaller
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphmem.errors import TorchError
+
+# The releases in which graphmem was tried, as in pyproject.toml.
+TRIED = ">=2.11,<2.14"
+
+
+@contextmanager
+def _needed(purpose: str) -> Iterator[None]:
+    """Say in one sentence which name of torch the block could not find."""
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        missing = _missing(error)
+        if missing is None:  # torch itself could not import something else
+            raise
+        raise TorchError(
+            f"torch {torch.__version__} has no {missing}, which graphmem needs to {purpose}",
+            hint=f"pip install 'torch{TRIED}', and please report it",
+        ) from error
+
+
+def _missing(error: ImportError | AttributeError) -> str | None:
+    """The whole name of what an error says is missing; None where that is not torch's."""
+    if isinstance(error, AttributeError):
+        owner = error.obj
+        if isinstance(owner, ModuleType):
+            at = owner.__name__
+        else:
+            kind = owner if isinstance(owner, type) else type(owner)
+            at = f"{kind.__module__}.{kind.__qualname__}"
+        name = f"{at}.{error.name}"
+    else:
+        imported = re.search(r"cannot import name '(\w+)'", str(error))
+        name = f"{error.name}.{imported[1]}" if imported else str(error.name)
+    return name if name.startswith("torch.") else None
+
+
+def _attribute(owner: Any, name: str) -> Callable[[Any], Any]:
+    """A function that reads the attribute `name`, which `owner` shows to be there."""
+    getattr(owner, name)
+    return attrgetter(name)
+
+
+def _place(owner: Any, name: str) -> tuple[Any, str]:
+    """(owner, name) of a function that is there: for replacing it."""
+    getattr(owner, name)
+    return owner, name
+
+
+# Fake tensors: torch/_subclasses/fake_tensor.py. Their attributes constant, fake_device and fake_mode, and the mode's
+# cache_enabled, are used as well.
+with _needed("run a model without its weights"):
+    from torch._subclasses.fake_tensor import DataDependentOutputException as DataDependentOutputException
+    from torch._subclasses.fake_tensor import DynamicOutputShapeException as DynamicOutputShapeException
+    from torch._subclasses.fake_tensor import FakeTensor as FakeTensor
+    from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode
+    from torch._subclasses.fake_tensor import UnsupportedOperatorException as UnsupportedOperatorException
+    from torch._subclasses.fake_tensor import in_kernel_invocation_manager as in_kernel_invocation_manager
+
+    # The logger of that file, by the name of its module.
+    FAKE_TENSOR_LOGGER = FakeTensorMode.__module__
+
+# Modes: torch/utils/_python_dispatch.py. What switches one off for a moment: torch/csrc/autograd/init.cpp and
+# torch/csrc/utils/disable_torch_function.cpp.
+with _needed("see every operator that runs"):
+    from torch._C import DisableTorchFunction as DisableTorchFunction
+    from torch.utils import _python_dispatch
+    from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass as is_traceable_wrapper_subclass
+
+    DisableTorchDispatch = torch._C._DisableTorchDispatch
+    disable_current_modes = _python_dispatch._disable_current_modes
+
+# An operator's schema says which arguments it writes into: torch/_ops.py.
+with _needed("know what an operator writes into"):
+    schema_of: Callable[[Any], torch._C.FunctionSchema] = _attribute(torch.ops.aten.add.Tensor, "_schema")
+
+# Autograd's counter, and the number that a node got from it: torch/csrc/autograd/init.cpp and
+# torch/csrc/autograd/python_cpp_function.h. torch/autograd/graph.py declares what every node has.
+with _needed("connect operators with autograd's nodes"):
+    sequence_number = torch._C._autograd._get_sequence_nr
+    _attribute(torch.autograd.graph.Node, "_sequence_nr")
+    node_number: Callable[[torch.autograd.graph.Node], int] = methodcaller("_sequence_nr")
+
+# Storages by their address: torch/csrc/Storage.cpp and torch/multiprocessing/reductions.py, which is not
+# documented. A weak reference keeps the address from being used again.
+with _needed("know which tensors share a storage, and how long it lives"):
+    from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+
+    storage_id: Callable[[torch.UntypedStorage], int] = _attribute(torch.UntypedStorage, "_cdata")
+
+# The negative bit of a saved tensor: aten/src/ATen/native/native_functions.yaml.
+with _needed("hand back a saved tensor as it was"):
+    neg_view = torch._neg_view
+
+# torch.backends.cuda has no function for it: torch/csrc/Module.cpp.
+with _needed("choose the backend of scaled_dot_product_attention"):
+    sdpa_priority_order = torch._C._get_sdp_priority_order
+
+# In which memory format a kernel writes its output: torch/_prims_common/__init__.py.
+with _needed("lay out the result of a batch norm"):
+    from torch._prims_common import suggest_memory_format as suggest_memory_format
+
+# Which functions make tensors, and the default device: torch/utils/_device.py.
+with _needed("build a model on the meta device"):
+    from torch.utils import _device
+
+    device_constructors = _device._device_constructors
+    _attribute(_device, "CURRENT_DEVICE")
+
+
+def default_device() -> torch.device | None:
+    """torch.set_default_device's argument. torch.get_default_device does not tell "cpu" from nothing."""
+    return _device.CURRENT_DEVICE
+
+
+# torch.utils.checkpoint calls the first with use_reentrant=False, and the second's `apply` otherwise:
+# torch/utils/checkpoint.py.
+with _needed("switch a checkpoint off"):
+    import torch.utils.checkpoint
+
+    CHECKPOINT_GENERATOR = _place(torch.utils.checkpoint, "_checkpoint_without_reentrant_generator")
+    CHECKPOINT_FUNCTION = _place(torch.utils.checkpoint, "CheckpointFunction")
+
+# torch.autocast("cuda") asks it whether there is a GPU: torch/cuda/amp/common.py, by torch/amp/autocast_mode.py.
+with _needed("cast as on a machine with a GPU"):
+    import torch.cuda.amp.common
+
+    NO_CUDA_AUTOCAST = _place(torch.cuda.amp.common, "amp_definitely_not_available")
+
+# torch.nn.Module.to, for floating-point tensors alone: torch/nn/modules/module.py.
+with _needed("change the dtype of a model"):
+    _attribute(nn.Module, "_apply")
+
+
+def convert_tensors(module: nn.Module, convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Put `convert` of every parameter and buffer in its place."""
+    module._apply(convert)
+
+
+def mark_parameter(tensor: torch.Tensor) -> None:
+    """Make isinstance(tensor, nn.Parameter) true of a subclass's tensor: _ParameterMeta in torch/nn/parameter.py."""
+    tensor._is_param = True
+
+
+# A CPU-only build has none: torch/csrc/cuda/Module.cpp.
+clear_cublas_workspaces: Callable[[], None] | None = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+
+# Names that are looked for where torch has loaded them, and missed by nobody where it has not.
+#
+# std::array<std::atomic<const DeviceGuardImplInterface*>, COMPILE_TIME_MAX_DEVICE_TYPES> of libc10, slot = DeviceType:
+# https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/impl/DeviceGuardImplInterface.h
+DEVICE_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
+# torch.compile's package, its settings, and the attribute by which torch/_compile.py remembers what `disable` gave for
+# a function.
+DYNAMO, DYNAMO_SETTINGS, DYNAMO_DISABLED = "torch._dynamo", "torch._dynamo.config", "__dynamo_disable"
+# Its wrapper around a function, as opposed to what only switches it off, and the file that both are in.
+COMPILED_FRAME, EVAL_FRAME = "_TorchDynamoContext.", "torch._dynamo.eval_frame"
+# The global of that file which torch.compiler.set_stance sets.
+STANCE = "_stance"
+# The operator behind torch.nn.attention.flex_attention.
+FLEX_ATTENTION = "torch._higher_order_ops.flex_attention"
