@@ -17,6 +17,7 @@ IN_PICKLES = {"_parameters", "_buffers", "_modules"}
 # Attributes of objects of others.
 OF_OTHERS = {
     "_actions": "argparse",
+    "_AppendAction": "argparse",
     "_SubParsersAction": "argparse",
     "_getframe": "sys",
     "_replace": "a named tuple's method",
