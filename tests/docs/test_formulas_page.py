@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 
-from graphmem.cli.options import parser
-from graphmem.cli.run import _report
+import graphmem
 from graphmem.symbolic.text import formula
 from support.repo import ROOT
+from support.reports import as_keywords
 
 pytestmark = pytest.mark.page
 
@@ -28,7 +28,8 @@ def reports():
 
 def current(what, command, reports):
     if command not in reports:
-        reports[command] = _report(parser().parse_args(["analyze", *shlex.split(command)]))
+        target, *words = shlex.split(command)
+        reports[command] = graphmem.analyze(target, **as_keywords(words))
     report = reports[command]
     if what in ("saved", "alive"):
         return formula(getattr(report, what).expr, report.symbols, report.depth)
