@@ -18,7 +18,8 @@ ROW = re.compile(
     r"^(\|.* )?\| (saved|alive|attention|module [^ |]+) \| `([^`]*)` \| `graphmem analyze ([^`]+)` \|$", re.M
 )
 ROWS = [match.groups()[1:] for match in ROW.finditer(PAGE.read_text())]
-PARAMETERS = [pytest.param(*row, marks=pytest.mark.slow if "hf_llama" in row[2] else ()) for row in ROWS]
+FAST = ("samples/megatron_layer.py", "samples/flash_block.py")
+PARAMETERS = [pytest.param(*row, marks=() if row[2].startswith(FAST) else pytest.mark.slow) for row in ROWS]
 
 
 @pytest.fixture(scope="module")

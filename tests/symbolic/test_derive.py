@@ -132,7 +132,7 @@ MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': t
 
 
 @pytest.mark.parametrize("inputs", [PLAIN, MASKED], ids=["no mask", "mask"])
-@pytest.mark.parametrize("s", one_of([24, 33], [8, 24, 32, 33, 512, 1000], int))
+@pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
 def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path):
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
     (tmp_path / "model.py").write_text(EFFICIENT + inputs)
