@@ -37,5 +37,6 @@ def deprecations(pytestconfig):
 def h100():
     """How tests/truth was measured."""
     from graphmem.how import read_how
+    from support.reports import MEASURED
 
-    return read_how({"gpu": "h100", "torch_version": "2.11", "cudnn_version": "9.19"})
+    return read_how(dict(MEASURED))

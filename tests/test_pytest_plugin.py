@@ -6,20 +6,11 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
-import torch
-from torch import nn
 
 import graphmem
 from graphmem.errors import GraphmemError
 from support.repo import ROOT
-
-
-def model(h=32):
-    return nn.Sequential(nn.Linear(h, 2 * h), nn.GELU(), nn.Linear(2 * h, h))
-
-
-def inputs(b=4, h=32):
-    return (torch.zeros(b, h),)
+from support.tiny import inputs, model
 
 
 def test_what_fits_passes_and_gives_the_report():
@@ -75,7 +66,7 @@ def test_the_marker_gives_the_fixture_its_budget(tmp_path):
     code, out = run(
         tmp_path,
         """
-from test_pytest_plugin import inputs, model
+from support.tiny import inputs, model
 
 
 @pytest.mark.graphmem_budget("1MiB")

@@ -62,7 +62,7 @@ def test_what_needs_the_model_says_so_without_it(report: graphmem.Report, use: o
     loaded = pickle.loads(pickle.dumps(report))
     with pytest.raises(UsageError) as error:
         use(loaded)  # type: ignore[operator]
-    assert "the model is not with it" in str(error.value)
+    assert "its model is not there any more" in str(error.value)
     assert "fix  analyse it again" in str(error.value)
 
 

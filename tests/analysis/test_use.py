@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.cli.options import parser
-from graphmem.cli.run import _report, main
+from graphmem.cli import main
 from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
 from graphmem.report.diff import diff, load_report
@@ -19,16 +18,12 @@ from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
 from support.oracle import real_saved
 from support.repo import ROOT
+from support.reports import of_sample
 from support.slow import one_of
 
 
 def words(settings):
     return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-
-
-def report_of(sample, settings):
-    command = ["analyze", str(ROOT / "samples" / sample), "--gpu", "h100", "--torch", "2.11", *words(settings)]
-    return _report(parser().parse_args(command))
 
 
 SMALL = {"b": 2, "s": 64, "h": 64, "a": 4, "L": 3, "v": 500}
@@ -37,8 +32,8 @@ SMALL = {"b": 2, "s": 64, "h": 64, "a": 4, "L": 3, "v": 500}
 @pytest.fixture(scope="module")
 def reports():
     llama = {**SMALL, "k": 2, "f": 160}
-    made = [report_of("gpt2.py", SMALL), report_of("gpt2.py", {**SMALL, "attn": "sdpa"}), report_of("llama.py", llama)]
-    made.append(report_of("megatron_layer.py", {"b": 2, "s": 64, "h": 64, "a": 4}))
+    made = [of_sample("gpt2.py", **SMALL), of_sample("gpt2.py", **SMALL, attn="sdpa"), of_sample("llama.py", **llama)]
+    made.append(of_sample("megatron_layer.py", b=2, s=64, h=64, a=4))
     return made
 
 
@@ -202,6 +197,7 @@ def test_markdown_and_html(reports):
     ET.fromstring(page.split("\n", 1)[1].replace('<meta charset="utf-8">', ""))
 
 
+@pytest.mark.slow
 def test_plain_ascii(capsys):
     assert main(["analyze", str(ROOT / "samples" / "gpt2.py"), *words(SMALL), "--ascii"]) == 0
     shown = capsys.readouterr().out
@@ -245,6 +241,7 @@ def test_a_batch_of_one_has_a_formula_of_its_own(b):
 
 
 @pytest.mark.parametrize("working", [1, 4])
+@pytest.mark.slow
 def test_solve_with_a_batch_of_one_and_for_it(working):
     report = graphmem.analyze(shifted, ids, symbols={"b": working}, device="cpu")
     for b in (1, 2):
@@ -293,6 +290,7 @@ def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
     (tmp_path / "a.json").write_text(reports[0].to_json())
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--b", "--set b=2"]) == 2
@@ -310,7 +308,8 @@ def test_the_function_refuses_what_the_report_refuses():
     assert "b >= 2" in FORMATS["latex"](report)
 
 
-@pytest.mark.parametrize("name", one_of(["L"], ["L", "f", "h"], str))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["L", "f", "h"])
 def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
     sample = ROOT / "samples" / "llama.py"
     command = ["fit", str(sample), "--solve", name, "--memory", "8MiB", "--format", "json"]
@@ -318,7 +317,7 @@ def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     sizes = {**SMALL, "k": 2, "f": 160, name: found["value"]}
-    there = report_of("llama.py", sizes)
+    there = of_sample("llama.py", **sizes)
     weights = next(n.bytes for n in there.not_counted if n.what == "parameters")
     assert (found["parameters"], found["alive"]) == (weights, there.alive.bytes)
     assert weights + there.alive.bytes <= 8 * 2**20
@@ -328,5 +327,5 @@ def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
 def test_parameters_go_with_the_sizes(reports):
     for report in reports[:2]:
         there = report.at(L=5, h=128)
-        fresh = report_of("gpt2.py", {**SMALL, "L": 5, "h": 128})
+        fresh = of_sample("gpt2.py", **{**SMALL, "L": 5, "h": 128})
         assert there.not_counted[0] == fresh.not_counted[0]

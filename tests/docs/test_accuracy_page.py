@@ -8,6 +8,7 @@ import graphmem
 from measure.accuracy import FIGURES, PAGE, both_gpus, drawings, page
 from measure.figures import formulas, issue_899
 from support.repo import ROOT
+from support.reports import MEASURED, as_keywords
 from support.slow import one_of
 from support.validated import many, not_run, points_of, samples, table
 
@@ -63,14 +64,10 @@ AGAIN = [
 )
 def test_what_was_measured_is_predicted_today(target, options, device, point):
     """The last run of every sample, at its last point."""
-    words = options.split()
-    pairs = list(zip(words[::2], words[1::2], strict=True))
-    settings = dict(value.split("=") for flag, value in pairs if flag == "--set")
-    asked = {flag.removeprefix("--"): value for flag, value in pairs if flag != "--set"}
-    machine = {"gpu": "h200", "torch_version": "2.11", "cudnn_version": "9.19"} if device == "cuda" else {}
-    report = graphmem.analyze(
-        str(ROOT / target), symbols={**settings, **point["point"]}, device=device, **machine, **asked
-    )
+    asked = as_keywords(options.split())
+    asked["symbols"] |= point["point"]
+    machine = {**MEASURED, "gpu": "h200"} if device == "cuda" else {}
+    report = graphmem.analyze(str(ROOT / target), device=device, **machine, **asked)
     assert report.saved.bytes == point["measured"]["saved"]
     if device == "cuda":
         assert report.alive.bytes == point["measured"]["requested"]

@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 
-from graphmem.cli.options import parser
-from graphmem.cli.run import _report
+import graphmem
 from graphmem.symbolic.text import formula
 from support.repo import ROOT
+from support.reports import as_keywords
 
 pytestmark = pytest.mark.page
 
@@ -18,7 +18,8 @@ ROW = re.compile(
     r"^(\|.* )?\| (saved|alive|attention|module [^ |]+) \| `([^`]*)` \| `graphmem analyze ([^`]+)` \|$", re.M
 )
 ROWS = [match.groups()[1:] for match in ROW.finditer(PAGE.read_text())]
-PARAMETERS = [pytest.param(*row, marks=pytest.mark.slow if "hf_llama" in row[2] else ()) for row in ROWS]
+FAST = ("samples/megatron_layer.py", "samples/flash_block.py")
+PARAMETERS = [pytest.param(*row, marks=() if row[2].startswith(FAST) else pytest.mark.slow) for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def reports():
 
 def current(what, command, reports):
     if command not in reports:
-        reports[command] = _report(parser().parse_args(["analyze", *shlex.split(command)]))
+        target, *words = shlex.split(command)
+        reports[command] = graphmem.analyze(target, **as_keywords(words))
     report = reports[command]
     if what in ("saved", "alive"):
         return formula(getattr(report, what).expr, report.symbols, report.depth)

@@ -91,6 +91,7 @@ def test_the_saving_is_right_where_the_suggested_kernel_pads(capsys, monkeypatch
     assert len(at) == 3
 
 
+@pytest.mark.slow
 def test_rules_are_chosen(model, capsys):
     assert run(capsys, model, "--ignore", "GM101")[0] == 0
     assert run(capsys, model, "--ignore", "materialized-attention")[0] == 0
@@ -116,6 +117,7 @@ def test_thresholds(model, capsys, threshold, code):
     assert run(capsys, model, "--threshold", threshold)[0] == code
 
 
+@pytest.mark.slow
 def test_a_comment_silences_and_an_unused_one_is_reported(model, capsys):
     model.write_text(MODEL.replace("# here", "# graphmem: ignore[GM101] the probe needs them"))
     code, out, _ = run(capsys, model)
@@ -140,6 +142,7 @@ def test_a_baseline_hides_what_is_known_until_it_grows(model, capsys, tmp_path):
     assert run(capsys, model, "--baseline", file, "--set", "s=128")[0] == 1
 
 
+@pytest.mark.slow
 def test_several_targets(model, capsys, tmp_path):
     other = tmp_path / "other.py"
     other.write_text(MODEL)
@@ -249,6 +252,7 @@ def test_fingerprints_do_not_hang_on_lines_or_sizes(model, capsys):
     assert prints("--set", "s=128") == before
 
 
+@pytest.mark.slow
 def test_no_rule_speaks_on_the_well_made_sample(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, out, _ = run(capsys, "samples/well_made.py", "--threshold", "0%", "--set", "L=3")

@@ -17,10 +17,10 @@ from graphmem.linter.rule import all_rules
 from support.lint_examples import module_of
 from support.lint_models import llama, llama_inputs
 from support.repo import ROOT
+from support.reports import MEASURED
 from support.slow import one_of
 
 RESULTS = ROOT / "tests" / "truth" / "h200_lint.json"
-MEASURED = {"torch_version": "2.11", "cudnn_version": "9.19"}
 EXAMPLES = [(rule, name) for rule in all_rules() for name in module_of(rule).FIXED]
 # What is wrong, the rule that says so, and what it is like when it is right.
 ON_LLAMA = [
@@ -71,6 +71,7 @@ def test_promises_are_kept_on_a_gpu(rule, name):
 
 
 @pytest.mark.parametrize(("wrong", "code", "right"), one_of(["GM201"], ON_LLAMA, lambda case: case[1]), ids=lambda x: x)
+@pytest.mark.slow
 def test_promises_on_a_model_of_transformers_are_kept_on_a_gpu(wrong, code, right):
     bad, fixed = analysed_llama(wrong), analysed_llama(right)
     (finding,) = (f for f in Checker(bad, all_rules()).findings() if f.rule.code == code)

@@ -4,13 +4,10 @@ import pytest
 import torch
 
 import graphmem
-from graphmem.analysis.analyze import analyze_subject
 from graphmem.linter.engine import check
 from graphmem.linter.threshold import Threshold
-from graphmem.load import Wishes, load_target
-from graphmem.usercode.isolate import isolated
 from support.lint_examples import NEWEST
-from support.repo import ROOT
+from support.reports import of_sample
 from support.slow import one_of
 
 SIZES = {"L": 2, "a": 8, "k": 8, "h": 256, "f": 512, "v": 8000, "s": 256}
@@ -63,17 +60,11 @@ def test_the_mistake_is_found(code, name, changes, inputs, dtype, options):
     assert all(f.bytes > 0 for f in found)
 
 
-def analysed(h100, **settings):
-    pytest.importorskip("transformers")
-    with isolated():
-        subject = load_target(str(ROOT / "samples" / "hf_llama.py"), Wishes(settings={**SIZES, **settings}))
-        return analyze_subject(subject, h100)
-
-
 @pytest.mark.slow
-def test_llama_written_out(h100):
+def test_llama_written_out():
     """What GM101 promises is what the same model keeps less with attn_implementation="sdpa", to the byte."""
-    eager, sdpa = analysed(h100, attn="eager"), analysed(h100, attn="sdpa")
+    pytest.importorskip("transformers")
+    eager, sdpa = (of_sample("hf_llama.py", **SIZES, attn=attn) for attn in ("eager", "sdpa"))
     found = {f.rule.code: f for f in check(eager)}
     assert set(found) == {"GM101", "GM201", "GM203"}
     assert found["GM101"].saving == eager.saved.bytes - sdpa.saved.bytes

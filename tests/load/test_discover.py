@@ -177,6 +177,7 @@ def really_kept(case: Case) -> Counter[int]:
     return real_saved(model.cpu(), inputs, None if case.loss is None else lambda output: output[case.loss])
 
 
+@pytest.mark.slow
 def test_what_was_guessed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyze", str(PLAIN / "mamba_style.py"), "--set", "h=32", "--set", "L=2", "--set", "s=16"]) == 0
     notes = " ".join(capsys.readouterr().out.partition("note: ")[2].split())

@@ -12,7 +12,6 @@ import torch
 
 import graphmem
 from graphmem.accounts.saved import SAVED, sort_storages
-from graphmem.analysis.analyze import analyze_subject
 from graphmem.cli import main
 from graphmem.how import read_how
 from graphmem.load.hf.file import read
@@ -133,9 +132,7 @@ def write(tmp_path):
 
 
 def report_of(path, task=None, **settings):
-    with isolated():
-        subject = from_config_file(path, settings=settings, task=task, trust_remote_code=False)
-        return analyze_subject(subject, read_how({"gpu": "h100"}))
+    return graphmem.analyze(path, symbols=settings, task=task)
 
 
 def saved_by_hand(content, b, s, s_decoder=None):
@@ -272,6 +269,7 @@ def test_multimodal_rope_follows_the_head(write):
     assert changed.rope_parameters["mrope_section"] == [16, 24, 24]
 
 
+@pytest.mark.slow
 def test_a_model_given_to_the_api_claims_no_sizes_of_its_config():
     config = transformers.AutoConfig.for_model(**LLAMA)
     with torch.device("meta"):
@@ -363,9 +361,7 @@ def test_code_beside_the_config(write, tmp_path, monkeypatch):
         "model_type": "mine", "architectures": ["MineForCausalLM"], "hidden_size": 32, "num_hidden_layers": 3,
         "auto_map": {"AutoConfig": "conf.Mine", "AutoModelForCausalLM": "net.MineForCausalLM"},
     }  # fmt: skip
-    subject = from_config_file(write(content), settings={"b": 2, "s": 16}, task=None, trust_remote_code=True)
-    with isolated():
-        report = analyze_subject(subject, read_how({"gpu": "h100"}))
+    report = graphmem.analyze(write(content), symbols={"b": 2, "s": 16}, trust_remote_code=True)
     assert report.verified.exact
     assert {"h", "L", "b", "s"} <= {symbol.name for symbol in report.saved.expr.free_symbols}
 

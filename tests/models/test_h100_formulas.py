@@ -9,6 +9,7 @@ import torch
 import graphmem
 from support import zoo
 from support.h100 import ASSUMED, EXPLAINED, ROWS, backend_of
+from support.reports import MEASURED
 from support.slow import one_of
 
 POINT = ("b", "s")
@@ -23,7 +24,7 @@ def pairs():
     return [rows for rows in alike.values() if len(rows) > 1]
 
 
-FEW = ("issue899", "llama", "bart", "mixtral", "convnext")
+FEW = ("issue899", "llama", "convnext")
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,7 @@ def test_the_formula_of_one_row_gives_the_others(rows):
         else {}
     )
     with backend_of(row):
-        report = graphmem.analyze(
-            module, zoo.inputs(row, "meta"), torch_version="2.11", cudnn_version="9.19", assume=assume
-        )
+        report = graphmem.analyze(module, zoo.inputs(row, "meta"), **MEASURED, assume=assume)
     assert report.verified.exact
     assert report.verified.share == 1
     for other in others:

@@ -21,7 +21,7 @@ from support.slow import one_of
 BY_TIMM = ("timm_wrapper", "gemma3n")
 HAVE_TIMM = importlib.util.find_spec("timm") is not None
 FAMILIES = (
-    "mistral", "gpt_oss", "mamba2", "rwkv", "reformer", "qwen3_next", "deepseek_v3", "distilbert", "t5", "led",
+    "mistral", "gpt_oss", "mamba2", "reformer", "qwen3_next", "deepseek_v3", "distilbert", "t5", "led",
     "perceiver", "vit", "resnet", "siglip",
 )  # fmt: skip
 ENTRIES = [

@@ -1,22 +1,15 @@
 """report.graph is a torch.fx.Graph with the metadata that other tools expect."""
 
+import pytest
 import torch
 from torch.fx import Graph
 
 import graphmem
-from graphmem.analysis.analyze import analyze_subject
-from graphmem.how import read_how
-from graphmem.load import Wishes, load_target
-from support.repo import ROOT
-
-
-def graph_of(sample, **settings):
-    how = read_how({"gpu": "h100"})
-    return analyze_subject(load_target(str(ROOT / "samples" / sample), Wishes(settings=settings)), how)
+from support.reports import of_sample
 
 
 def test_metadata():
-    report = graph_of("gpt2.py", L=3, s=64, h=64, a=4, b=2, v=100)
+    report = of_sample("gpt2.py", L=3, s=64, h=64, a=4, b=2, v=100)
     graph = report.graph
     assert isinstance(graph, Graph)
     assert graph is report.graph
@@ -31,8 +24,9 @@ def test_metadata():
     assert "SoftmaxBackward0" in node.meta["kept_by"]
 
 
+@pytest.mark.slow
 def test_views_share_a_storage_and_keepers_add_up():
-    report = graph_of("llama.py", L=2, s=64, h=64, a=4, k=2, f=96, b=2, v=100)
+    report = of_sample("llama.py", L=2, s=64, h=64, a=4, k=2, f=96, b=2, v=100)
     storages = {}
     for node in report.graph.nodes:
         facts = node.meta.get("storage", ())

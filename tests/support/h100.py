@@ -13,7 +13,7 @@ ROWS = zoo.rows(measured("h100_models.json.gz"))
 EXPLAINED = ("big_bird", "pegasus_x", "siglip", "ibert")
 # One model of each kind: a decoder, an encoder, both, experts, states in place of attention, images, ...
 FAMILIES = (
-    "issue899", "nn.Transformer_dec", "llama", "bert", "bart", "mixtral", "lfm2", "whisper",
+    "issue899", "nn.Transformer_dec", "llama", "bert", "bart", "mixtral", "lfm2", 
     "deberta-v2", "longformer", "big_bird", "ibert", "switch_transformers", "convnext", "swin", "vit_msn",
 )  # fmt: skip
 # ibert asks whether its running range is still the initial one: after the warm-up before the measurement it is not.

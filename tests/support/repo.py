@@ -1,5 +1,6 @@
 """Where things are in this repository, and what was measured."""
 
+import functools
 import gzip
 import json
 from pathlib import Path
@@ -21,7 +22,8 @@ SAMPLES = [
 ]
 
 
+@functools.cache
 def measured(name):
-    """The content of a file in tests/truth."""
+    """The content of a file in tests/truth, which nobody changes."""
     with gzip.open(TRUTH / name, "rt") as file:
         return json.load(file)

@@ -42,6 +42,7 @@ def test_config_json(options, here, capsys):
     assert "not in a config.json" not in out  # b and s are swept
 
 
+@pytest.mark.slow
 def test_a_size_that_was_taken_is_said(here, capsys):
     pytest.importorskip("transformers")
     Path("config.json").write_text(json.dumps(LLAMA))
@@ -66,7 +67,10 @@ net = Net(){after}
 """
 
 
-@pytest.mark.parametrize("after", ["", "\nnet.up.bias.data.zero_()\nnets = [net]"], ids=["made", "changed"])
+AFTER = ["\nnet.up.bias.data.zero_()\nnets = [net]", ""]
+
+
+@pytest.mark.parametrize("after", one_of(AFTER[:1], AFTER, str), ids=["changed", "made"])
 def test_an_instance_of_the_file_is_copied(after, here):
     """A run moves the model and leaves gradients: not in what the file has made."""
     Path("mine.py").write_text(INSTANCE.format(after=after))
@@ -87,6 +91,7 @@ class Net(nn.Module):
         return (self.out(self.table(ids)).logsumexp(-1) * weight).sum()
 
 
+@pytest.mark.slow
 def test_values_of_tensors_are_repeated_where_a_sweep_needs_more():
     """Ids have to stay ids: the third row is the first again."""
     inputs = {"ids": torch.tensor([[9, 1, 2], [3, 4, 9]]), "weight": torch.rand(2, 3, requires_grad=True)}

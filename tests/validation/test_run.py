@@ -89,7 +89,7 @@ def needs_its_package(sample: str) -> None:
 
 @pytest.mark.parametrize(
     ("sample", "settings"),
-    one_of(["gpt2.py", "kernels.py:sdpa_grouped"], SAMPLES, lambda case: case[0]),
+    one_of(["gpt2.py"], SAMPLES, lambda case: case[0]),
     ids=[f"{n} {s.get('attn', '')}" for n, s in SAMPLES],
 )
 def test_every_storage_of_a_sample(sample: str, settings: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ class Remembering(nn.Module):
 REMEMBERED = [("first", 0), ("last", 8 * 16 * 4), ("all", 0), ("table", 16 * 4)]  # and what of it is no rise
 
 
-@pytest.mark.parametrize(("how", "left"), REMEMBERED, ids=lambda x: str(x))
+@pytest.mark.parametrize(("how", "left"), one_of(["table"], REMEMBERED, lambda case: case[0]), ids=lambda x: str(x))
 @pytest.mark.parametrize("steps", one_of([2], [2, 4], int))
 def test_what_an_earlier_step_left_and_this_one_keeps_or_replaces_is_no_rise(how: str, left: int, steps: int) -> None:
     (point,) = validate(Remembering(how), (torch.randn(8, 16),), device="cpu", steps=steps).points
@@ -183,6 +183,7 @@ class Checkpointed(nn.Module):
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.slow
 def test_checkpointing_runs_backward_too(reentrant: bool) -> None:
     assert validate(Checkpointed(reentrant), (torch.randn(8, 16),), device="cpu").exact
 
@@ -234,6 +235,7 @@ def test_json_and_plot(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"s", "b", "KiB", "predicted, b=1", "measured, s=8"} <= words
 
 
+@pytest.mark.slow
 def test_rows_of_a_gpu(file: str) -> None:
     """What the allocator counted is shown, and how much of it is the rest of blocks that were not split."""
     found = validate(file, device="cpu", steps=1)
@@ -260,10 +262,12 @@ def test_rows_of_a_gpu(file: str) -> None:
     assert "otherwise" in shown(9220, 10240, 0)
 
 
+@pytest.mark.slow
 def test_plot_of_a_single_point(file: str) -> None:
     ET.fromstring(svg(validate(file, device="cpu")))
 
 
+@pytest.mark.slow
 def test_plot_with_many_lines(file: str) -> None:
     found = validate(file, device="cpu", steps=1)
     (point,) = found.points
@@ -300,6 +304,7 @@ def doubled(saved: list[Expected]) -> list[Expected]:
     return [dataclasses.replace(s, nbytes=2 * s.nbytes) if s.op == "aten.gelu.default" else s for s in saved]
 
 
+@pytest.mark.slow
 def test_a_wrong_size_is_caught_and_named(file: str, corrupt: Any, capsys: pytest.CaptureFixture[str]) -> None:
     corrupt(doubled)
     assert on_cpu(file) == 1
@@ -319,6 +324,7 @@ def test_a_missing_storage_is_caught_and_named(file: str, corrupt: Any, capsys: 
     assert difference["where"].startswith("model.py:")
 
 
+@pytest.mark.slow
 def test_one_storage_too_many_is_caught_and_named(file: str, corrupt: Any, capsys: pytest.CaptureFixture[str]) -> None:
     corrupt(lambda saved: [*saved, saved[-1]])
     assert on_cpu(file, "--format", "json") == 1
@@ -328,6 +334,7 @@ def test_one_storage_too_many_is_caught_and_named(file: str, corrupt: Any, capsy
     assert difference["where"]
 
 
+@pytest.mark.slow
 def test_as_many_bytes_in_other_storages_are_caught(file: str, corrupt: Any) -> None:
     corrupt(lambda saved: [dataclasses.replace(saved[0], nbytes=saved[0].nbytes + 4),
                            dataclasses.replace(saved[1], nbytes=saved[1].nbytes - 4), *saved[2:]])  # fmt: skip
@@ -380,6 +387,7 @@ def test_what_cannot_fit_is_refused(
     assert "--force" in error
 
 
+@pytest.mark.slow
 def test_force_runs_it(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "free_memory", lambda device: 1)
     assert on_cpu(file, "--force") == 0
@@ -390,7 +398,7 @@ def test_free_memory_of_this_machine() -> None:
     assert free is None or 2**20 < free < 2**50
 
 
-@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "behind another error"])
+@pytest.mark.parametrize("wrapped", one_of([True], [True, False], bool), ids=["behind another error", "as it is"])
 def test_out_of_memory(
     file: str, wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -417,6 +425,7 @@ def test_out_of_memory(
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_json(file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def forward(*_args: Any) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
@@ -528,6 +537,7 @@ class Fails(torch.autograd.Function):
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_a_gpu_that_stopped(file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever it comes out: kernels run behind."""
 
