@@ -97,9 +97,16 @@ def trace(
     with _undisturbed() as standing, faked(module, fake, register):
         args, kwargs = call_arguments(fake.tree(inputs, register, ""))
         kept: list[torch.Tensor] = []
-        with torch.enable_grad(), answering_as(machine), _unnoticed(), flex_attention_as_kernel(), mode:
+        with (
+            drawing(fake=True),  # outside of the modes: what it compares is not a part of forward
+            torch.enable_grad(),
+            answering_as(machine),
+            _unnoticed(),
+            flex_attention_as_kernel(),
+            mode,
+        ):
             cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
-            with recorder.watching(), RunAsOn(machine, record), cast, drawing(fake=True):
+            with recorder.watching(), RunAsOn(machine, record), cast:
                 driven = partial(drive, module, args, kwargs, recorder.calls) if drive else None
                 kept = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
         gc.collect(0)

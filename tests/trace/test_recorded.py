@@ -168,3 +168,12 @@ def test_every_error_is_in_the_tree():
     for name, value in vars(graphmem.errors).items():
         if isinstance(value, type) and issubclass(value, Exception):
             assert name in graphmem.errors.__doc__
+
+
+def test_only_forward_is_recorded():
+    """What graphmem itself does around forward, such as comparing generators, is not in the record."""
+    module = nn.Sequential(nn.Linear(8, 8), nn.Dropout())
+    record = trace(module, (torch.zeros(2, 8),), read_how({"gpu": "h100"}))
+    names = [op.name for op in record.ops if op.kind == "call"]
+    assert names == ["aten.t.default", "aten.addmm.default", "aten.native_dropout.default"]
+    assert not any(op.kind == "constant" for op in record.ops)
