@@ -153,16 +153,20 @@ def _work(*, formulas: bool) -> None:
         out.flush()
 
     for line in sys.stdin:
-        name = line.strip()
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(used.ru_utime + used.ru_stime) + LIMIT
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "config.json"
-            for task, cls in _written(name, file, say):
-                say({"type": name, "class": cls})
-                say({"type": name, "class": cls, **_outcome(str(file), task), **({} if formulas else {"proved": None})})
+        try_out(line.strip(), say, formulas=formulas)
         say({"done": True})
+
+
+def try_out(name: str, say: Callable[[Result], None], *, formulas: bool) -> None:
+    """Say what comes out of a model type, and before that which class it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        for task, cls in _written(name, file, say):
+            say({"type": name, "class": cls})
+            say({"type": name, "class": cls, **_outcome(str(file), task), **({} if formulas else {"proved": None})})
 
 
 def _written(name, file, say):
@@ -354,9 +358,13 @@ def _page(results: list[Result]) -> str:
         "",
     ]
     lines += ["| model type | class | saved, or what was wrong |", "| --- | --- | --- |"]
-    for r in results:
-        lines.append(f"| {r['type']} | {r['class']} | {_said(r)} |")
+    lines += map(row, results)
     return "\n".join(lines) + "\n"
+
+
+def row(result: Result) -> str:
+    """Its line in the table of all of them."""
+    return f"| {result['type']} | {result['class']} | {_said(result)} |"
 
 
 def _said(result: Result) -> str:
