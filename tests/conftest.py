@@ -14,6 +14,9 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
+torch.set_num_threads(1)  # tensors are small, and workers share the cores
+
+
 def pytest_addoption(parser):
     parser.addoption("--overwrite", action="store_true", help="write current output into README and docs")
 

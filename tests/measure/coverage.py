@@ -26,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 PAGE = ROOT / "docs" / "coverage.md"
+ROWS = ROOT / "docs" / "data" / "coverage.md"
 LIMIT = 45  # seconds of processor time for a model type
 Result = dict[str, Any]
 SIZES = {"b": 2, "s": 128, "s_decoder": 128, "frames": 128, "side": 8, "patches": 128}
@@ -70,7 +71,7 @@ def main() -> None:
     results = _sorted(results)
     if options.results or not options.names:
         PAGE.write_text(_page(results))
-        (PAGE.parent / "data" / PAGE.name).write_text(_table(results))
+        ROWS.write_text(_table(results))
     else:
         print(json.dumps(results, indent=1))
     counts = Counter(r["outcome"] for r in results)
@@ -154,16 +155,20 @@ def _work(*, formulas: bool) -> None:
         out.flush()
 
     for line in sys.stdin:
-        name = line.strip()
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = int(used.ru_utime + used.ru_stime) + LIMIT
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "config.json"
-            for task, cls in _written(name, file, say):
-                say({"type": name, "class": cls})
-                say({"type": name, "class": cls, **_outcome(str(file), task), **({} if formulas else {"proved": None})})
+        try_out(line.strip(), say, formulas=formulas)
         say({"done": True})
+
+
+def try_out(name: str, say: Callable[[Result], None], *, formulas: bool) -> None:
+    """Say what comes out of a model type, and before that which class it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "config.json"
+        for task, cls in _written(name, file, say):
+            say({"type": name, "class": cls})
+            say({"type": name, "class": cls, **_outcome(str(file), task), **({} if formulas else {"proved": None})})
 
 
 def _written(name, file, say):
@@ -363,8 +368,13 @@ def _table(results: list[Result]) -> str:
         "| model type | class | saved, or what was wrong |",
         "| --- | --- | --- |",
     ]
-    lines += [f"| {r['type']} | {r['class']} | {_said(r)} |" for r in results]
+    lines += map(row, results)
     return "\n".join(lines) + "\n"
+
+
+def row(result: Result) -> str:
+    """Its line in the table of all of them."""
+    return f"| {result['type']} | {result['class']} | {_said(result)} |"
 
 
 def _said(result: Result) -> str:
