@@ -198,7 +198,9 @@ def _how(options: argparse.Namespace) -> How:
     """The options of an analysis, which have the same names there."""
     from graphmem.how import Options, read_how
 
-    given = {name: value for name, value in vars(options).items() if name in Options.__annotations__}
+    given = {
+        name: value for name, value in vars(options).items() if name in Options.__annotations__ and value is not None
+    }
     return read_how(cast(Options, {**given, "assume": _pairs("--assume", options.assume)}))
 
 

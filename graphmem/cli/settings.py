@@ -31,7 +31,7 @@ def with_settings(options: dict[str, Any]) -> dict[str, Any]:
     merged = dict(options)
     for key, value in _read_table(options.get("pyproject"), actions).items():
         dest = actions[key].dest
-        if not options.get(dest):
+        if options.get(dest) is None or options[dest] is False or options[dest] == []:  # not given
             merged[dest] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
     for key, action in actions.items():
         if not action.choices:

@@ -1,7 +1,7 @@
 """Stand-ins for attention packages that are not installed or cannot run here: flash-attn 2, 3 and 4, xformers.
 
     packages/         what `import flash_attn` finds where there is none: the same functions, saving the same tensors
-    kernels.py        what these are made of
+    operators.py      what these are made of
     imports.py        the finders by which an import finds them
     transformers.py   what transformers remembers about installed packages
 

@@ -106,7 +106,7 @@ def _linted():
         "with its fix",
         _machine(content["gpu"], content),
         "every storage identical, and as many bytes less as promised",
-        "lint/test_measured_lint",
+        "linter/test_measured",
     )
 
 
