@@ -93,6 +93,68 @@ def test_rules_that_came_with_a_release():
     assert chosen(target("a100", "2.13"), **offsets) == "math"
 
 
+def sizes(q=64, k=None, v=None, batch=(2, 2, 2), heads=(8, 8, 8)):
+    """Changes to the facts: head sizes, batch sizes and numbers of heads of q, k and v."""
+    every = zip("qkv", batch, heads, (q, q if k is None else k, q if v is None else v), strict=True)
+    return {name: (b, a, 128, d) for name, b, a, d in every}
+
+
+FP32, FP16 = (torch.float32,) * 3, (torch.float16,) * 3
+# Backend, GPU, release, what is just taken, and what is just refused.
+LIMITS = [
+    ("flash", "h100", "2.13", sizes(256), sizes(257)),
+    ("flash", "rtx4090", "2.13", sizes(192), sizes(193)),
+    ("flash", "rtx4090", "2.13", sizes(225), sizes(224)),
+    (
+        "flash",
+        "rtx4090",
+        "2.13",
+        {**sizes(225), "requires_grad": False, "dropout": 0.1},
+        {**sizes(225), "dropout": 0.1},
+    ),
+    ("flash", "a100", "2.13", sizes(200), sizes(64, v=72)),
+    ("efficient", "a100", "2.13", sizes(16), sizes(12)),
+    ("efficient", "a100", "2.13", sizes(16, v=8), sizes(16, v=12)),
+    ("efficient", "a100", "2.13", {**sizes(12), "dtypes": FP32}, {**sizes(10), "dtypes": FP32}),
+    ("efficient", "v100", "2.13", {**sizes(8), "dtypes": FP16}, {**sizes(4), "dtypes": FP16}),
+    ("efficient", "v100", "2.13", {**sizes(1), "dtypes": FP32}, sizes(64)),
+    ("efficient", "a100", "2.13", sizes(64), sizes(64, k=72)),
+    ("efficient", "h100", "2.13", sizes(64), sizes(64, heads=(8, 2, 2))),
+    ("cudnn", "h100", "2.13", sizes(256), sizes(264)),
+    ("cudnn", "a100", "2.13", sizes(128), sizes(136)),
+    ("cudnn", "h100", "2.13", sizes(64), sizes(60)),
+    ("cudnn", "h100", "2.13", {"dropout": 0.0625}, {"dropout": 0.06}),
+    ("cudnn", "b200", "2.13", sizes(192, v=128), sizes(192)),
+    ("cudnn", "h100", "2.13", sizes(64), sizes(64, batch=(2, 1, 1))),
+    ("cudnn", "h100", "2.13", {**sizes(64, heads=(8, 2, 2)), "gqa": True}, {**sizes(64, heads=(8, 3, 3)), "gqa": True}),
+]
+
+
+@pytest.mark.parametrize(("backend", "gpu", "release", "taken", "refused"), LIMITS)
+def test_where_a_rule_begins(backend, gpu, release, taken, refused):
+    machine = target(gpu, release)
+    assert chosen(machine, order=(backend,), **taken) == backend
+    assert chosen(machine, order=(backend,), **refused) is None
+
+
+@pytest.mark.parametrize(("cudnn", "dropout"), [("9.11.0", True), ("9.12", False), ("9.13.9", False), ("9.14", True)])
+def test_releases_of_cudnn_without_dropout(cudnn, dropout):
+    machine = target("h100", "2.11", cudnn)
+    assert (chosen(machine, order=("cudnn",), dropout=0.25) == "cudnn") == dropout
+
+
+@pytest.mark.parametrize(("cudnn", "backend"), [("8.9", None), ("9.0", "cudnn"), ("9.9", "cudnn")])
+def test_cudnn_has_to_be_there(cudnn, backend):
+    assert chosen(target("h100", "2.13", cudnn), order=("cudnn",)) == backend
+
+
+@pytest.mark.parametrize(("cudnn", "limit"), [("9.9", 128), ("9.10", 256)])
+def test_the_largest_head_of_cudnn(cudnn, limit):
+    machine = target("h100", "2.13", cudnn)
+    assert chosen(machine, order=("cudnn",), **sizes(limit)) == "cudnn"
+    assert chosen(machine, order=("cudnn",), **sizes(limit + 8)) is None
+
+
 def test_every_rule_says_where_it_comes_from():
     for rules in RULES.values():
         for rule in rules:

@@ -21,6 +21,15 @@ CASES = [
     (2 * s * b * h - 2 * b * h, "2sbh - 2bh"),
     (symbol("width") * s * 2, "2·s·width"),
     (sympy.Integer(0), "0"),
+    (-s * b, "-sb"),
+    (-symbol("width") * s, "-s·width"),
+    (s**2 + 1000 * s * b, "s² + 1000sb"),  # small terms last, however large they are here
+    (3 * sympy.ceiling(s / 32), "3ceil(s/32)"),
+    (sympy.ceiling(s / 3), "ceil(s/3)"),
+    (2 * sympy.ceiling(s / 2), "ceil2(s)"),
+    (b * sympy.floor(h / a), "bfloor(h/a)"),
+    (b * sympy.Max(s, v), "b(Max(s, v))"),
+    (b * sympy.Min(s, v), "bmin(s, v)"),
 ]
 
 
@@ -32,3 +41,12 @@ def test_text(expression, text):
 def test_depth_is_factored_out():
     assert formula(L * (34 * s * b * h + 5 * a * s**2 * b) + 2 * s * b * v, POINT, ("L",)) == "L(34sbh + 5as²b) + 2sbv"
     assert formula(L * 2 * s * b * h, POINT, ("L",)) == "L(2sbh)"
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [(5 * s + 3 * s * b, "5s + 3sb"), (2 * s + 2 * s * b, "2sb + 2s")],
+    ids=["where a symbol has no value it is 1", "of as many bytes, the one with more symbols first"],
+)
+def test_order_without_a_point(expression, text):
+    assert formula(expression, {}) == text
