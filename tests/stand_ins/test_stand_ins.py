@@ -205,13 +205,13 @@ def write_saved(kind):
     else:
         without_triton(no_launch)
         sys.modules["flash_attn_2_cuda"] = ModuleType("flash_attn_2_cuda")
-        with answering_as(target):
+        with answering_as(target.machine):
             from flash_attn.layers import rotary
             from flash_attn.losses import cross_entropy  # noqa: F401
             from flash_attn.ops.triton import layer_norm  # noqa: F401
         original = rotary.apply_rotary
     with stand_ins(without=without):
-        with answering_as(target):
+        with answering_as(target.machine):
             import flash_attn.ops.triton.layer_norm  # noqa: F401  asks for the GPU
         rows = {case: saved(case, target) for case in CASES}
     assert kind != "loaded" or rotary.apply_rotary is original
