@@ -155,7 +155,9 @@ def test_a_missing_name_is_named() -> None:
         assert sentence.startswith(expected), sentence
 
 
-@pytest.mark.parametrize("command", ["analyze", "validate", "lint"])
+@pytest.mark.parametrize(
+    "command", ["analyze", *(pytest.param(c, marks=pytest.mark.slow) for c in ("validate", "lint"))]
+)
 def test_the_command_line_says_which_and_what_to_do(command: str) -> None:
     code = (
         "import sys, torch\n"

@@ -67,7 +67,7 @@ def experts(h=16, e=6):
 
 
 @pytest.mark.parametrize("model", [alike, growing, patterned, remembering, experts])
-@pytest.mark.parametrize("n", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), 7])
 def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
     name = "e" if model is experts else "L"
     report = graphmem.analyze(model, inputs, symbols={name: n})

@@ -69,6 +69,7 @@ def test_solve_agrees_with_brute_force(reports):
         assert report.at(**others, **{name: expected}).saved.bytes <= high
 
 
+@pytest.mark.slow
 def test_solve_says_what_is_wrong(reports):
     report = reports[0]
     with pytest.raises(SymbolError, match="nothing fits into 10 B: s=1 needs"):

@@ -145,6 +145,7 @@ def test_table_fits(
     assert stderr == ""
 
 
+@pytest.mark.slow
 def test_table_says_the_same_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = analyze(source=ATTENTION)
     assert main(["analyze", "model.py"]) == 0

@@ -61,6 +61,7 @@ def compare(bad, fixed, promised, names):
     assert promised == sum(sizes[0].elements()) - sum(sizes[1].elements())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "name"), one_of(None, EXAMPLES, kind), ids=lambda x: getattr(x, "code", x))
 def test_promises_are_kept_on_a_gpu(rule, name):
     example = module_of(rule).BAD[name]

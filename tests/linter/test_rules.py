@@ -41,6 +41,7 @@ def test_bad_examples_are_found(rule, which, name):
     assert all(f.expr.subs({s: f.point[s.name] for s in f.expr.free_symbols}) == f.bytes for f in findings)
 
 
+@pytest.mark.slow
 @examples("GOOD", digits=3)
 def test_good_examples_are_not(rule, which, name):
     assert found(rule, which, name) == []

@@ -157,6 +157,7 @@ def test_plain_file(case: Case) -> None:
             assert predicted(report) == really_kept(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", one_of(FEW[:1], CASES, file_of), ids=file_of)
 def test_plain_file_runs(case: Case) -> None:
     """Without functions of its own a file can be validated all the same: built with weights, on inputs with values."""

@@ -182,6 +182,7 @@ def test_a_language_model_by_its_task_gets_labels_whatever_its_class_is_called(w
     assert set(subject.make_inputs(subject.symbols, False)) == {"input_ids", "labels"}
 
 
+@pytest.mark.slow
 def test_the_command_line(write, capsys):
     assert main(["analyze", write(LLAMA), "--set", "b=2", "--set", "hidden_size=512", "--set", "L=4"]) == 0
     out = capsys.readouterr().out

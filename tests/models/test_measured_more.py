@@ -31,6 +31,7 @@ ENTRIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", one_of(FAMILIES, ENTRIES), ids=zoo.label)
 def test_every_storage_is_the_measured_one(entry, h100):
     with torch.device("meta"):

@@ -65,6 +65,7 @@ POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", one_of(["megatron_layer.py"], POINTS, str))
 def test_three_points_that_were_never_traced(sample):
     report = of_sample(sample)

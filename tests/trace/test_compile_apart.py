@@ -27,6 +27,7 @@ def test_it_is_not_imported() -> None:
     assert run(f"{code}\nprint('torch._dynamo' in sys.modules, '_dynamo' in vars(torch))") == "False False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -44,6 +45,7 @@ def test_whoever_wants_it_gets_it(wanted: str) -> None:
     assert run(code) == "torch._dynamo.source"
 
 
+@pytest.mark.slow
 def test_functions_are_kept_from_it_afterwards() -> None:
     """What was called during a trace is not left without its `disable`."""
     code = "with compile_apart(), FakeTensorMode():\n    torch.nn.functional.gelu(torch.ones(3)) / 2\n"

@@ -76,10 +76,11 @@ def beside(work: Callable[[], object]) -> object:
 
 
 def test_a_training_loop_does_not_notice() -> None:
-    alone = training(400)
-    assert beside(lambda: training(400)) == alone
+    alone = training(150)
+    assert beside(lambda: training(150)) == alone
 
 
+@pytest.mark.slow
 def test_analyses_take_turns() -> None:
     expected = graphmem.analyze(model, inputs)
     found: list[object] = []
