@@ -189,9 +189,13 @@ def _report(options: argparse.Namespace) -> Report:
 
 
 def _import_torch() -> None:
-    with warnings.catch_warnings():
+    from graphmem.usercode.garbage import put_off
+
+    with warnings.catch_warnings(), put_off():  # a million new objects, none of them garbage
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")  # torch runs without it
         import torch  # noqa: F401
+
+        import graphmem.analysis.analyze  # noqa: F401
 
 
 def _how(options: argparse.Namespace) -> How:
