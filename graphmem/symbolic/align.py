@@ -42,6 +42,16 @@ class Aligned:
         return next((c for c in self.trace.sdpa if c.start == start), None)
 
 
+def sizes_of(kept: Kept, trace: Trace, there: Aligned) -> list[int]:
+    """What needs expressions of `kept` in `trace`, in its counterpart `there`: the dimensions of the tensor that made
+    the storage; or the storage's bytes, where the tensor does not fill it (a padded layout) or overlaps in it."""
+    op = there.op(kept.op.index)
+    assert op is not None, "what is kept corresponds"
+    fact = op.outputs[trace.storages[kept.storage].born.output]
+    assert fact is not None
+    return list(fact.shape) if kept.is_dense else [there.trace.storages[fact.storage].nbytes]
+
+
 class Base:
     """A trace that others are aligned with. kept: what `account` counts in it; lines: the same, by line of code."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -21,6 +21,9 @@ from graphmem.points import Point
 _EXPONENTS = (1, 2, -1, -2, 3)
 _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
+_PARTS, _MOST_PARTS = (2, 3, 4, 8), 16  # fractions of a size that feed-forwards have: 8/3, 7/2, 21/8
+# A larger denominator is no part that code takes: it comes from the values at which the samples were taken.
+_MOST_PARTED = 64
 _MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # what kernels, tables and blocks of tokens round to
 
 
@@ -62,12 +65,49 @@ def candidates(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sym
             return [monomial]
         # A fraction may be a rounding that happens to be proportional to its symbol: 32 for 24, 64 for 48.
         rounded = [
-            c for name, e in exponents.items() if e == 1 for c in _rounded(seen, _without(exponents, name), [name])
+            c
+            for name, e in exponents.items()
+            if e == 1
+            for c in _rounded(seen, _without(exponents, name), [name], [symbol(name)])
         ]
         return [monomial, *rounded]
     found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _patches(seen, exponents, odd)
-    found += _rounded(seen, exponents, odd, vocabulary) + _shorter(seen, exponents, odd)
+    sizes = [symbol(odd[0])] if len(odd) == 1 else []
+    sizes += [e for e in vocabulary if _names(e) == set(odd)]
+    found += _rounded(seen, exponents, odd, sizes) + _shorter(seen, exponents, odd)
     return sorted(found, key=_has_fraction)  # a line goes through any two points, but few are meant to be 4/3 s
+
+
+def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
+    """Roundings that agree with `seen`, also where something simpler does: 512 ceil(v/512) looks like v at 1024 and at
+    2048; and of fractions of a symbol, as 256 ceil(floor(8h/3)/256)."""
+    moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
+    exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
+    odd = {name for name in moving if name not in exponents}
+    found = []
+    for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
+        names = sorted(_names(size))
+        if odd <= set(names) <= set(moving):
+            rest = {n: e for n, e in exponents.items() if n not in names}
+            found += _rounded(seen, rest, names, [size])
+    for name, power in exponents.items():
+        if power > 0 and not odd:
+            rest = _without(exponents, name)
+            found += _patches(
+                seen, {n: e for n, e in rest.items() if e > 0}, [n for n in (name, *rest) if rest.get(n, -1) < 0]
+            )
+    return list(dict.fromkeys(found))
+
+
+@cache
+def _fractions(name: str) -> list[sympy.Expr]:
+    """Fractions of a symbol, as code computes them: int(8 * h / 3)."""
+    fractions = {Fraction(p, q) for q in _PARTS for p in range(1, _MOST_PARTS + 1)}
+    return [sympy.floor(sympy.Rational(f.numerator, f.denominator) * symbol(name)) for f in sorted(fractions) if f != 1]
+
+
+def _names(expression: sympy.Expr) -> set[str]:
+    return {x.name for x in expression.free_symbols}
 
 
 def _has_fraction(expression: sympy.Expr) -> bool:
@@ -121,7 +161,11 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
     found = [sympy.Add(*parts, *whole)]
     # h/16 in a sum may be rounded where 16 does not divide h, which it did at both points.
     parted = {n: s.denominator for n, s in slopes.items() if s.denominator > 1}
-    if parted and all(seen.base[n] % q == 0 == seen.moved[n] % q for n, q in parted.items()):
+    if (
+        parted
+        and max(parted.values()) <= _MOST_PARTED
+        and all(seen.base[n] % q == 0 == seen.moved[n] % q for n, q in parted.items())
+    ):
         for rounding in (sympy.ceiling, sympy.floor):
             sizes = {n: parted[n] * rounding(symbol(n) / parted[n]) if n in parted else symbol(n) for n in odd}
             found.append(sympy.Add(*parts, *(_monomial(slopes[n], exponents, seen.base) * sizes[n] for n in odd)))
@@ -129,13 +173,11 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
 
 
 def _rounded(
-    seen: Samples, exponents: Mapping[str, int], odd: list[str], vocabulary: Sequence[sympy.Expr] = ()
+    seen: Samples, exponents: Mapping[str, int], odd: Sequence[str], sizes: Iterable[sympy.Expr]
 ) -> list[sympy.Expr]:
-    """A monomial of the regular symbols times a size that depends on the odd ones, rounded: 4 a b ceil32(s)."""
-    own = [symbol(odd[0])] if len(odd) == 1 else []
-    known = [e for e in vocabulary if {x.name for x in e.free_symbols} == set(odd)]
+    """A monomial of the regular symbols times one of `sizes`, which depend on the odd ones, rounded: 4 a b ceil32(s)."""
     found = []
-    for size in dict.fromkeys([*own, *known]):
+    for size in dict.fromkeys(sizes):
         base, moved = evaluate(size, seen.base), {n: evaluate(size, {**seen.base, n: seen.moved[n]}) for n in odd}
         for up in (True, False):
             for multiple in _MULTIPLES:
@@ -185,8 +227,9 @@ def _quotients(seen: Samples, sizes: list[str], here: int, roots: Mapping[str, i
     found = []
     for x, y in pairs:
         points = [(seen.base, here), *(({**seen.base, n: seen.moved[n]}, root) for n, root in roots.items())]
-        if all(point[x] // (point[y] if isinstance(y, str) else y) == value for point, value in points):
-            found.append(sympy.floor(symbol(x) / (symbol(y) if isinstance(y, str) else y)))
+        quotient = symbol(x) / (symbol(y) if isinstance(y, str) else y)
+        sides = (sympy.floor(quotient), sympy.ceiling(quotient))
+        found += [side for side in sides if all(evaluate(side, point) == value for point, value in points)]
     return found
 
 

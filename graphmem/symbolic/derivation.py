@@ -180,14 +180,25 @@ class Derivation(Proposed):
     """Formulas with the verdict of points that nothing was derived from: everything that a report is made of.
 
     proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
+    multiples: symbols for whose multiples only the formulas hold. unclear: symbols for whose other values they may not.
     """
 
     proofs: tuple[Point, ...]
     exact: bool
+    multiples: Mapping[str, int]
+    unclear: tuple[str, ...]
 
     @classmethod
-    def of_proof(cls, proposed: Proposed, *, proofs: tuple[Point, ...], exact: bool) -> Derivation:
-        return cls(**_values(proposed), proofs=proofs, exact=exact)
+    def of_proof(
+        cls,
+        proposed: Proposed,
+        *,
+        proofs: tuple[Point, ...],
+        exact: bool,
+        multiples: Mapping[str, int],
+        unclear: tuple[str, ...],
+    ) -> Derivation:
+        return cls(**_values(proposed), proofs=proofs, exact=exact, multiples=multiples, unclear=unclear)
 
 
 def _values(stage: Probed) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.record import Trace
-from graphmem.symbolic.align import Aligned, Base
+from graphmem.symbolic.align import Aligned, Base, sizes_of
+from graphmem.symbolic.beside import Beside, look_beside
 from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
@@ -33,6 +34,10 @@ DEEP = 7
 MORE_PROOFS = 2
 # So many pairs of symbols are tried that may only move together.
 MOST_PAIRS = 12
+# So often formulas are proposed anew, with the traces that contradict them.
+MOST_ROUNDS = 3
+# So many symbols that may spoil a formula are left out, one at a time.
+MOST_LEFT_OUT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +65,17 @@ def derive(problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = (
     try:
         single = single_of(tracer, start.base, depth or dict.fromkeys(unlike, 1))
         derived = _derived(start, single) if single else None
-        if derived is not None and is_enough(tracer, derived):
+        if derived is not None and not derived.unclear and is_enough(tracer, derived):
             return derived
     except (MoreLayersNeededError, GraphmemError):
         # One layer is a short cut. A model may not run with it (a list of kinds that is too long, an index of the last
         # layer); what is wrong with the model itself is raised again below, without the short cut.
         pass
-    return _derived(start, None)
+    derived = _derived(start, None)
+    if derived is None or (derived.exact and not derived.unclear):
+        return derived
+    without = (_derived(start, None, spoiling) for spoiling in _spoiling(derived))
+    return next((found for found in without if found is not None and found.exact), derived)
 
 
 def _derived(start: _Start, single: Single | None, still: frozenset[str] = frozenset()) -> Derivation | None:
@@ -85,6 +94,22 @@ def _derived(start: _Start, single: Single | None, still: frozenset[str] = froze
         if derived is None or derived.exact or not derived.proofs or not probed.moved:
             break  # otherwise a window may have cut off what is far, and it may cut off nothing of what is near
     return derived
+
+
+def _spoiling(derived: Derivation) -> list[frozenset[str]]:
+    """Symbols without which the rest may have formulas: those whose small steps run other operators; or, one at a time
+    and then all of them, those that move a size without a formula. Symbols of the model come first."""
+    if derived.exact:
+        return [frozenset(derived.unclear)]
+    left = [k for g in derived.groups if g.dims is None for k in g.members]
+    at_base = [sizes_of(k, derived.trace, Aligned(derived.trace, None)) for k in left]
+    moving = {
+        n: sum(sizes_of(k, derived.trace, there) != size for k, size in zip(left, at_base, strict=True))
+        for n, there in derived.moved.items()
+    }
+    names = sorted((n for n in moving if moving[n]), key=lambda n: (n not in derived.model_symbols, -moving[n]))
+    of_model = frozenset(n for n in names if n in derived.model_symbols)
+    return [*(frozenset({n}) for n in names[:MOST_LEFT_OUT]), *([of_model] if len(of_model) > 1 else [])]
 
 
 def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | None:
@@ -145,14 +170,23 @@ def _loops(start: _Start, probes: Probes) -> dict[str, Loop]:
 def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, near: bool) -> Derivation | None:
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
     apart = probes.apart({n: v for n, v in probed.values.items() if n in probed.moved}, near=near)
-    proposed = _proposed(problem, probed, probes, apart)
-    if proposed is None:
-        return None
-    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart))
+    contradicting: tuple[Aligned, ...] = ()
+    for _ in range(MOST_ROUNDS):
+        proposed = _proposed(problem, probed, probes, apart, contradicting)
+        if proposed is None:
+            return None
+        beside = look_beside(probes, proposed)
+        new = [there for there in beside.contradicting if there.point not in [c.point for c in contradicting]]
+        contradicting += tuple(new)
+        if not new:
+            break
+    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
 
 
-def _proposed(problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned]) -> Proposed | None:
-    dims, seen = dims_of(probes, probed.moved, apart)
+def _proposed(
+    problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned], contradicting: Sequence[Aligned]
+) -> Proposed | None:
+    dims, seen = dims_of(probes, probed.moved, apart, contradicting)
     if probed.depth and any(len({dims[k.storage] for k in g.members} - {None}) > 1 for g in probed.groups):
         return None  # the layers are alike at the base point by chance
     groups = tuple(Group(g.key, g.members, g.count, shared(dims, g.members)) for g in probed.groups)
@@ -174,14 +208,16 @@ def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> l
     return [{**there.point, **layers} for there in held_out]
 
 
-def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point]) -> Derivation:
+def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point], beside: Beside) -> Derivation:
     """With the verdict of the held-out points, of which the first gets more layers than the base if there is depth."""
     if not points:
-        return Derivation.of_proof(proposed, proofs=(), exact=False)
+        return Derivation.of_proof(proposed, proofs=(), exact=False, multiples={}, unclear=())
     deep = {d: p * max(SHALLOW + 2, min(DEEP, problem.working[d]) // p) for d, p in proposed.periods.items()}
     points = [{**points[0], **deep}, *points[1:]]
     exact = False
-    if all(g.dims is not None for g in proposed.groups):
+    if not beside.contradicting and all(g.dims is not None for g in proposed.groups):
         traces = [probes.at(point) for point in points]
         exact = all(trace is not None and proposed.holds(trace) for trace in traces)
-    return Derivation.of_proof(proposed, proofs=tuple(points), exact=exact)
+    return Derivation.of_proof(
+        proposed, proofs=tuple(points), exact=exact, multiples=beside.multiples, unclear=beside.unclear
+    )

@@ -10,10 +10,12 @@ import sympy
 from graphmem.accounts.account import Kept
 from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
-from graphmem.symbolic.curves import Samples, candidates, evaluate
+from graphmem.symbolic.curves import Samples, candidates, disguised, evaluate
 from graphmem.symbolic.probes import Probes
 
 Dims = tuple[sympy.Expr, ...]
+
+_ROUNDS = 2  # in the first a rounded size is found, in the second a rounding of that
 
 
 def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | None:
@@ -23,20 +25,24 @@ def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | N
 
 
 def dims_of(
-    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned]
+    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned], contradicting: Sequence[Aligned] = ()
 ) -> tuple[dict[int, Dims | None], list[Aligned]]:
     """Expressions of every storage's dimensions, by storage index, None where there are none; and the traces of `apart`
-    that were used: a check, if there was something to choose, and one that was held out."""
-    found = _choices(probes, moving, ())
-    seen: list[Aligned] = []
+    that were used: a check, if there was something to choose, and one that was held out.
+
+    contradicting: further traces, which contradicted what was found without them.
+    """
+    found = _choices(probes, moving, probes.kept)
+    seen = list(contradicting)
     if any(len(dim) != 1 for dims in found.values() for dim in dims):
         seen += itertools.islice(apart, 1)
     chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
-    if None in chosen.values() and seen:
+    for _ in range(_ROUNDS if seen else 0):
         # A rounded sum, or a rounded quotient, is found once another tensor has shown the sum itself.
+        left = [k for k in probes.kept if chosen[k.storage] is None]
         known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
-        again = _choices(probes, moving, sorted(known, key=sympy.count_ops))
-        chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in probes.kept if not chosen[k.storage]}
+        again = _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
+        chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in left}
     if moving:
         seen += itertools.islice(apart, 1)
     if seen:
@@ -45,7 +51,12 @@ def dims_of(
 
 
 def _choices(
-    probes: Probes, moving: Mapping[str, Aligned], vocabulary: Sequence[sympy.Expr]
+    probes: Probes,
+    moving: Mapping[str, Aligned],
+    kept: Sequence[Kept],
+    vocabulary: Sequence[sympy.Expr] = (),
+    *,
+    roundings: bool = False,
 ) -> dict[int, list[list[sympy.Expr]]]:
     at_base = Aligned(probes.trace, None)
     return {
@@ -55,8 +66,9 @@ def _choices(
             probes.dims(at_base, k),
             {name: probes.dims(there, k) for name, there in moving.items()},
             vocabulary,
+            roundings=roundings,
         )
-        for k in probes.kept
+        for k in kept
     }
 
 
@@ -85,12 +97,16 @@ def candidates_of_each(
     at_base: Sequence[int],
     at_moved: Mapping[str, Sequence[int]],
     vocabulary: Sequence[sympy.Expr] = (),
+    *,
+    roundings: bool = False,
 ) -> list[list[sympy.Expr]]:
     """For each dimension the expressions that agree with it at the base and wherever one symbol was moved.
 
-    vocabulary: expressions of other tensors, of which a dimension may be a rounding.
+    vocabulary: expressions of other tensors, of which a dimension may be a rounding. roundings: also those that look
+    like something simpler in these samples.
     """
-    return [
-        candidates(Samples(base, values, value, {name: dims[i] for name, dims in at_moved.items()}), vocabulary)
+    samples = [
+        Samples(base, values, value, {name: dims[i] for name, dims in at_moved.items()})
         for i, value in enumerate(at_base)
     ]
+    return [[*candidates(one, vocabulary), *(disguised(one, vocabulary) if roundings else ())] for one in samples]

@@ -8,7 +8,7 @@ from graphmem.accounts.account import Kept
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.record import Trace
-from graphmem.symbolic.align import Aligned, Base
+from graphmem.symbolic.align import Aligned, Base, sizes_of
 from graphmem.symbolic.group import Repeat
 from graphmem.symbolic.loops import Turning
 from graphmem.symbolic.points import held_out, moves
@@ -49,7 +49,7 @@ class Probes:
         """A trace with `name` alone moved: to the first value that runs the same operators, or more turns of a loop."""
         more: list[Trace] = []
         for value in moves(self.base[name], shapes_model=name in self.model_symbols):
-            if not self._affordable():
+            if not self.affordable():
                 self.skipped.append(name)
                 return None
             trace = self.at({**self.base, name: value})
@@ -90,7 +90,7 @@ class Probes:
         leaders = self.follows.setdefault(other, [])
         leaders.append(name)
         for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
-            found = self._aligned({**self.base, name: value}) if self._affordable() else None
+            found = self._aligned_at({**self.base, name: value}) if self.affordable() else None
             if found is not None:
                 self.values[name] = value
                 return found
@@ -104,7 +104,7 @@ class Probes:
         self._limit = EXPLORED + PROVING
         full = [n for n in moved if self._is_full(n)]
         for point in held_out(self.base, moved, self.model_symbols, loops=self.repeats, full=full, near=near):
-            found = self._aligned(point) if self._affordable() else None
+            found = self._aligned_at(point) if self.affordable() else None
             if found is not None:
                 yield found
 
@@ -126,26 +126,26 @@ class Probes:
         self._spent += len(trace.ops)
         return trace
 
-    def _affordable(self) -> bool:
+    def affordable(self) -> bool:
+        """Whether one more trace may be made."""
         return self._spent + len(self.trace.ops) <= self._limit
 
     def dims(self, aligned: Aligned, kept: Kept) -> list[int]:
-        """The sizes that need expressions: the dimensions of the tensor that made the storage; or the storage's bytes,
-        where the tensor does not fill it (a padded layout) or overlaps in it."""
-        op = aligned.op(kept.op.index)
-        assert op is not None, "what is kept corresponds"
-        fact = op.outputs[self.trace.storages[kept.storage].born.output]
-        assert fact is not None
-        return list(fact.shape) if kept.is_dense else [aligned.trace.storages[fact.storage].nbytes]
+        """The sizes of `kept` that need expressions, in `aligned`."""
+        return sizes_of(kept, self.trace, aligned)
 
     def moves_something(self, aligned: Aligned) -> bool:
         """Whether any size in it differs from the base's."""
         at_base = Aligned(self.trace, None)
         return any(self.dims(aligned, k) != self.dims(at_base, k) for k in self.kept)
 
-    def _aligned(self, point: Point) -> Aligned | None:
+    def _aligned_at(self, point: Point) -> Aligned | None:
         trace = self.at(point)
-        return None if trace is None else self._align(trace, loops=bool(self.repeats))
+        return None if trace is None else self.aligned(trace)
+
+    def aligned(self, trace: Trace) -> Aligned | None:
+        """`trace` beside the base; None where it keeps something else."""
+        return self._align(trace, loops=bool(self.repeats))
 
 
 def following(point: Point, base: Point, follows: dict[str, list[str]]) -> Point | None:

@@ -61,7 +61,8 @@ def derive_for(
     found = _from_short(search, working) if short and not search.full_depth else None
     derived, notes = found or _derived(search, working)
     found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
-    bounds = (*(Multiple(d, period) for d, period in derived.periods.items() if period > 1), *found_bounds)
+    multiples = {**{d: period for d, period in derived.periods.items() if period > 1}, **derived.multiples}
+    bounds = (*(Multiple(name, of) for name, of in multiples.items()), *found_bounds)
     if bounds:
         notes.append(said_of(bounds))
     if derived.follows:

@@ -1,0 +1,131 @@
+"""Points beside the base: they show a size that is rounded.
+
+Multiples of a size cannot. A vocabulary of 50,176 that is padded to a multiple of 512 looks like v itself at half of it,
+twice and three times. So every symbol is also moved by as little as the model takes: v + 1 tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from graphmem.points import Point
+from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.derivation import Proposed
+from graphmem.symbolic.dims import Dims
+from graphmem.symbolic.probes import Probes
+
+# The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
+_STEPS = (1, 2, 8, 64)
+_ALIGNED = 8
+_ROUNDED = 32  # the efficient kernel's logsumexp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What points beside the base show.
+
+    contradicting: traces that run the same operators and keep other sizes than the formulas say.
+    multiples: symbols that run other operators at small steps: the formulas hold for their multiples only.
+    unclear: symbols that do, and have no multiple: the formulas are for their base value.
+    """
+
+    contradicting: tuple[Aligned, ...] = ()
+    multiples: Mapping[str, int]
+    unclear: tuple[str, ...] = ()
+
+
+def look_beside(probes: Probes, proposed: Proposed) -> Beside:
+    """Move all symbols a little, at once; where that does not hold, each of them alone."""
+    base = probes.base
+    names = [n for n in proposed.moved if n not in probes.repeats and n not in probes.follows]
+    divided = _divided(proposed, names)
+    trace = probes.at({**base, **_together(base, names, divided)})
+    if trace is not None and proposed.holds(trace):
+        return Beside(multiples={})
+    units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
+    contradicting, multiples, unclear = [], {}, []
+    for name in names:
+        found, failed = _alone(probes, proposed, name, units[name])
+        if isinstance(found, Aligned):
+            contradicting.append(found)
+        elif failed and units[name] == 1 and name in proposed.model_symbols:
+            known = math.gcd(base[name], probes.values[name], *(there.point[name] for there in proposed.apart))
+            if known > 1:
+                multiples[name] = math.gcd(known, found) if found else known
+            else:
+                unclear.append(name)
+    return Beside(contradicting=tuple(contradicting), multiples=multiples, unclear=tuple(unclear))
+
+
+def _together(base: Point, names: list[str], divided: Mapping[str, set[str]]) -> dict[str, int]:
+    """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 8."""
+    point: dict[str, int] = {}
+
+    def moved(name: str) -> int:
+        if name not in names:
+            return base[name]
+        if name not in point:
+            point[name] = base[name]  # where two divide each other
+            there = math.prod(moved(d) for d in divided[name])
+            quotient, rest = divmod(base[name], math.prod(base[d] for d in divided[name]))
+            if not rest:
+                point[name] = there * _more(quotient, aligned=bool(divided[name]) and quotient % _ALIGNED == 0)
+        return point[name]
+
+    return {n: moved(n) for n in names}
+
+
+def _more(value: int, *, aligned: bool) -> int:
+    """A little more than `value`; an aligned one stays so, but is no multiple of what lengths are rounded to."""
+    if not aligned:
+        return value + 1
+    return value + (_ALIGNED if (value + _ALIGNED) % _ROUNDED else 2 * _ALIGNED)
+
+
+def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Aligned | int | None, bool]:
+    """The trace that contradicts the formulas with `name` alone moved, or the least step at which they hold, or None;
+    and whether the model runs other operators at a smaller step."""
+    failed = False
+    for step in _STEPS:
+        point = {**probes.base, name: probes.base[name] + step * unit}
+        if not probes.affordable():
+            break
+        trace = probes.at(point)
+        if trace is None:
+            continue
+        if proposed.holds(trace):
+            return step * unit, failed
+        found = probes.aligned(trace)
+        if found is not None:
+            return found, failed
+        failed = True
+    return None, failed
+
+
+def _divided(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:
+    """For each symbol those that divide it: a divides h where a tensor has a dimension of h/a.
+
+    Not so p where one has n²/p²: these are patches, which nothing wants aligned.
+    """
+    found: dict[str, set[str]] = {n: set() for n in names}
+    for expression in _dimensions(proposed):
+        _, factors = expression.as_coeff_Mul()
+        powers = factors.as_powers_dict()
+        below = {x.name for x, power in powers.items() if x.is_Symbol and power == -1}
+        for x, power in powers.items():
+            if x.is_Symbol and power.is_positive and x.name in found:
+                found[x.name] |= below & proposed.model_symbols
+    return found
+
+
+def _dimensions(proposed: Proposed) -> Iterator[sympy.Expr]:
+    shapes: list[Dims] = [g.dims for g in proposed.groups if g.dims is not None and g.dense]
+    for _, of_call in proposed.attentions:
+        shapes += of_call
+    for shape in shapes:
+        for dim in shape:
+            yield from sympy.Add.make_args(dim)
