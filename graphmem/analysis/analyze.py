@@ -10,7 +10,7 @@ from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import runs_the_same_kernels
 from graphmem.analysis.build import build_report
-from graphmem.analysis.depth import depth_symbols
+from graphmem.analysis.depth import Depth, depth_of
 from graphmem.analysis.parameters import Parameters
 from graphmem.analysis.report import Report
 from graphmem.analysis.tracer import Tracer
@@ -69,13 +69,13 @@ def analyze(
 def analyze_subject(subject: Subject, how: How) -> Report:
     """`analyze` for a loaded subject; the caller isolates it."""
     working = dict(subject.symbols)
-    return build_report(_Analyst(Tracer(subject, how), *_depth(subject, how, working))(working), working)
+    return build_report(_Analyst(Tracer(subject, how), _depth(subject, how, working))(working), working)
 
 
-def _depth(subject: Subject, how: How, working: dict[str, int]) -> tuple[dict[str, int], list[str]]:
+def _depth(subject: Subject, how: How, working: dict[str, int]) -> Depth:
     names = [n for n in working if n in subject.model_symbols and working[n] > 0]
     with answering_as(how.machine, building=True):
-        return depth_symbols(subject.build, working, names)
+        return depth_of(subject.build, working, names)
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ class _Analyst:
     """
 
     tracer: Tracer
-    depth: dict[str, int]
-    unlike: list[str]
+    depth: Depth
     _made: Memo[Analysis] = field(default_factory=Memo)
 
     def __call__(self, working: Point) -> Analysis:
@@ -110,8 +109,9 @@ class _Analyst:
             account=sort_storages,
             total=SAVED,
             model_symbols=subject.model_symbols,
-            depth=self.depth,
-            unlike=self.unlike,
+            depth=self.depth.periods,
+            unlike=self.depth.unlike,
+            deepest=self.depth.deepest,
             full_depth=how.full_depth,
         )
         derived, bounds, remarks = derive_for(search, working, short=short)

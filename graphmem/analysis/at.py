@@ -95,13 +95,13 @@ def _check_kernels(analysis: Analysis, point: Point) -> None:
 
 def runs_the_same_kernels(analysis: Analysis, point: Point) -> bool:
     """Whether every attention runs the kernel at `point` that it ran where it was traced."""
-    derived = analysis.derived
-    if all(point[n] == v for n, v in derived.base.items() if n not in derived.depth):
-        return True  # no attention depends on the number of layers
     return next(_other_kernels(analysis, point), None) is None
 
 
 def _other_kernels(analysis: Analysis, point: Point) -> Iterator[tuple[SdpaCall, SdpaFacts]]:
+    derived = analysis.derived
+    if all(point[n] == v for n, v in derived.base.items() if n not in derived.depth):
+        return  # no attention depends on the number of layers
     for call, shapes in dict.fromkeys(analysis.derived.attentions):
         if call.facts is None:
             continue

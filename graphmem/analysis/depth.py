@@ -9,6 +9,7 @@ Layers of several kinds that take turns are counted by rounds: two and three of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,15 +21,36 @@ from graphmem.points import Point
 from graphmem.symbolic.derive import SHALLOW
 from graphmem.usercode.layers import LISTS
 
+Build = Callable[[dict[str, int]], nn.Module]
+
 # Kinds of layers take turns: a window in five of six.
 _LONGEST = 8
+# A shallow model is compared with one of at least so many layers: a kind may first come up beyond it.
+_DEEP = 13
 
 
-def depth_symbols(
-    build: Callable[[dict[str, int]], nn.Module], point: Point, names: list[str]
-) -> tuple[dict[str, int], list[str]]:
-    """Those of `names` that repeat layers, each with its period: 1 if all layers are alike, 2 if two kinds take turns.
-    And those that count layers that do neither.
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """What counts layers.
+
+    periods: symbols that repeat layers, each with its period: 1 if all layers are alike, 2 if two kinds take turns.
+    deepest: up to how many layers, for those of them of which a deeper model has layers of another kind.
+    unlike: symbols that count layers of many kinds.
+    """
+
+    periods: dict[str, int]
+    deepest: dict[str, int]
+    unlike: list[str]
+
+
+def depth_of(build: Build, point: Point, names: list[str]) -> Depth:
+    """Which of `names` count layers, and how."""
+    periods, unlike = _periods(build, dict(point), names)
+    return Depth(periods=periods, deepest=_deepest(build, dict(point), periods), unlike=unlike)
+
+
+def _periods(build: Build, point: dict[str, int], names: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Symbols that repeat layers, each with its period; and those that count layers of many kinds.
 
     A symbol qualifies if a smaller value means fewer modules, and only module lists of such layers shrink.
     """
@@ -55,9 +77,40 @@ def depth_symbols(
     return found, unlike
 
 
-def _period(
-    build: Callable[[dict[str, int]], nn.Module], point: dict[str, int], name: str, full: nn.Module
-) -> int | None:
+def _deepest(build: Build, point: dict[str, int], periods: dict[str, int]) -> dict[str, int]:
+    """Of the symbols that repeat layers, those whose layers are not alike in a deeper model than that of `point`, and
+    up to how many layers they are."""
+    found: dict[str, int] = {}
+    for name, period in periods.items():
+        shallow = {**point, **{n: SHALLOW * p for n, p in periods.items()}}
+        alike = _alike if period == 1 else _in_turns
+        reduced = build(shallow if period == 1 else {**shallow, name: period})
+        deepest = -(-_DEEP // period) * period
+        if point[name] >= deepest or _is_longer(build, {**shallow, name: deepest}, reduced, alike):
+            continue
+        known = max(point[name], shallow[name])
+        found[name] = known
+        for layers in range(known + period, deepest, period):
+            if not _is_longer(build, {**shallow, name: layers}, reduced, alike):
+                break
+            found[name] = layers
+    return found
+
+
+def _is_longer(
+    build: Build,
+    point: dict[str, int],
+    reduced: nn.Module,
+    alike: Callable[[list[nn.Module], list[nn.Module]], bool],
+) -> bool:
+    """Whether the model at `point` is `reduced` with more layers that are alike, or there is none at `point`."""
+    try:
+        return _only_longer(build(point), reduced, alike)
+    except GraphmemError:  # the model refuses so many layers: that is its own limit
+        return True
+
+
+def _period(build: Build, point: dict[str, int], name: str, full: nn.Module) -> int | None:
     """How many layers `full` repeats as a group; None if there is no such group, or `full` is not whole groups."""
     for period in range(2, min(_LONGEST, point[name]) + 1):
         if point[name] % period == 0:

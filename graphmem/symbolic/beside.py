@@ -1,7 +1,7 @@
 """Points beside the base: they show a size that is rounded.
 
-Multiples of a size cannot. A vocabulary of 50,176 that is padded to a multiple of 512 looks like v itself at half of it,
-twice and three times. So every symbol is also moved by as little as the model takes: v + 1 tells.
+Multiples of a size cannot. A vocabulary of 50,176 that is padded to a multiple of 512 looks like v itself at half of
+it, at twice and at three times. So every symbol is also moved by as little as the model takes: v + 1 tells.
 """
 
 from __future__ import annotations

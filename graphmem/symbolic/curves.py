@@ -90,12 +90,11 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         if odd <= set(names) <= set(moving):
             rest = {n: e for n, e in exponents.items() if n not in names}
             found += _rounded(seen, rest, names, [size])
-    for name, power in exponents.items():
-        if power > 0 and not odd:
-            rest = _without(exponents, name)
-            found += _patches(
-                seen, {n: e for n, e in rest.items() if e > 0}, [n for n in (name, *rest) if rest.get(n, -1) < 0]
-            )
+    if not odd:
+        regular = {n: e for n, e in exponents.items() if e > 0}
+        divisors = [n for n in exponents if n not in regular]
+        for name in regular:
+            found += _patches(seen, _without(regular, name), [name, *divisors])
     return list(dict.fromkeys(found))
 
 
@@ -175,7 +174,7 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
 def _rounded(
     seen: Samples, exponents: Mapping[str, int], odd: Sequence[str], sizes: Iterable[sympy.Expr]
 ) -> list[sympy.Expr]:
-    """A monomial of the regular symbols times one of `sizes`, which depend on the odd ones, rounded: 4 a b ceil32(s)."""
+    """A monomial of the regular symbols times one of `sizes`, of the odd ones, rounded: 4 a b ceil32(s)."""
     found = []
     for size in dict.fromkeys(sizes):
         base, moved = evaluate(size, seen.base), {n: evaluate(size, {**seen.base, n: seen.moved[n]}) for n in odd}

@@ -188,6 +188,11 @@ class Derivation(Proposed):
     multiples: Mapping[str, int]
     unclear: tuple[str, ...]
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the formula is proved, for every symbol in it."""
+        return self.exact and not self.unclear
+
     @classmethod
     def of_proof(
         cls,

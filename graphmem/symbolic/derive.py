@@ -34,8 +34,8 @@ DEEP = 7
 MORE_PROOFS = 2
 # So many pairs of symbols are tried that may only move together.
 MOST_PAIRS = 12
-# So often formulas are proposed anew, with the traces that contradict them.
-MOST_ROUNDS = 3
+# With so many traces that contradict what was proposed nothing further is proposed.
+MOST_CONTRADICTING = 20
 # So many symbols that may spoil a formula are left out, one at a time.
 MOST_LEFT_OUT = 4
 
@@ -49,13 +49,16 @@ class _Start:
     deeper: Mapping[str, Trace]
 
 
-def derive(problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = ()) -> Derivation | None:
+def derive(
+    problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = (), *, leave_out: bool = False
+) -> Derivation | None:
     """Trace what is needed around the working point and derive. None where `depth` does not repeat layers that are
     alike.
 
     Args:
         depth: symbols that count layers, and how many layers make one period: 1 where all are alike.
         unlike: symbols that count layers of which not all are alike: they are not moved.
+        leave_out: where symbols spoil the formula of all the others, do without them.
     """
     tracer = problem.tracer
     base = {**problem.working, **{d: SHALLOW * period for d, period in depth.items()}}
@@ -72,7 +75,7 @@ def derive(problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = (
         # layer); what is wrong with the model itself is raised again below, without the short cut.
         pass
     derived = _derived(start, None)
-    if derived is None or (derived.exact and not derived.unclear):
+    if derived is None or not leave_out or derived.is_clear:
         return derived
     without = (_derived(start, None, spoiling) for spoiling in _spoiling(derived))
     return next((found for found in without if found is not None and found.exact), derived)
@@ -171,16 +174,14 @@ def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, ne
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
     apart = probes.apart({n: v for n, v in probed.values.items() if n in probed.moved}, near=near)
     contradicting: tuple[Aligned, ...] = ()
-    for _ in range(MOST_ROUNDS):
-        proposed = _proposed(problem, probed, probes, apart, contradicting)
-        if proposed is None:
-            return None
+    while (proposed := _proposed(problem, probed, probes, apart, contradicting)) is not None:
         beside = look_beside(probes, proposed)
-        new = [there for there in beside.contradicting if there.point not in [c.point for c in contradicting]]
-        contradicting += tuple(new)
-        if not new:
-            break
-    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
+        known = [there.point for there in contradicting]
+        new = tuple(there for there in beside.contradicting if there.point not in known)
+        contradicting += new
+        if not new or len(contradicting) > MOST_CONTRADICTING:
+            return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
+    return None
 
 
 def _proposed(

@@ -34,7 +34,8 @@ class Search:
     account: what counts. total: its table of which a note may give the sum, by name.
     model_symbols: the symbols that shape the model, and not only its inputs.
     depth: symbols that may count layers, and how many layers make one period. unlike: symbols that count layers of many
-    kinds. full_depth: trace all layers.
+    kinds. deepest: up to how many layers those of a symbol are alike, where deeper ones are not. full_depth: trace all
+    layers.
     """
 
     tracer: Tracer
@@ -43,12 +44,14 @@ class Search:
     model_symbols: frozenset[str]
     depth: Mapping[str, int]
     unlike: Sequence[str]
+    deepest: Mapping[str, int]
     full_depth: bool = False
 
-    def derive(self, working: Point, depth: Mapping[str, int], unlike: Sequence[str] = ()) -> Derivation | None:
+    def derive(self, working: Point, depth: Mapping[str, int], *, leave_out: bool = False) -> Derivation | None:
         """`derive` around `working`."""
         problem = Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
-        return derive(problem, depth, unlike)
+        unlike = () if depth else (*self.depth, *self.unlike)
+        return derive(problem, depth, unlike, leave_out=leave_out)
 
 
 def derive_for(
@@ -62,7 +65,12 @@ def derive_for(
     derived, notes = found or _derived(search, working)
     found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
     multiples = {**{d: period for d, period in derived.periods.items() if period > 1}, **derived.multiples}
-    bounds = (*(Multiple(name, of) for name, of in multiples.items()), *found_bounds)
+    deepest = {name: value for name, value in search.deepest.items() if name in derived.depth}
+    bounds = (
+        *(Multiple(name, of) for name, of in multiples.items()),
+        *(Bound(name, value, up=True) for name, value in deepest.items()),
+        *found_bounds,
+    )
     if bounds:
         notes.append(said_of(bounds))
     if derived.follows:
@@ -87,14 +95,15 @@ def _fixed(derived: Derivation) -> Iterator[str]:
 
 
 def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
+    """A derivation with as much in it as can be: from few layers, or from all; and only then without some symbols."""
     notes = []
-    derived = _folded(search, working) if search.depth else None
-    if derived is None:
-        if search.depth:
-            notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
-        derived = search.derive(working, {}, [*search.depth, *search.unlike])
-        assert derived is not None, "without depth there is nothing to disagree with"
-    elif not search.tracer.knows(working):
+    derived = _folded(search, working) or _from_all(search, working)
+    if not derived.is_clear and not derived.skipped:
+        without = _folded(search, working, leave_out=True) or _from_all(search, working, leave_out=True)
+        derived = without if without.is_clear else derived
+    if search.depth and not derived.depth:
+        notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
+    elif search.depth and not search.tracer.knows(working):
         layers = as_text({d: working[d] for d in search.depth}, ", ")
         notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
     if (derived.refused or not derived.exact) and not derived.skipped:
@@ -103,11 +112,20 @@ def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     return derived, notes
 
 
-def _folded(search: Search, working: Point) -> Derivation | None:
+def _from_all(search: Search, working: Point, *, leave_out: bool = False) -> Derivation:
+    """The derivation from all layers."""
+    derived = search.derive(working, {}, leave_out=leave_out)
+    assert derived is not None, "without depth there is nothing to disagree with"
+    return derived
+
+
+def _folded(search: Search, working: Point, *, leave_out: bool = False) -> Derivation | None:
     """The derivation from a few layers; None where it does not hold for the number of layers that is asked for."""
     tracer, depth = search.tracer, search.depth
+    if not depth:
+        return None
     try:
-        derived = search.derive(working, depth)
+        derived = search.derive(working, depth, leave_out=leave_out)
         if derived is None or derived.trace.drew:
             return None
         disproved = not derived.exact and all(g.dims is not None for g in derived.groups)

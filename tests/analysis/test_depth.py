@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.analysis.depth import depth_symbols
+from graphmem.analysis.depth import Depth, depth_of
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
 from support.stacks import Stack
@@ -78,13 +78,15 @@ def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
 
 
 def test_alike_layers_are_a_symbol_and_others_are_not():
-    assert depth_symbols(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]) == ({"L": 1}, [])
-    assert depth_symbols(lambda p: growing(**p), {"h": 16, "L": 12}, ["h", "L"]) == ({}, ["L"])
+    assert depth_of(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]).periods == {"L": 1}
+    assert depth_of(lambda p: growing(**p), {"h": 16, "L": 12}, ["h", "L"]) == Depth(
+        periods={}, deepest={}, unlike=["L"]
+    )
 
 
 @pytest.mark.parametrize(("L", "found"), [(12, {"L": 3}), (6, {"L": 3}), (3, {"L": 3}), (13, {})])
 def test_layers_that_take_turns_are_counted_together(L, found):
-    assert depth_symbols(lambda p: patterned(**p), {"h": 16, "L": L}, ["h", "L"])[0] == found
+    assert depth_of(lambda p: patterned(**p), {"h": 16, "L": L}, ["h", "L"]).periods == found
 
 
 class WithMore(Stack):
@@ -96,7 +98,7 @@ class WithMore(Stack):
 
 
 def test_a_list_that_is_empty_at_first_takes_no_turns():
-    assert depth_symbols(lambda p: WithMore(**p), {"h": 16, "L": 12}, ["L"])[0] == {}
+    assert depth_of(lambda p: WithMore(**p), {"h": 16, "L": 12}, ["L"]).periods == {}
 
 
 def test_layers_that_take_turns_are_in_the_formula():

@@ -80,6 +80,7 @@ def test_a_search_works_for_any_account(tracer, subject):
         model_symbols=subject.model_symbols,
         depth={"L": 1},
         unlike=[],
+        deepest={},
     )
     derived, _, notes = derive_for(search, dict(subject.symbols))
     assert derived.exact
