@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from graphmem.load.hf.file import read
 from graphmem.load.hf.subject import from_config_file
 from graphmem.trace import trace
 from graphmem.usercode.isolate import isolated
+from support.repo import ROOT
 from support.slow import one_of
 
 transformers = pytest.importorskip("transformers")
@@ -325,7 +327,8 @@ def test_without_transformers(write, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setitem(sys.modules, "transformers.utils", None)
     assert main(["analyze", write(LLAMA)]) == 2
-    assert "pip install 'graphmem[hf]'" in capsys.readouterr().err
+    (needed,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["hf"]
+    assert f"pip install '{needed}'" in capsys.readouterr().err
 
 
 def test_code_beside_the_config(write, tmp_path, monkeypatch):
