@@ -50,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 1 findings or it does not fit, 2 could not analyse",
+        epilog="exit codes: 0 clean, 1 something is not as it should be: lint found something, validate found a "
+        "difference, nothing fits; 2 could not analyse",
     )
     whole.add_argument("--version", action="version", version=f"graphmem {__version__}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Command)
@@ -224,7 +225,7 @@ def _add_lint(commands: argparse._SubParsersAction[_Command]) -> None:
         epilog="exit codes: 0 nothing found, 1 findings or over the budget, 2 could not analyse",
     )
     lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
-    lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
+    lint.add_argument("--budget", metavar="BYTES", help="what forward may leave alive: 40GiB")
     lint.add_argument(
         "--at",
         metavar="NAME=VALUE",
@@ -237,7 +238,7 @@ def _add_lint(commands: argparse._SubParsersAction[_Command]) -> None:
         ("ignore", "not these rules"),
     ):
         lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
-    lint.add_argument("--threshold", metavar="SIZE", help="leave out smaller findings: 10MiB or 2%% (default: 1%%)")
+    lint.add_argument("--threshold", metavar="BYTES", help="leave out smaller findings: 10MiB or 2%% (default: 1%%)")
     lint.add_argument("--baseline", metavar="FILE", help="accepted findings, not reported unless they grow")
     lint.add_argument(
         "--write-baseline", action="store_true", help="accept all current findings by writing them to the baseline"
