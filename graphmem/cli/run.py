@@ -53,7 +53,7 @@ def _analyze(options: argparse.Namespace) -> int:
     check_output(options.output)
     report = _report(options)
     from graphmem.render import FORMATS
-    from graphmem.render.code import ascii_only
+    from graphmem.render.formula import ascii_only
 
     content = FORMATS[options.format](report)
     write(ascii_only(content) if options.ascii and isinstance(content, str) else content, options.output)
