@@ -17,7 +17,7 @@ import graphmem.trace.forward
 from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.how import read_how
-from graphmem.load.subject import from_factories
+from graphmem.load import from_factories
 from graphmem.record import Ref, UnknownValueError
 from graphmem.symbolic.strategy import _is_long
 from graphmem.trace import trace
