@@ -85,8 +85,9 @@ def test_examples_are_clean_as_pasted(recipe: str) -> None:
     file, code = PASTED[recipe], example(recipe)
     if (ROOT / file).exists():
         last = '        Gpu("b200"'
-        code = (ROOT / file).read_text().replace(last, f"        {code}{last}")
-        assert example(recipe) in code
+        line = f"        {code.rstrip()},\n"
+        code = (ROOT / file).read_text().replace(last, f"{line}{last}")
+        assert line in code
     assert not ruff("check", code=code, file=file)
     assert not ruff("format", "--check", "--diff", code=code, file=file)
 
@@ -115,7 +116,7 @@ def test_the_releases_of_torch_are_said_alike() -> None:
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MachineError):
         resolve(gpu="gh200", device="cuda")
-    (gpu,) = eval(example("A GPU"), vars(gpus))
+    gpu = eval(example("A GPU"), vars(gpus))
     monkeypatch.setitem(gpus.GPUS, gpu.key, gpu)
     assert resolve(gpu="GH-200", device="cuda").gpu is gpu
     with pytest.raises(MachineError, match="gh200"):
