@@ -73,6 +73,7 @@ def test_command_line_without_torch(arguments: list[str], code: int) -> None:
     assert not loads_torch(_MAIN.format(arguments=arguments, code=code))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

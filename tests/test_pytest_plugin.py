@@ -85,6 +85,7 @@ def test_does_not(graphmem_fits):
     assert "4.00 KiB over the budget of 1.00 KiB" in out
 
 
+@pytest.mark.slow
 def test_a_marker_that_asserts_nothing_is_an_error(tmp_path):
     code, out = run(tmp_path, "@pytest.mark.graphmem_budget('1GiB')\ndef test_nothing(): pass\n")
     assert code == 4, out

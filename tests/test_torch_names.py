@@ -145,6 +145,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_missing_name_is_named() -> None:
     done = run(_ONE_BY_ONE, *_REMOVABLE)
     *said, last = done.stdout.splitlines()

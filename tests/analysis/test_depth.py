@@ -128,6 +128,7 @@ def test_layers_that_differ_are_traced_and_that_is_said():
     assert any("the formula is for L=13" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_more_layers_of_the_last_kind_are_in_the_formula():
     report = graphmem.analyze(growing, inputs)
     assert report.verified.exact

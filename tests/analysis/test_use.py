@@ -150,6 +150,7 @@ def test_diff_of_two_settings(capsys, tmp_path):
     assert sum(m["b"] - m["a"] for m in data["modules"]) == data["saved"]
 
 
+@pytest.mark.slow
 def test_diff_of_models_with_other_symbols(reports):
     found = diff(reports[0].to_dict(), reports[2].to_dict())
     assert found.expr is None
@@ -231,6 +232,7 @@ def really(**sizes):
     return sum(size * n for size, n in real_saved(shifted(), ids(**sizes)).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b", one_of([4], [1, 4], int))
 def test_a_batch_of_one_has_a_formula_of_its_own(b):
     report = graphmem.analyze(shifted, ids, symbols={"b": b}, device="cpu")

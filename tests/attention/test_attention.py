@@ -57,6 +57,7 @@ def kinds(name, **options):
     return [(a.kind, a.kernel, a.count) for a in graphmem.analyze(make(), inputs(), **options).attention]
 
 
+@pytest.mark.slow
 def test_sdpa_follows_the_target():
     """fp32 on an H100 takes the efficient kernel; so does a V100. On the CPU torch chooses."""
     assert kinds("sdpa causal") == [("flash", "sdpa.efficient", 1)]

@@ -156,6 +156,7 @@ def test_table_says_the_same_as_json(folder: Path, capsys: pytest.CaptureFixture
         assert row["kernel"] in stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", one_of(["ascii"], ["ascii", "latin-1", "cp1252", "utf-8"], str))
 def test_terminal_of_any_encoding(folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     (folder / "model.py").write_text(ATTENTION)
@@ -204,6 +205,7 @@ def test_fields(report: dict[str, Any]) -> None:
         assert row["bytes"] is None or row["bytes"] > 0
 
 
+@pytest.mark.slow
 def test_both_attentions_are_there(folder: Path) -> None:
     attention = analyze(source=ATTENTION)["attention"]
     assert [(row["module"], row["count"]) for row in attention] == [("layers.*.attention", 3), ("last.attention", 1)]

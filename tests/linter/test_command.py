@@ -39,6 +39,7 @@ def model(h=32):
 def inputs(b=2, s=64, h=32):
     return (torch.zeros(b, s, h, dtype=torch.bfloat16),)
 """
+THRESHOLDS = [("99%", 0), ("1%", 1), ("1GiB", 0), ("1KiB", 1)]
 GPU = ["--gpu", "h100", "--torch", "2.13", "--cudnn", "9.20"]
 
 
@@ -99,6 +100,7 @@ def test_rules_are_chosen(model, capsys):
     assert run(capsys, model, "--select", "GM1")[0] == 1
 
 
+@pytest.mark.slow
 def test_a_length_that_was_asked_for(model, capsys):
     _, findings = as_json(capsys, model, "--at", "s=4096", "--at", "s=8192")
     assert {f["rule"]: f["point"]["s"] for f in findings} == {"GM101": 8192, "GM401": 8192}
@@ -112,7 +114,7 @@ def test_a_budget(model, capsys):
     assert "largest:" in out
 
 
-@pytest.mark.parametrize(("threshold", "code"), [("99%", 0), ("1%", 1), ("1GiB", 0), ("1KiB", 1)])
+@pytest.mark.parametrize(("threshold", "code"), one_of(["99%", "1KiB"], THRESHOLDS, lambda case: case[0]))
 def test_thresholds(model, capsys, threshold, code):
     assert run(capsys, model, "--threshold", threshold)[0] == code
 
@@ -150,6 +152,7 @@ def test_several_targets(model, capsys, tmp_path):
     assert {f["target"] for f in findings} == {str(model), str(other)}
 
 
+@pytest.mark.slow
 def test_settings_from_pyproject(model, capsys, tmp_path):
     project = tmp_path / "pyproject.toml"
     project.write_text('[tool.graphmem]\ntargets = ["model.py"]\nignore = ["GM101"]\nset = { s = 128 }\n')
@@ -171,6 +174,7 @@ def test_what_is_no_baseline(model, capsys, tmp_path):
         assert "is not a baseline" in err
 
 
+@pytest.mark.slow
 def test_github_annotations(model, capsys):
     _, out, _ = run(capsys, model, "--format", "github")
     first = out.splitlines()[0]
@@ -178,6 +182,7 @@ def test_github_annotations(model, capsys):
     assert "%25 of what is saved" in first
 
 
+@pytest.mark.slow
 def test_markdown(model, capsys):
     _, out, _ = run(capsys, model, "--format", "markdown")
     assert "| GM101 materialized-attention |" in out
@@ -213,6 +218,7 @@ def read_as(name, content):
     return cls(**values)
 
 
+@pytest.mark.slow
 def test_sarif_has_what_its_schema_asks_for_and_nothing_else(model, capsys):
     read = read_as("SarifLog", sarif(capsys, model, "--budget", "1KiB", "--extend-select", "ALL"))
     assert read.version == "2.1.0"
@@ -226,6 +232,7 @@ def test_sarif_has_what_its_schema_asks_for_and_nothing_else(model, capsys):
         read_as("Result", {"message": {"text": ""}, "ruleid": "GM101"})
 
 
+@pytest.mark.slow
 def test_sarif_is_what_code_scanning_takes(model, capsys):
     log = sarif(capsys, model, "--budget", "1KiB")
     (written,) = log["runs"]
@@ -272,6 +279,7 @@ def test_rule_explains(capsys):
 MEASURED = [("well_made.py", []), ("llama.py", ["GM201"]), ("gpt2.py", ["GM101", "GM201"])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sample", "measured"), one_of(["gpt2.py"], MEASURED, lambda case: case[0]))
 def test_lint_adds_little_to_an_analysis(sample, measured, monkeypatch):
     """All rules but those whose saving is measured: one trace at most, without the checkpoints where there are some."""
@@ -292,6 +300,7 @@ def counted(function, calls):
     return called
 
 
+@pytest.mark.slow
 def test_json_is_as_documented(model, capsys):
     code, out, _ = run(capsys, model, "--format", "json")
     content = json.loads(out)

@@ -1,5 +1,6 @@
 """Factories as people write them, and models that behave by more than their sizes."""
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -80,6 +81,7 @@ def test_layers_that_forward_treats_by_their_number():
     assert any("not alike" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_layer_drop_is_not_folded():
     def model(h=16, L=12, some=0.5):
         return Dropped(h, L, some)

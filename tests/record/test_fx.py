@@ -8,6 +8,7 @@ import graphmem
 from support.reports import of_sample
 
 
+@pytest.mark.slow
 def test_metadata():
     report = of_sample("gpt2.py", L=3, s=64, h=64, a=4, b=2, v=100)
     graph = report.graph

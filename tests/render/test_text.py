@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def columns_of(text: str) -> list[list[str]]:
     return [[line[a:b] for line in lines] for a, b in spans]
 
 
+@pytest.mark.slow
 @given(tables(), st.integers(0, 120))
 def test_a_table_fits_and_loses_nothing(
     given_table: tuple[list[str], list[list[str]], tuple[int, ...]], more: int

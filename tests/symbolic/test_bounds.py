@@ -53,6 +53,7 @@ def kept(h=16, window=100, **sizes):
     return graphmem.analyze(windowed(h, window), inputs(h=h, **sizes)).saved.bytes
 
 
+@pytest.mark.slow
 def test_shorter_than_the_window():
     report = graphmem.analyze(windowed, inputs)
     assert report.verified.exact

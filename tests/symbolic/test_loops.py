@@ -102,6 +102,7 @@ def test_rows_count_the_turns():
     assert layer.size.bytes == 5 * layer.each.subs({x: there.symbols[x.name] for x in layer.each.free_symbols})
 
 
+@pytest.mark.slow
 def test_turns_that_grow_have_no_formula_and_that_is_said():
     def model():
         return Prefixes()
@@ -148,6 +149,7 @@ class Drops(nn.Module):
         return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_a_draw_matters_only_where_it_decides(rate):
     report = graphmem.analyze(lambda h=16, L=9: Drops(h, L, rate), inputs)

@@ -53,6 +53,7 @@ def found_for(expression: sympy.Expr, points: tuple[Point, Point]) -> list[sympy
     return found
 
 
+@pytest.mark.slow
 @given(monomials(exponents=(1, 2, 3)), two_points())
 def test_a_monomial_is_found_and_has_no_rival(expression: sympy.Expr, points: tuple[Point, Point]) -> None:
     assert found_for(expression, points) == [expression]

@@ -22,6 +22,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_it_is_not_imported() -> None:
     code = "with compile_apart(), FakeTensorMode():\n    torch.nn.functional.gelu(torch.ones(3)) / 2"
     assert run(f"{code}\nprint('torch._dynamo' in sys.modules, '_dynamo' in vars(torch))") == "False False"

@@ -60,6 +60,7 @@ def tensors_behind(start):
     return found
 
 
+@pytest.mark.slow
 def test_a_report_keeps_no_large_buffer_alive():
     """Which a model file made, and which the values of its mask could be asked of."""
     made = []
@@ -76,6 +77,7 @@ def test_a_report_keeps_no_large_buffer_alive():
     assert sum(t.untyped_storage().nbytes() for t in tensors_behind(report)) < 2**20
 
 
+@pytest.mark.slow
 def test_a_record_keeps_no_large_buffer_alive():
     """The report has the module, to trace it again; the record has not."""
     module = Masked(ROWS)
@@ -99,6 +101,7 @@ def test_what_is_small_is_known_after_forward():
     assert torch.equal(value_of_mask(record), torch.ones(64, 64).tril().bool())
 
 
+@pytest.mark.slow
 def test_what_is_large_is_known_as_long_as_its_module_lives():
     module = Masked(ROWS)
     large = module.mask.nbytes > SMALL  # pytest would print what is compared, element by element

@@ -216,6 +216,7 @@ def test_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "peak" not in text
 
 
+@pytest.mark.slow
 def test_json_and_plot(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert on_cpu(file, "--sweep", "s=4,8", "b=1,2", "--format", "json", "--svg", "plot.svg") == 0
     found = json.loads(capsys.readouterr().out)
