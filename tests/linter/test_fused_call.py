@@ -25,7 +25,7 @@ def causal_mask(q, batches):
     return torch.ones(s, s, dtype=torch.bool, device=q.device).tril().expand(batches, 1, s, s)
 
 
-def test_a_mask_for_each_batch_is_left_out_only_if_it_is_known_to_be_causal():
+def test_a_mask_for_each_batch_is_left_out_only_if_it_is_known_to_be_causal() -> None:
     report = analysed(lambda q, k, v: (q @ k.mT).masked_fill(~causal_mask(q, len(q)), -1e9).softmax(-1) @ v)
     derived, machine = report.analysis.derived, report.analysis.machine
     site = find_attention(derived.trace)[0]
@@ -38,7 +38,7 @@ def test_a_mask_for_each_batch_is_left_out_only_if_it_is_known_to_be_causal():
 
 
 @pytest.mark.parametrize(("window", "how"), [(8, MASK), (S + 6, MASK), (10**6, CAUSAL)])
-def test_a_window_is_no_causal_mask_however_short_the_input(window, how):
+def test_a_window_is_no_causal_mask_however_short_the_input(window, how) -> None:
     """Longer than this input it looks causal here, and is a window at longer ones: the saving holds at both."""
 
     def windowed(q, k, v):
@@ -55,7 +55,7 @@ def test_a_window_is_no_causal_mask_however_short_the_input(window, how):
     assert there.saving > finding.saving > 0
 
 
-def test_what_only_flex_attention_does_is_not_said_to_be_causal():
+def test_what_only_flex_attention_does_is_not_said_to_be_causal() -> None:
     report = analysed(
         lambda q, k, v: ((q @ k.mT / 30).tanh() * 30).masked_fill(~causal_mask(q, 1), -1e9).softmax(-1) @ v
     )
