@@ -17,11 +17,11 @@ hypothesis.settings.load_profile("same")
 torch.set_num_threads(1)  # tensors are small, and workers share the cores
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser) -> None:
     parser.addoption("--overwrite", action="store_true", help="write current output into README and docs")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items) -> None:
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

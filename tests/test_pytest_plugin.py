@@ -13,13 +13,13 @@ from support.repo import ROOT
 from support.tiny import inputs, model
 
 
-def test_what_fits_passes_and_gives_the_report():
+def test_what_fits_passes_and_gives_the_report() -> None:
     report = graphmem.assert_fits(model, inputs, budget="1MiB")
     assert report.alive.bytes == 4 * (64 + 64 + 32) * 4  # before and after GELU, and the output
 
 
 @pytest.mark.parametrize("budget", ["2KiB", 2048])
-def test_what_does_not_fit_fails_with_the_largest_causes(budget):
+def test_what_does_not_fit_fails_with_the_largest_causes(budget) -> None:
     with pytest.raises(AssertionError) as failure:
         graphmem.assert_fits(model, inputs, budget=budget, symbols={"b": 8})
     lines = str(failure.value).splitlines()
@@ -28,7 +28,7 @@ def test_what_does_not_fit_fails_with_the_largest_causes(budget):
     assert lines[lines.index("largest causes:") + 1].startswith("  2.00 KiB, ")
 
 
-def test_a_budget_that_is_none():
+def test_a_budget_that_is_none() -> None:
     with pytest.raises(GraphmemError, match="cannot read budget"):
         graphmem.assert_fits(model, inputs, budget="much")
 
@@ -62,7 +62,7 @@ def run(tmp_path, source):
 
 
 @pytest.mark.slow
-def test_the_marker_gives_the_fixture_its_budget(tmp_path):
+def test_the_marker_gives_the_fixture_its_budget(tmp_path) -> None:
     code, out = run(
         tmp_path,
         """
@@ -86,7 +86,7 @@ def test_does_not(graphmem_fits):
 
 
 @pytest.mark.slow
-def test_a_marker_that_asserts_nothing_is_an_error(tmp_path):
+def test_a_marker_that_asserts_nothing_is_an_error(tmp_path) -> None:
     code, out = run(tmp_path, "@pytest.mark.graphmem_budget('1GiB')\ndef test_nothing(): pass\n")
     assert code == 4, out
     assert "asserts nothing without the fixture" in out

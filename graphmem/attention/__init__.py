@@ -2,9 +2,15 @@
 
 One file per kind. Each has a `find(flow)` that returns the sites of its kind; KINDS lists them, the surest first.
 
-call.py      the call of a fused kernel that could stand in a site's place: tensors, masks, facts
-instead.py   what that call would keep, as an expression: the report's advice. The linter measures it (linter/fused.py)
-masks.py     whether a mask is causal and nothing else
+    site.py      one attention that was found
+    softmax.py   the kind that is written out; products.py says what the operators around it are to it
+    masks.py     whether a mask is causal and nothing else
+    fused.py     attention that is a single operator, for the other kinds
+    example.py   what the examples in the files of the kinds are made of
+
+    call.py      the call of a fused kernel that could stand in a site's place: tensors, masks, facts
+    instead.py   what that call would keep, as an expression: the report's advice. The linter measures it
+                 (linter/fused.py)
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from graphmem._torch import sdpa_priority_order
-from graphmem.attention.masks import is_causal
 from graphmem.attention.site import Operands, Site
 from graphmem.kernels.sdpa import four_dims
 from graphmem.kernels.sdpa.order import disabled, order
@@ -52,14 +51,17 @@ class FusedCall:
     words: str = ""
 
 
-def fused_call(site: Site, trace: Trace, machine: Machine, derived: Derivation | None = None) -> FusedCall | None:
+def fused_call(
+    site: Site, trace: Trace, machine: Machine, derived: Derivation | None = None, *, causal: bool = False
+) -> FusedCall | None:
     """The call in place of `site`; None where the scores get something that it has no argument for.
 
     Args:
         derived: given where the call has to hold at every length. Then a dimension of a mask counts as 1 only if it
-            always is, and a mask's values do not count: a sliding window is causal up to its length.
+            always is.
+        causal: its mask is known to be causal, though it has one for each batch or head.
     """
-    return recorded_call(site, trace) if site.call >= 0 else _written(site, trace, machine, derived)
+    return recorded_call(site, trace) if site.call >= 0 else _written(site, trace, machine, derived, causal)
 
 
 def recorded_call(site: Site, trace: Trace) -> FusedCall | None:
@@ -73,7 +75,7 @@ def recorded_call(site: Site, trace: Trace) -> FusedCall | None:
     return FusedCall(q=q, k=k, v=v, masks=(mask,) if mask is not None else (), facts=made.facts)
 
 
-def _written(site: Site, trace: Trace, machine: Machine, derived: Derivation | None) -> FusedCall | None:
+def _written(site: Site, trace: Trace, machine: Machine, derived: Derivation | None, known: bool) -> FusedCall | None:
     operands = site.operands
     if operands is None or operands.special:
         return None
@@ -82,7 +84,7 @@ def _written(site: Site, trace: Trace, machine: Machine, derived: Derivation | N
     facts = [fact for ref in (q, k, v) if (fact := trace.fact(ref)) is not None]
     if len(facts) < 3:
         return None
-    causal = _flagged(operands, trace, derived)
+    causal = _flagged(operands, trace, derived, known)
     masks = operands.masks if causal is None else ()
     added = [fact for ref in masks if (fact := trace.fact(ref)) is not None]
     q_shape, k_shape, v_shape = as_qkv(*(fact.shape for fact in facts))
@@ -109,16 +111,16 @@ def _written(site: Site, trace: Trace, machine: Machine, derived: Derivation | N
     )
 
 
-def _flagged(operands: Operands, trace: Trace, derived: Derivation | None) -> Ref | None:
+def _flagged(operands: Operands, trace: Trace, derived: Derivation | None, known: bool) -> Ref | None:
     """The mask that can be is_causal: a single one for all batches and heads, which depends on positions alone, or one
-    that is known to be causal."""
-    if operands.learned or len(operands.masks) != 1:
+    that is `known` to be causal."""
+    mask = operands.mask
+    if mask is None:
         return None
-    (mask,) = operands.masks
     fact = trace.fact(mask)
     shape = (derived.shape(mask) if derived else None) or (fact.shape if fact else ())
     alone = fact is not None and all(d == 1 for d in shape[:-2])
-    return mask if alone or (derived is None and is_causal(mask, trace, either=True)) else None
+    return mask if alone or known else None
 
 
 def _words(operands: Operands, causal: Ref | None) -> str:

@@ -10,8 +10,9 @@ LARGEST = 2**25  # elements; a tenth of a second
 _FORBIDDEN = -1e4  # what is added to scores that must not count is far below that
 
 
-def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool:
-    """Whether a mask lets position i see positions up to i, and no others: True or 0 where it may look.
+def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool | None:
+    """Whether a mask lets position i see positions up to i, and no others: True or 0 where it may look. None where its
+    value is not known, or too large to look at.
 
     Args:
         either: a boolean mask may also say the reverse, as for masked_fill.
@@ -20,11 +21,11 @@ def is_causal(mask: Ref, trace: Trace, *, either: bool = False) -> bool:
     if fact is None or len(fact.shape) < 2 or fact.shape[-1] != fact.shape[-2] or fact.shape[-1] < 2:
         return False
     if torch.Size(fact.shape).numel() > LARGEST or _asks_inputs(mask, trace):
-        return False
+        return None
     try:
         value = trace.value(mask)
     except (UnknownValueError, RuntimeError):
-        return False
+        return None
     causal = torch.ones(value.shape[-2:], dtype=torch.bool).tril()
     if value.dtype == torch.bool:
         return bool((value == causal).all()) or (either and bool((value != causal).all()))

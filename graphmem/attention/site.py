@@ -40,6 +40,11 @@ class Operands:
     special: tuple[str, ...] = ()
     weights_used: bool = False
 
+    @property
+    def mask(self) -> Ref | None:
+        """The one mask that is no bias; None where there is none, or more."""
+        return self.masks[0] if len(self.masks) == 1 and not self.learned else None
+
 
 @dataclass(frozen=True)
 class Site:

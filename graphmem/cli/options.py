@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from graphmem.linter.formats import FORMATS as LINT_FORMATS
@@ -19,15 +20,41 @@ loss(output) -> tensor. In any other file the model's class, its config and its 
 what was guessed."""
 
 
+class _Command(argparse.ArgumentParser):
+    """One command. argparse gives a list of words that an option takes TARGET as well, where that comes next."""
+
+    def parse_known_args(  # type: ignore[override]  # a command gets all of its words, never None
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        return super().parse_known_args(_one_word_each(args), namespace)
+
+
+def _one_word_each(words: Sequence[str]) -> list[str]:
+    """`--sweep s=1,2 b=3 TARGET` as `--sweep s=1,2 --sweep b=3 TARGET`."""
+    found: list[str] = []
+    taken = None  # words that the sweep at hand has so far; None outside of one
+    for word in words:
+        if word.startswith("-"):
+            taken = int("=" in word) if word.startswith("--sw") else None  # argparse takes --sw for --sweep, too
+        elif taken is not None and (taken == 0 or "=" in word):
+            found += ["--sweep"] if taken else []
+            taken += 1
+        else:
+            taken = None
+        found.append(word)
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line: graphmem COMMAND ..."""
     whole = argparse.ArgumentParser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
-        epilog="exit codes: 0 clean, 1 findings or it does not fit, 2 could not analyse",
+        epilog="exit codes: 0 clean, 1 something is not as it should be: lint found something, validate found a "
+        "difference, nothing fits; 2 could not analyse",
     )
     whole.add_argument("--version", action="version", version=f"graphmem {__version__}")
-    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Command)
     analyze = commands.add_parser(
         "analyze",
         help="what autograd keeps for backward, where, and why",
@@ -127,7 +154,7 @@ def _add_format(command: argparse.ArgumentParser, formats: Formats[Any]) -> None
     )
 
 
-def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_fit(commands: argparse._SubParsersAction[_Command]) -> None:
     fit = commands.add_parser(
         "fit",
         help="the largest length or batch that fits into memory",
@@ -143,7 +170,7 @@ def _add_fit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_format(fit, FIT_FORMATS)
 
 
-def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_diff(commands: argparse._SubParsersAction[_Command]) -> None:
     diff = commands.add_parser(
         "diff",
         help="how much more one model or setting keeps than another",
@@ -162,7 +189,7 @@ def _add_diff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     diff.add_argument("--traceback", action="store_true", help="on an error, show where it came from")
 
 
-def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_validate(commands: argparse._SubParsersAction[_Command]) -> None:
     validate = commands.add_parser(
         "validate",
         help="run the model for real and compare",
@@ -175,10 +202,9 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     validate.add_argument(
         "--sweep",
         metavar="NAME=N,N,..",
-        nargs="+",
-        action="extend",
+        action="append",
         default=[],
-        help="run at these values, every combination of them: s=512,1024,2048 b=1,4",
+        help="run at these values; several symbols, as in --sweep s=512,1024,2048 b=1,4, in every combination",
     )
     validate.add_argument(
         "--steps", type=int, default=2, help="training steps for each point; all but the last warm up (default: 2)"
@@ -190,7 +216,7 @@ def _add_validate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_output(validate)
 
 
-def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_lint(commands: argparse._SubParsersAction[_Command]) -> None:
     lint = commands.add_parser(
         "lint",
         help="memory mistakes, each with its bytes and a way out",
@@ -199,7 +225,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         epilog="exit codes: 0 nothing found, 1 findings or over the budget, 2 could not analyse",
     )
     lint.add_argument("targets", metavar="TARGET", nargs="*", help=f"{_TARGET} Several are judged one by one.")
-    lint.add_argument("--budget", metavar="SIZE", help="bytes that forward may leave alive: 40GiB")
+    lint.add_argument("--budget", metavar="BYTES", help="what forward may leave alive: 40GiB")
     lint.add_argument(
         "--at",
         metavar="NAME=VALUE",
@@ -212,7 +238,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         ("ignore", "not these rules"),
     ):
         lint.add_argument(f"--{name}", metavar="RULES", action="append", help=f"{what}: GM101,GM2 or names; repeatable")
-    lint.add_argument("--threshold", metavar="SIZE", help="leave out smaller findings: 10MiB or 2%% (default: 1%%)")
+    lint.add_argument("--threshold", metavar="BYTES", help="leave out smaller findings: 10MiB or 2%% (default: 1%%)")
     lint.add_argument("--baseline", metavar="FILE", help="accepted findings, not reported unless they grow")
     lint.add_argument(
         "--write-baseline", action="store_true", help="accept all current findings by writing them to the baseline"
@@ -223,7 +249,7 @@ def _add_lint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     lint.set_defaults(device=None, format=None)  # so that pyproject.toml can give them
 
 
-def _add_rule(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_rule(commands: argparse._SubParsersAction[_Command]) -> None:
     rule = commands.add_parser("rule", help="explain a rule of lint", description="Explain a rule of lint.")
     rule.add_argument("rule", metavar="RULE", nargs="?", help="a code or a name: GM101, materialized-attention")
     rule.add_argument("--all", action="store_true", help="list all rules")

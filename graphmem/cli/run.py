@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from graphmem.how import How
     from graphmem.load import Wishes
 
-CLEAN, FINDINGS, FAILED = 0, 1, 2
+CLEAN, NOT_CLEAN, FAILED = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 clean, 1 findings, 2 could not analyse."""
+    """Run the command line and return its exit code: 0 clean, 1 not clean, 2 could not analyse."""
     whole = parser()
     options = whole.parse_args(arguments)
     if options.command is None:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has seen enough
         sys.stderr.close()
         return CLEAN
-    except Exception:  # 1 would say that there are findings
+    except Exception:  # 1 would be an answer
         traceback.print_exc()
         print("graphmem: internal error: please report it with the lines above, and with the model", file=sys.stderr)
         return FAILED
@@ -53,7 +53,7 @@ def _analyze(options: argparse.Namespace) -> int:
     check_output(options.output)
     report = _report(options)
     from graphmem.render import FORMATS
-    from graphmem.render.code import ascii_only
+    from graphmem.render.formula import ascii_only
 
     content = FORMATS[options.format](report)
     write(ascii_only(content) if options.ascii and isinstance(content, str) else content, options.output)
@@ -68,7 +68,7 @@ def _fit(options: argparse.Namespace) -> int:
 
     found = fit(report, options.solve, _memory(options), read_size(options.reserve, "--reserve"))
     write(FIT_FORMATS[options.format](found), options.output)
-    return CLEAN if found.value is not None else FINDINGS
+    return CLEAN if found.value is not None else NOT_CLEAN
 
 
 def _memory(options: argparse.Namespace) -> int:
@@ -131,7 +131,7 @@ def _validate(options: argparse.Namespace) -> int:
         write(plot.render(result), options.svg, "--svg")
     for failure in result.failures:
         print(f"graphmem: error: {failure}", file=sys.stderr)
-    return FAILED if result.failures else CLEAN if result.exact else FINDINGS
+    return FAILED if result.failures else CLEAN if result.exact else NOT_CLEAN
 
 
 def _lint(options: argparse.Namespace) -> int:
@@ -153,7 +153,7 @@ def _lint(options: argparse.Namespace) -> int:
     from graphmem.linter.formats import FORMATS
 
     write(FORMATS[given["format"]](result), options.output)
-    return FINDINGS if result.findings else CLEAN
+    return NOT_CLEAN if result.findings else CLEAN
 
 
 def _rule(options: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 
 from graphmem.attention import Site, find_attention
 from graphmem.attention.call import FusedCall, attend, fused_call, is_transposed
+from graphmem.attention.masks import is_causal
 from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import choose, four_dims, reachable
-from graphmem.linter.remeasure import NoSwapError
+from graphmem.linter.remeasure import NoSwapError, swapping, traces_of
+from graphmem.linter.spot import Change
 from graphmem.machine import Machine
 from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.flow import Flow
+from graphmem.symbolic.derivation import Derivation
 from graphmem.trace.replay import Swap
 
 _aten = torch.ops.aten
@@ -28,22 +32,47 @@ def sites_like(key: tuple[Any, ...], trace: Trace) -> list[Site]:
     return [site for site in find_attention(trace) if alike(site, trace) == key]
 
 
-def all_fused(key: tuple[Any, ...], machine: Machine, trace: Trace) -> list[Swap]:
-    """The best kernel for all attentions of a row.
+def only_causal(
+    key: tuple[Any, ...], derived: Derivation, mask_of: Callable[[Site, Trace], Ref | None], *, either: bool = False
+) -> bool:
+    """Whether the masks of a row are known to be causal at the traced point, and nothing else is known at another.
+
+    One point is not enough: a sliding window is causal up to its length.
+    """
+    for i, trace in enumerate(traces_of(derived)):
+        masks = dict.fromkeys(mask_of(site, trace) for site in sites_like(key, trace))
+        known = [False if mask is None else is_causal(mask, trace, either=either) for mask in masks]
+        if False in known or (i == 0 and not all(known)):
+            return False
+    return True
+
+
+def mask_is_causal(key: tuple[Any, ...], derived: Derivation) -> bool:
+    """Whether is_causal=True says what the mask of attention that is written out says."""
+    return only_causal(key, derived, lambda site, _: site.operands.mask if site.operands else None, either=True)
+
+
+def fusing(key: tuple[Any, ...], machine: Machine, *, causal: bool = False) -> Change:
+    """The best kernel in place of all attentions of a row, whose masks may be known to be causal."""
+    return swapping(("fused", key), partial(all_fused, key, machine, causal))
+
+
+def all_fused(key: tuple[Any, ...], machine: Machine, causal: bool, trace: Trace) -> list[Swap]:
+    """The best kernel for all attentions of a row, whose masks may be known to be causal.
 
     Raises:
         NoSwapError: there is none for one of them.
     """
     flow = Flow(trace)
-    swaps = [fused(site, flow, machine) for site in sites_like(key, trace)]
+    swaps = [fused(site, flow, machine, causal) for site in sites_like(key, trace)]
     if not swaps or None in swaps:
         raise NoSwapError("no fused kernel takes the same operands")
     return [swap for swap in swaps if swap is not None]
 
 
-def fused(site: Site, flow: Flow, machine: Machine) -> Swap | None:
+def fused(site: Site, flow: Flow, machine: Machine, causal: bool) -> Swap | None:
     """The call of the best kernel that could be reached; None where there is none."""
-    call = fused_call(site, flow.trace, machine)
+    call = fused_call(site, flow.trace, machine, causal=causal)
     way = reachable(call.facts, machine) if call is not None else None
     return None if call is None or way is None else swap(site, flow, call, way.facts, machine)
 

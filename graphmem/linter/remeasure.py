@@ -55,12 +55,16 @@ def saved_in(changed: Derivation) -> sympy.Expr | None:
     return sympy.expand(sympy.Add(*(g.size * g.count.expr for g in changed.groups if g.key.table == SAVED)))
 
 
+def traces_of(derived: Derivation) -> list[Trace]:
+    """At all points of the derivation, the one at which the report was traced first."""
+    aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
+    return [derived.trace, *derived.deeper.values(), *aligned]
+
+
 def _derived(analysis: Analysis, again: Callable[[Trace], Trace]) -> Derivation | None:
     """The derivation of the changed model from the traces that there are; missing ones are made."""
     derived = analysis.derived
-    aligned = (there.trace for there in (*derived.moved.values(), *derived.apart))
-    traces = [derived.trace, *derived.deeper.values(), *aligned]
-    known = {key(t.point): t for t in traces}
+    known = {key(t.point): t for t in traces_of(derived)}
     made = Memo[Trace]()
 
     def tracer(point: Point) -> Trace:

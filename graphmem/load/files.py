@@ -15,7 +15,8 @@ from typing import Any
 from torch import nn
 
 from graphmem.errors import TargetError, UsageError
-from graphmem.load.subject import Subject, from_factories
+from graphmem.load.factories import from_factories
+from graphmem.load.subject import Subject
 from graphmem.usercode.paths import shown
 from graphmem.usercode.randomness import drawing
 from graphmem.usercode.running import raised

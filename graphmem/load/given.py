@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from graphmem.errors import UsageError
+from graphmem.load.factories import from_factories
 from graphmem.load.files import Wishes, load_target
-from graphmem.load.subject import Subject, from_factories, from_module
+from graphmem.load.subject import Subject, from_module
 
 Model = nn.Module | Callable[..., nn.Module] | str | os.PathLike[str]
 Loss = Callable[[Any], torch.Tensor]

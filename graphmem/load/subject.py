@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import SymbolError, TargetError, did_you_mean
+from graphmem.errors import SymbolError
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
-from graphmem.usercode.callables import defined_at, name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.running import user_code
 
 Point = dict[str, int]
 
@@ -59,80 +55,6 @@ def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) 
     """
     with Blank(limit=VALUES_LIMIT):
         return make_inputs(point, True)
-
-
-def from_factories(
-    model: Callable[..., nn.Module],
-    inputs: Callable[..., Any],
-    *,
-    name: str,
-    loss: Callable[[Any], torch.Tensor] | None = None,
-    settings: Mapping[str, object] | None = None,
-) -> Subject:
-    """A Subject of two functions whose parameter names are the symbols and whose defaults are the working point.
-
-    Args:
-        settings: values for parameters of either function, in place of the defaults; strings are read as the
-            default's type.
-
-    Raises:
-        SymbolError: a setting that neither function takes, or that cannot be read.
-        TargetError: a parameter without a default, or with two different ones.
-    """
-    model_defaults, input_defaults = _defaults(model), _defaults(inputs)
-    both = {**input_defaults, **model_defaults}
-    for shared in model_defaults.keys() & input_defaults.keys():
-        if model_defaults[shared] != input_defaults[shared] and shared not in (settings or {}):
-            raise TargetError(
-                f"{shared} is {model_defaults[shared]!r} in {name_of(model)}() and {input_defaults[shared]!r} in "
-                f"{name_of(inputs)}()",
-                where=defined_at(inputs),
-                hint="one name is one symbol: give both the same default",
-            )
-    for key, value in (settings or {}).items():
-        if key not in both:
-            raise SymbolError(f"unknown symbol {key!r} in --set", hint=suggestion(key, both))
-        both[key] = read_setting(key, value, both[key])
-    symbols = {k: v for k, v in both.items() if isinstance(v, int) and not isinstance(v, bool)}
-
-    def arguments(names: Mapping[str, object], point: Point) -> dict[str, object]:
-        return {k: point.get(k, both[k]) for k in names}
-
-    def build_real(point: Point) -> nn.Module:
-        with user_code(model, f"{name_of(model)}()"):
-            module = model(**arguments(model_defaults, point))
-        if not isinstance(module, nn.Module):
-            raise TargetError(
-                f"{name_of(model)}() returned {type(module).__name__}, not a torch.nn.Module",
-                where=defined_at(model),
-                hint="return the module itself",
-            )
-        return module
-
-    def build(point: Point) -> nn.Module:
-        with Blank():
-            return build_real(point)
-
-    def make_inputs(point: Point, real: bool) -> Any:
-        with user_code(inputs, f"{name_of(inputs)}()"), Blank(limit=None if real else Blank.LIMIT):
-            made = inputs(**arguments(input_defaults, point))
-        if not isinstance(made, (tuple, list, dict, torch.Tensor)):
-            raise TargetError(
-                f"{name_of(inputs)}() returned {type(made).__name__}, not a tuple or dict of tensors",
-                where=defined_at(inputs),
-                hint="return (ids,) or {'input_ids': ids}",
-            )
-        return made
-
-    return Subject(
-        name=name,
-        symbols=symbols,
-        model_symbols=frozenset(model_defaults) & frozenset(symbols),
-        build=build,
-        make_inputs=make_inputs,
-        build_real=build_real,
-        loss=loss,
-    )
 
 
 def from_module(
@@ -252,47 +174,3 @@ def _repeated(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
 def _blank(tensor: torch.Tensor, sizes: Mapping[int, int]) -> torch.Tensor:
     shape = [sizes.get(i, size) for i, size in enumerate(tensor.shape)]
     return torch.empty(shape, dtype=tensor.dtype, device="meta")
-
-
-def _defaults(function: Callable[..., Any]) -> dict[str, object]:
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.default is parameter.empty:
-            raise TargetError(
-                f"parameter {name} of {name_of(function)}() has no default",
-                where=defined_at(function),
-                hint=f"a default is the working point: def {name_of(function)}({name}=1024, ...)",
-            )
-        found[name] = parameter.default
-    return found
-
-
-def read_setting(name: str, value: object, default: object) -> object:
-    """A setting from the command line as a value of its default's type."""
-    if not isinstance(value, str) or isinstance(default, str):
-        return value
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        if isinstance(default, int):
-            return int(value.replace("_", "").replace(",", ""))
-        if isinstance(default, float):
-            return float(value)
-        found = ast.literal_eval(value)
-    except (KeyError, ValueError, SyntaxError):
-        if default is None:
-            return value
-        found = value
-    if default is None or isinstance(found, type(default)):
-        return found
-    raise SymbolError(
-        f"--set {name}={value}: {name} takes a value of type {type(default).__name__}, such as {default!r}",
-        hint=f"--set {name}={default}",
-    )
-
-
-def suggestion(name: str, known: Mapping[str, object]) -> str:
-    """`did_you_mean`, with the values that the known names have."""
-    return did_you_mean(name, known, [f"{k}={v!r}" for k, v in known.items()])

@@ -1,6 +1,15 @@
 """A report as text. One file per format; each has a function that returns a string, or bytes, and prints nothing.
 
-These tables are the only lists of formats: the command line takes its choices from them.
+    table.py      the table for a terminal; attention.py has its part about attentions
+    markdown.py   Markdown; html.py shows the same tables
+    json.py       JSON
+    formula.py    the formula alone: LaTeX, Python, plain ASCII
+    fit.py        what `graphmem fit` found
+    diff.py       what `graphmem diff` found
+    text.py       laying out text for a terminal
+    formats.py    what a table of formats is
+
+The tables below are the only lists of formats: the command line takes its choices from them.
 """
 
 from __future__ import annotations
@@ -21,8 +30,8 @@ FORMATS: Formats[ReportData] = Formats(
         "json": "json:render",
         "markdown": "markdown:render",
         "html": "html:render",
-        "latex": "code:latex",
-        "python": "code:python",
+        "latex": "formula:latex",
+        "python": "formula:python",
     },
 )
 FIT_FORMATS: Formats[Fit] = Formats(__name__, {"table": "fit:render", "json": "fit:as_json"})

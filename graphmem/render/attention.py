@@ -18,7 +18,7 @@ def attention(report: ReportData, columns: int) -> str:
     rows = [
         [_name(a), a.count, a.kind, a.kernel, amount(a.size.bytes, size), each(a, report)] for a in report.attention
     ]
-    lines = [table(["attention", "×", "kind", "kernel", unit, "one keeps"], rows, columns, right=(1, 4))]
+    lines = [table(["attention", "×", "kind", "kernel", unit, "each keeps"], rows, columns, right=(1, 4))]
     for row in report.attention:
         if len(report.attention) > 1:
             lines.append(f"  {_name(row)}, {row.kernel}")

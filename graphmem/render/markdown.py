@@ -54,9 +54,9 @@ def tables(report: ReportData) -> Tables:
         for n in report.nodes[:LARGEST]
     ]
     return [
-        ("Modules", ["module", "×", "kept", "%", "formula for one"], modules),
+        ("Modules", ["module", "×", "kept", "%", "each keeps"], modules),
         ("Attention", ["attention", "×", "kind", "kernel", "kept", "why", "instead"], attention),
-        ("Largest tensors", ["kept", "×", "one", "made by", "where", "kept by"], tensors),
+        ("Largest tensors", ["kept", "×", "each", "made by", "where", "kept by"], tensors),
     ]
 
 

@@ -87,7 +87,7 @@ def _proof(report: ReportData) -> str:
 
 
 def _growth(report: ReportData) -> str:
-    """How much grows with s² or more, from where, and from which s on it is the larger part."""
+    """How much grows with s² or more, from where, and from which s on it is more than half."""
     s = next((x for x in report.saved.expr.free_symbols if x.name == "s"), None)
     if s is None:
         return ""
@@ -105,7 +105,7 @@ def _growth(report: ReportData) -> str:
     where = sorted({n.module for n in report.nodes if n.proved and _degree(n.each_expr, s) >= 2})
     share = 100 * nbytes / report.saved.bytes
     text = f"{human(nbytes)}, {share:.0f} %, from {', '.join(w or 'the model' for w in where[:3])}"
-    return text + (f"; more than the rest from s = {int(max(crossing)) + 1:,} on" if crossing else "")
+    return text + (f"; more than half from s={int(max(crossing)) + 1:,} on" if crossing else "")
 
 
 def _degree(expression: sympy.Expr, s: sympy.Symbol) -> int:
@@ -133,7 +133,7 @@ def _modules(report: ReportData, columns: int) -> str:
         ]
         for m in shown
     ]
-    return table(["module", "×", unit, "%", "formula for one"], rows, columns, right=(1, 2, 3))
+    return table(["module", "×", unit, "%", "each keeps"], rows, columns, right=(1, 2, 3))
 
 
 def _shown(report: ReportData) -> list[ModuleRow]:
@@ -170,7 +170,7 @@ def _largest(report: ReportData, columns: int) -> str:
         ]
         for n in report.nodes[:LARGEST]
     ]
-    headers = [unit, "×", "one", "largest tensors", "made by", "kept by"]
+    headers = [unit, "×", "each", "largest tensors", "made by", "kept by"]
     text = table(headers, rows, columns, right=(0, 1))
     rest = report.nodes[LARGEST:]
     if rest:

@@ -1,4 +1,11 @@
-"""What an analysis says: values only, without torch, without a model behind them, and without printing."""
+"""What an analysis says: values only, without torch, without a model behind them, and without printing.
+
+tables.py  the tables of a report
+plain.py   the same as plain data, for JSON
+causes.py  the largest causes, each in a line
+diff.py    two reports side by side
+fit.py     what `graphmem fit` answers
+"""
 
 from graphmem.report.tables import (
     AttentionPart,

@@ -6,7 +6,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from graphmem.report.tables import ReportData, Size
+from graphmem.report.tables import (
+    AttentionRow,
+    ModuleRow,
+    NodeRow,
+    NotCounted,
+    OtherKernel,
+    ReportData,
+    Size,
+    Verified,
+)
 from graphmem.symbolic.text import formula
 from graphmem.version import __version__
 
@@ -24,71 +33,78 @@ def as_dict(report: ReportData) -> dict[str, Any]:
         "symbols": dict(report.symbols),
         "saved": _size(report.saved, report),
         "alive": _size(report.alive, report),
-        "verified": {
-            "point": report.verified.point,
-            "exact": report.verified.exact,
-            "points": list(report.verified.points),
-            "share": report.verified.share,
-        },
+        "verified": _verified(report.verified),
         "limits": [asdict(limit) for limit in report.limits],
-        "nodes": [
-            {
-                "op": n.op,
-                "module": n.module,
-                "made_in": n.made_in,
-                "count": n.count,
-                "shape": list(n.shape),
-                "dims": list(n.dims) if n.dims is not None else None,
-                "dtype": n.dtype,
-                "each_bytes": n.each_bytes,
-                **_size(n.size, report),
-                "kept_by": list(n.kept_by),
-                "where": str(n.where) if n.where else None,
-                "proved": n.proved,
-            }
-            for n in report.nodes
-        ],
-        "attention": [
-            {
-                "module": a.module,
-                "count": a.count,
-                "kind": a.kind,
-                "kernel": a.kernel,
-                "why": a.why,
-                "where": str(a.where) if a.where else None,
-                **_size(a.size, report),
-                "each": str(a.each) if a.each is not None else None,
-                "parts": [
-                    {"part": p.name, "bytes": p.size.bytes, "each": str(p.each) if p.each is not None else None}
-                    for p in a.parts
-                ],
-                "instead": a.instead
-                and {
-                    "kernel": a.instead.kernel,
-                    "how": a.instead.how,
-                    "bytes": a.instead.bytes,
-                    "each": str(a.instead.each),
-                },
-            }
-            for a in report.attention
-        ],
-        "modules": [
-            {
-                "module": m.path,
-                "class": m.cls,
-                "count": m.count,
-                "own_bytes": m.own.bytes,
-                **_size(m.size, report),
-                "each": str(m.each) if m.each is not None else None,
-            }
-            for m in report.modules
-        ],
-        "not_counted": [
-            {"what": n.what, "bytes": n.bytes, "expr": None if n.expr is None else str(n.expr), "why": n.why}
-            for n in report.not_counted
-        ],
+        "nodes": [_node(row, report) for row in report.nodes],
+        "attention": [_attention(row, report) for row in report.attention],
+        "modules": [_module(row, report) for row in report.modules],
+        "not_counted": [_not_counted(row) for row in report.not_counted],
         "notes": list(report.notes),
     }
+
+
+def _verified(verified: Verified) -> dict[str, Any]:
+    return {
+        "point": verified.point,
+        "exact": verified.exact,
+        "points": list(verified.points),
+        "share": verified.share,
+    }
+
+
+def _node(row: NodeRow, report: ReportData) -> dict[str, Any]:
+    return {
+        "op": row.op,
+        "module": row.module,
+        "made_in": row.made_in,
+        "count": row.count,
+        "shape": list(row.shape),
+        "dims": None if row.dims is None else list(row.dims),
+        "dtype": row.dtype,
+        "each_bytes": row.each_bytes,
+        **_size(row.size, report),
+        "kept_by": list(row.kept_by),
+        "where": _text(row.where),
+        "proved": row.proved,
+    }
+
+
+def _attention(row: AttentionRow, report: ReportData) -> dict[str, Any]:
+    return {
+        "module": row.module,
+        "count": row.count,
+        "kind": row.kind,
+        "kernel": row.kernel,
+        "why": row.why,
+        "where": _text(row.where),
+        **_size(row.size, report),
+        "each": _text(row.each),
+        "parts": [{"part": p.name, "bytes": p.size.bytes, "each": _text(p.each)} for p in row.parts],
+        "instead": None if row.instead is None else _instead(row.instead),
+    }
+
+
+def _instead(other: OtherKernel) -> dict[str, Any]:
+    return {"kernel": other.kernel, "how": other.how, "bytes": other.bytes, "each": str(other.each)}
+
+
+def _module(row: ModuleRow, report: ReportData) -> dict[str, Any]:
+    return {
+        "module": row.path,
+        "class": row.cls,
+        "count": row.count,
+        "own_bytes": row.own.bytes,
+        **_size(row.size, report),
+        "each": _text(row.each),
+    }
+
+
+def _not_counted(row: NotCounted) -> dict[str, Any]:
+    return {"what": row.what, "bytes": row.bytes, "expr": _text(row.expr), "why": row.why}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _size(size: Size, report: ReportData) -> dict[str, Any]:

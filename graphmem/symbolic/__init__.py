@@ -1,1 +1,24 @@
-"""Sizes as expressions in the model's own integers: proposed from traces, proved at further points. See README.md."""
+"""Sizes as expressions in the model's own integers: proposed from traces, proved at further points.
+
+strategy.py    `derive_for`: at which points to derive; start here
+derive.py      `derive`: from traces at these points to formulas and their proof
+problem.py     what a derivation is asked for
+tracer.py      what it asks of whoever traces for it
+derivation.py  what it gives
+
+points.py      which points to trace
+probes.py      traces there that correspond to a base trace
+align.py       which operators of two traces correspond
+single.py      one layer of each kind in place of several
+enough.py      whether that told as much as several would
+group.py       storages that differ only in their layer, or in the turn of a loop
+loops.py       symbols that say how often a line runs
+
+dims.py        an expression for every dimension of every storage
+curves.py      one dimension, from its samples to an expression
+beside.py      what is rounded: every symbol is moved by as little as the model takes
+bounds.py      within which lengths the formula holds
+
+text.py        expressions as people write them
+read.py        expressions read from text
+"""

@@ -1,4 +1,30 @@
-"""One forward on fake tensors, written down as a `graphmem.record.Trace`."""
+"""One forward on fake tensors, written down as a `graphmem.record.Trace`.
+
+forward.py        `trace`: one forward of a subject at one point; start here
+recorder.py       watches that forward from three sides; its parts are the next six files
+
+tape.py           writes operators and storages into the record, in the order in which they come by
+packs.py          what autograd packs, and what of it is still held
+calls.py          which module is running
+frames.py         which lines of the user's are under way
+nodes.py          autograd nodes, and the operators that they differentiate
+fates.py          what became of every storage, once forward is over
+
+fakes.py          fake tensors in place of the module's own
+inputs.py         the tensors of an input, by their place in it
+results.py        what an operator returns, as the machine would lay it out
+answers.py        what fake mode has answered, so that it is asked once
+
+values.py         values of small tensors, where forward asks for one
+traits.py         what an operator does to the value of its result
+assumed.py        values that are taken for granted: balanced experts, nothing NaN, the user's answers
+draws.py          random numbers that forward decides by
+lookups.py        rows that an embedding does not have
+
+failures.py       from an exception in forward to an error with the user's line
+compile_apart.py  a trace without torch.compile
+replay.py         a trace run again with some operators swapped: how lint measures a fix
+"""
 
 from graphmem.trace.forward import trace
 

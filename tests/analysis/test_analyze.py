@@ -15,7 +15,7 @@ from graphmem.kernels.registry import kernels_on
 
 
 class Net(nn.Module):
-    def __init__(self, h=32, f=64):
+    def __init__(self, h=32, f=64) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(h, f), nn.Linear(f, h)
         self.register_buffer("scale", torch.ones(1))
@@ -28,7 +28,7 @@ class Net(nn.Module):
         return self.down(self.last) * self.scale
 
 
-def test_a_real_module_is_as_before_afterwards():
+def test_a_real_module_is_as_before_afterwards() -> None:
     module = Net()
     twin = copy.deepcopy(module.state_dict())
     parameters = dict(module.named_parameters())
@@ -48,7 +48,7 @@ def test_a_real_module_is_as_before_afterwards():
     assert torch.equal(torch.get_rng_state(), expected)
 
 
-def test_a_real_module_is_as_before_after_an_error():
+def test_a_real_module_is_as_before_after_an_error() -> None:
     module = Net()
     before = {k: id(v) for k, v in module.named_parameters()}
     with pytest.raises(GraphmemError, match="forward raised"):
@@ -60,7 +60,7 @@ def test_a_real_module_is_as_before_after_an_error():
 
 
 @pytest.mark.parametrize("where", ["cpu", "meta", "fake"])
-def test_module_on_any_device_gives_the_same(where):
+def test_module_on_any_device_gives_the_same(where) -> None:
     if where == "fake":
         with FakeTensorMode():
             module, x = Net(), torch.empty(2, 8, 32)
@@ -72,7 +72,7 @@ def test_module_on_any_device_gives_the_same(where):
     assert report.saved.bytes == 2 * (2 * 8 * 64 * 4)
 
 
-def test_sizes_of_inputs_become_symbols_and_are_said():
+def test_sizes_of_inputs_become_symbols_and_are_said() -> None:
     report = graphmem.analyze(Net(), (torch.randn(2, 8, 32),))
     assert report.symbols == {"b": 2, "s": 8}
     assert any("b = 2" in note for note in report.notes)
@@ -80,14 +80,14 @@ def test_sizes_of_inputs_become_symbols_and_are_said():
     assert report.verified.exact
 
 
-def test_named_symbols():
+def test_named_symbols() -> None:
     report = graphmem.analyze(Net(), (torch.randn(2, 8, 32),), symbols={"rows": 8})
     assert report.symbols == {"rows": 8}
     with pytest.raises(GraphmemError, match="no input has a dimension of size x=7"):
         graphmem.analyze(Net(), (torch.randn(2, 8, 32),), symbols={"x": 7})
 
 
-def test_factories_with_other_values():
+def test_factories_with_other_values() -> None:
     def model(h=32, f=64):
         return Net(h, f)
 
@@ -103,7 +103,7 @@ def test_factories_with_other_values():
         report.at(s=0)
 
 
-def test_loss_releases_the_outputs():
+def test_loss_releases_the_outputs() -> None:
     module, x = Net(), torch.randn(2, 8, 32)
     kept = graphmem.analyze(module, (x,))
     released = graphmem.analyze(module, (x,), loss=lambda y: y.sum())
@@ -111,20 +111,20 @@ def test_loss_releases_the_outputs():
     assert kept.alive.bytes - released.alive.bytes == 2 * 8 * 32 * 4 - 4
 
 
-def test_what_is_given_must_go_together():
+def test_what_is_given_must_go_together() -> None:
     with pytest.raises(GraphmemError, match="function for the inputs"):
         graphmem.analyze(lambda: Net(), (torch.randn(2, 8, 32),))
     with pytest.raises(GraphmemError, match="inputs is a function"):
         graphmem.analyze(Net(), lambda: (torch.randn(2, 8, 32),))
 
 
-def test_an_unknown_gpu_is_suggested():
+def test_an_unknown_gpu_is_suggested() -> None:
     with pytest.raises(GraphmemError) as error:
         graphmem.analyze(Net(), (torch.randn(2, 8, 32),), gpu="a10")
     assert "a100" in str(error.value)
 
 
-def test_batch_of_one_is_derived_from_two_where_it_holds():
+def test_batch_of_one_is_derived_from_two_where_it_holds() -> None:
     """At b = 1 a transpose is contiguous, so operators differ; the sizes need not."""
 
     def model(h=32):
@@ -141,7 +141,7 @@ def test_batch_of_one_is_derived_from_two_where_it_holds():
 
 
 class Swap(nn.Module):
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.f = nn.Linear(h, h)
 
@@ -149,11 +149,11 @@ class Swap(nn.Module):
         return self.f(x.transpose(0, 1).reshape(-1, x.shape[-1]).relu()).tanh()
 
 
-def test_an_operator_that_writes_in_place_keeps_what_it_overwrites():
+def test_an_operator_that_writes_in_place_keeps_what_it_overwrites() -> None:
     """Autograd clones it first, and what it saves is the clone: PyTorch's own node says so."""
 
     class Normalised(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.body = nn.Linear(8, 8)
 

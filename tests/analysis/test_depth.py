@@ -12,7 +12,7 @@ from support.stacks import Stack
 
 
 class Layer(nn.Module):
-    def __init__(self, h, wide=False):
+    def __init__(self, h, wide=False) -> None:
         super().__init__()
         self.f = nn.Linear(h, 4 * h if wide else h)
         self.g = nn.Linear(4 * h if wide else h, h)
@@ -33,7 +33,7 @@ class Remembers(Stack):
 
 
 class ByNumber(nn.Module):
-    def __init__(self, h, layer_idx):
+    def __init__(self, h, layer_idx) -> None:
         super().__init__()
         self.f, self.every_third = nn.Linear(h, h), layer_idx % 3 == 2
 
@@ -68,7 +68,7 @@ def experts(h=16, e=6):
 
 @pytest.mark.parametrize("model", [alike, growing, patterned, remembering, experts])
 @pytest.mark.parametrize("n", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), 7])
-def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
+def test_any_number_of_layers_is_what_a_full_trace_gives(model, n) -> None:
     name = "e" if model is experts else "L"
     report = graphmem.analyze(model, inputs, symbols={name: n})
     full = graphmem.analyze(model(**{name: n}), inputs())
@@ -77,7 +77,7 @@ def test_any_number_of_layers_is_what_a_full_trace_gives(model, n):
     assert sum(node.count * node.each_bytes for node in report.nodes) == full.saved.bytes
 
 
-def test_alike_layers_are_a_symbol_and_others_are_not():
+def test_alike_layers_are_a_symbol_and_others_are_not() -> None:
     assert depth_of(lambda p: alike(**p), {"h": 16, "L": 12}, ["h", "L"]).periods == {"L": 1}
     assert depth_of(lambda p: growing(**p), {"h": 16, "L": 12}, ["h", "L"]) == Depth(
         periods={}, deepest={}, unlike=["L"]
@@ -85,23 +85,23 @@ def test_alike_layers_are_a_symbol_and_others_are_not():
 
 
 @pytest.mark.parametrize(("L", "found"), [(12, {"L": 3}), (6, {"L": 3}), (3, {"L": 3}), (13, {})])
-def test_layers_that_take_turns_are_counted_together(L, found):
+def test_layers_that_take_turns_are_counted_together(L, found) -> None:
     assert depth_of(lambda p: patterned(**p), {"h": 16, "L": L}, ["h", "L"]).periods == found
 
 
 class WithMore(Stack):
     """Has a list besides that is empty where there are few layers."""
 
-    def __init__(self, h, L):
+    def __init__(self, h, L) -> None:
         super().__init__(ByNumber(h, i) for i in range(L))
         self.more = nn.ModuleList(nn.Linear(h, h) for _ in range(L - 8))
 
 
-def test_a_list_that_is_empty_at_first_takes_no_turns():
+def test_a_list_that_is_empty_at_first_takes_no_turns() -> None:
     assert depth_of(lambda p: WithMore(**p), {"h": 16, "L": 12}, ["L"]).periods == {}
 
 
-def test_layers_that_take_turns_are_in_the_formula():
+def test_layers_that_take_turns_are_in_the_formula() -> None:
     report = graphmem.analyze(patterned, inputs)
     assert report.verified.exact
     assert report.symbols["L"] == 12
@@ -117,13 +117,13 @@ def test_layers_that_take_turns_are_in_the_formula():
     assert report.at(L=largest).saved.bytes <= 2**20 < report.at(L=largest + 3).saved.bytes
 
 
-def test_a_finished_module_whose_layers_take_turns():
+def test_a_finished_module_whose_layers_take_turns() -> None:
     report = graphmem.analyze(patterned(L=24), inputs())
     assert report.verified.exact
     assert report.at(L=36).saved.bytes == fully_traced(patterned(L=36))
 
 
-def test_layers_that_differ_are_traced_and_that_is_said():
+def test_layers_that_differ_are_traced_and_that_is_said() -> None:
     report = graphmem.analyze(patterned, inputs, symbols={"L": 13})
     assert report.verified.exact
     assert "L" not in report.symbols
@@ -131,7 +131,7 @@ def test_layers_that_differ_are_traced_and_that_is_said():
 
 
 @pytest.mark.slow
-def test_more_layers_of_the_last_kind_are_in_the_formula():
+def test_more_layers_of_the_last_kind_are_in_the_formula() -> None:
     report = graphmem.analyze(growing, inputs)
     assert report.verified.exact
     for n in (6, 7, 20):
@@ -140,7 +140,7 @@ def test_more_layers_of_the_last_kind_are_in_the_formula():
         report.at(L=3)
 
 
-def test_labels_and_counts():
+def test_labels_and_counts() -> None:
     report = graphmem.analyze(alike, inputs)
     row = next(m for m in report.modules if m.path == "layers.*")
     assert (row.label, row.count) == ("layers.0-11", 12)
@@ -148,7 +148,7 @@ def test_labels_and_counts():
     assert next(m for m in there.modules if m.path == "layers.*").label == "layers.0-29"
 
 
-def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
+def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch) -> None:
     traced = []
     import graphmem.analysis.tracer as tracer
     import graphmem.symbolic.strategy as derivation
@@ -166,7 +166,7 @@ def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch):
 class Indexed(Stack):
     """A forward that counts on as many layers as it was made with."""
 
-    def __init__(self, layers):
+    def __init__(self, layers) -> None:
         super().__init__(layers)
         self.n = len(self.layers)
 
@@ -177,7 +177,7 @@ class Indexed(Stack):
 
 
 class TwoStacks(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.encoder, self.decoder = Stack(Layer(16) for _ in range(6)), Stack(Layer(16) for _ in range(9))
 
@@ -205,7 +205,7 @@ FINISHED = {
 
 
 @pytest.mark.parametrize("name", FINISHED)
-def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name):
+def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name) -> None:
     module = FINISHED[name]()
     report = graphmem.analyze(module, inputs())
     assert report.saved.bytes == fully_traced(module)
@@ -214,5 +214,5 @@ def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name):
     assert set(report.symbols) - {"b", "s"} == names.get(name, set())
 
 
-def test_a_finished_module_at_another_depth():
+def test_a_finished_module_at_another_depth() -> None:
     assert graphmem.analyze(alike(L=20), inputs()).at(L=33).saved.bytes == fully_traced(alike(L=33))

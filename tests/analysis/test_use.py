@@ -57,7 +57,7 @@ def brute(needs, budget, top=3000):
 
 
 @pytest.mark.slow
-def test_solve_agrees_with_brute_force(reports):
+def test_solve_agrees_with_brute_force(reports) -> None:
     chance, functions = random.Random(1), [function_of(report) for report in reports]
     for _ in range(100):
         report, function = chance.choice(list(zip(reports, functions, strict=True)))
@@ -70,7 +70,7 @@ def test_solve_agrees_with_brute_force(reports):
 
 
 @pytest.mark.slow
-def test_solve_says_what_is_wrong(reports):
+def test_solve_says_what_is_wrong(reports) -> None:
     report = reports[0]
     with pytest.raises(SymbolError, match="nothing fits into 10 B: s=1 needs"):
         report.solve("s", budget=10)
@@ -86,7 +86,7 @@ def test_solve_says_what_is_wrong(reports):
 class Padded(nn.Module):
     """A mask whose rows are padded unless s is a multiple of 8: the formula holds for the padded ones."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.f = nn.Linear(32, 96)
 
@@ -95,7 +95,7 @@ class Padded(nn.Module):
         return nn.functional.scaled_dot_product_attention(q, k, v, mask)
 
 
-def test_solve_stays_where_the_traced_kernel_runs():
+def test_solve_stays_where_the_traced_kernel_runs() -> None:
     report = graphmem.analyze(Padded(), (torch.randn(2, 21, 32), torch.randn(2, 1, 21, 21)))
     found = report.solve("s", budget="1MiB")
     assert found % 8
@@ -104,7 +104,7 @@ def test_solve_stays_where_the_traced_kernel_runs():
 
 
 @pytest.mark.slow
-def test_fit_counts_parameters_and_what_is_reserved(capsys):
+def test_fit_counts_parameters_and_what_is_reserved(capsys) -> None:
     command = ["fit", str(ROOT / "samples" / "gpt2.py"), "--solve", "b", "--memory", "4GiB", "--set", "s=64"]
     assert main([*command, "--format", "json"]) == 0
     roomy = json.loads(capsys.readouterr().out)
@@ -118,7 +118,7 @@ def test_fit_counts_parameters_and_what_is_reserved(capsys):
 
 
 @pytest.mark.slow
-def test_diff_of_two_settings(capsys, tmp_path):
+def test_diff_of_two_settings(capsys, tmp_path) -> None:
     sizes = " ".join(words(SMALL))
     sample = str(ROOT / "samples" / "gpt2.py")
     assert main(["diff", sample, "--both", f"{sizes} --set p=0.0 --torch 2.11", "--b", "--set attn=sdpa"]) == 0
@@ -151,13 +151,13 @@ def test_diff_of_two_settings(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_diff_of_models_with_other_symbols(reports):
+def test_diff_of_models_with_other_symbols(reports) -> None:
     found = diff(reports[0].to_dict(), reports[2].to_dict())
     assert found.expr is None
     assert found.saved.more == reports[2].saved.bytes - reports[0].saved.bytes
 
 
-def test_what_is_no_report(tmp_path):
+def test_what_is_no_report(tmp_path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(UsageError, match="is not a graphmem report"):
         load_report(str(tmp_path / "x.json"))
@@ -168,7 +168,7 @@ def test_what_is_no_report(tmp_path):
 # -- to take away -----------------------------------------------------------------------------------------------------
 
 
-def test_the_python_function_needs_no_graphmem_and_is_exact(reports):
+def test_the_python_function_needs_no_graphmem_and_is_exact(reports) -> None:
     for report in reports:
         namespace = {}
         source = FORMATS["python"](report)
@@ -184,13 +184,13 @@ def test_the_python_function_needs_no_graphmem_and_is_exact(reports):
         assert function(**elsewhere) == expected
 
 
-def test_latex(reports):
+def test_latex(reports) -> None:
     text = FORMATS["latex"](reports[0])
     assert text.startswith("\\[ \\text{saved for backward} = ")
     assert "s^{2}" in text
 
 
-def test_markdown_and_html(reports):
+def test_markdown_and_html(reports) -> None:
     markdown = FORMATS["markdown"](reports[0])
     assert "| blocks.0-2.attn" in markdown
     assert f"{reports[0].saved.bytes:,}" in markdown
@@ -200,7 +200,7 @@ def test_markdown_and_html(reports):
 
 
 @pytest.mark.slow
-def test_plain_ascii(capsys):
+def test_plain_ascii(capsys) -> None:
     assert main(["analyze", str(ROOT / "samples" / "gpt2.py"), *words(SMALL), "--ascii"]) == 0
     shown = capsys.readouterr().out
     assert shown.isascii()
@@ -210,7 +210,7 @@ def test_plain_ascii(capsys):
 class Shifted(nn.Module):
     """Labels are shifted by slicing a padded copy: with a batch of 1 that is contiguous as it is, and kept whole."""
 
-    def __init__(self, h, v):
+    def __init__(self, h, v) -> None:
         super().__init__()
         self.embed, self.head = nn.Embedding(v, h), nn.Linear(h, v)
 
@@ -234,7 +234,7 @@ def really(**sizes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("b", one_of([4], [1, 4], int))
-def test_a_batch_of_one_has_a_formula_of_its_own(b):
+def test_a_batch_of_one_has_a_formula_of_its_own(b) -> None:
     report = graphmem.analyze(shifted, ids, symbols={"b": b}, device="cpu")
     for point in ({"b": 1}, {"b": 3}, {"b": 1, "s": 77}, {"b": 9, "s": 5}):
         assert report.at(**point).saved.bytes == really(**point), point
@@ -245,7 +245,7 @@ def test_a_batch_of_one_has_a_formula_of_its_own(b):
 
 @pytest.mark.parametrize("working", [1, 4])
 @pytest.mark.slow
-def test_solve_with_a_batch_of_one_and_for_it(working):
+def test_solve_with_a_batch_of_one_and_for_it(working) -> None:
     report = graphmem.analyze(shifted, ids, symbols={"b": working}, device="cpu")
     for b in (1, 2):
         s = report.solve("s", budget=20_000, b=b)
@@ -257,7 +257,7 @@ def test_solve_with_a_batch_of_one_and_for_it(working):
         report.solve("b", budget=really(b=1) - 1)
 
 
-def test_what_is_asked_twice_is_analysed_once(monkeypatch):
+def test_what_is_asked_twice_is_analysed_once(monkeypatch) -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     first = report.at(b=1)
     monkeypatch.setattr("graphmem.analysis.tracer.trace", None)
@@ -265,7 +265,7 @@ def test_what_is_asked_twice_is_analysed_once(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["4*L*b*s + 8*s**2/3 - ceiling(s/32)*b", "Min(s, b) - floor(s**2/b)", "-s", "0"])
-def test_expressions_are_read_as_sympy_wrote_them(text):
+def test_expressions_are_read_as_sympy_wrote_them(text) -> None:
     names = {n: symbol(n) for n in "Lbs"}
     assert read_expression(text, names) == sympy.sympify(text, locals=names)
 
@@ -273,7 +273,7 @@ def test_expressions_are_read_as_sympy_wrote_them(text):
 @pytest.mark.parametrize(
     "text", ['__import__("os").system("true")', "s.free_symbols", "9**9**9", "q", "[s]", "1 +", "(" * 900]
 )
-def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys):
+def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys) -> None:
     data = json.loads(reports[0].to_json())
     (tmp_path / "a.json").write_text(json.dumps(data))
     data["saved"]["expr"] = text
@@ -283,7 +283,7 @@ def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("change", [{"saved": 5}, {"modules": [{"x": 1}]}, {"attention": 3}, {"symbols": None}])
-def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys):
+def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys) -> None:
     data = json.loads(reports[0].to_json())
     (tmp_path / "a.json").write_text(json.dumps(data))
     (tmp_path / "b.json").write_text(json.dumps({**data, **change}))
@@ -294,7 +294,7 @@ def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
+def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys) -> None:
     (tmp_path / "a.json").write_text(reports[0].to_json())
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--b", "--set b=2"]) == 2
     assert "is a saved report: --set b=2 is for a target only" in capsys.readouterr().err
@@ -302,7 +302,7 @@ def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys):
     assert "No closing quotation" in capsys.readouterr().err
 
 
-def test_the_function_refuses_what_the_report_refuses():
+def test_the_function_refuses_what_the_report_refuses() -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     function = function_of(report)
     assert function(b=7, s=11) == report.at(b=7, s=11).saved.bytes
@@ -313,7 +313,7 @@ def test_the_function_refuses_what_the_report_refuses():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["L", "f", "h"])
-def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
+def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys) -> None:
     sample = ROOT / "samples" / "llama.py"
     command = ["fit", str(sample), "--solve", name, "--memory", "8MiB", "--format", "json"]
     command += words({**SMALL, "k": 2, "f": 160})
@@ -327,7 +327,7 @@ def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys):
 
 
 @pytest.mark.slow
-def test_parameters_go_with_the_sizes(reports):
+def test_parameters_go_with_the_sizes(reports) -> None:
     for report in reports[:2]:
         there = report.at(L=5, h=128)
         fresh = of_sample("gpt2.py", **{**SMALL, "L": 5, "h": 128})

@@ -29,7 +29,7 @@ def traced(example, target):
 
 
 @pytest.mark.parametrize(("kind", "example"), examples("GOOD"))
-def test_good_examples_are_found_by_their_kind(kind, example, h100):
+def test_good_examples_are_found_by_their_kind(kind, example, h100) -> None:
     with isolated():
         record = traced(example, h100)
     found = find_attention(record)
@@ -42,11 +42,11 @@ def test_good_examples_are_found_by_their_kind(kind, example, h100):
 
 
 @pytest.mark.parametrize(("kind", "example"), examples("BAD"))
-def test_bad_examples_are_not(kind, example, h100):
+def test_bad_examples_are_not(kind, example, h100) -> None:
     assert kind.find(Flow(traced(example, h100))) == []
 
 
-def test_every_kind_has_examples():
+def test_every_kind_has_examples() -> None:
     for kind in KINDS:
         assert kind.GOOD
         assert kind.BAD
@@ -58,7 +58,7 @@ def kinds(name, **options):
 
 
 @pytest.mark.slow
-def test_sdpa_follows_the_target():
+def test_sdpa_follows_the_target() -> None:
     """fp32 on an H100 takes the efficient kernel; so does a V100. On the CPU torch chooses."""
     assert kinds("sdpa causal") == [("flash", "sdpa.efficient", 1)]
     assert kinds("sdpa causal", gpu="v100") == [("flash", "sdpa.efficient", 1)]
@@ -70,7 +70,7 @@ def test_sdpa_follows_the_target():
     assert kinds("sdpa gqa") == [("standard", "sdpa.math", 1)]
 
 
-def test_why_names_the_first_rule_that_refused():
+def test_why_names_the_first_rule_that_refused() -> None:
     make, inputs = small_models.MODELS["sdpa gqa"]
     (row,) = graphmem.analyze(make(), inputs()).attention
     assert "not cudnn: float32" in row.why
@@ -80,7 +80,7 @@ def test_why_names_the_first_rule_that_refused():
 class Heads(nn.Module):
     """q, k, v of (b, 4, s, 16), and what is made of them; `other` heads for keys and values."""
 
-    def __init__(self, attend, other=4):
+    def __init__(self, attend, other=4) -> None:
         super().__init__()
         self.attend, self.other = attend, other
         self.q, self.k, self.v = nn.Linear(64, 64), nn.Linear(64, 16 * other), nn.Linear(64, 16 * other)
@@ -107,7 +107,7 @@ def parts(row):
     return {p.name: p.size.bytes for p in row.parts}
 
 
-def test_what_written_out_attention_keeps():
+def test_what_written_out_attention_keeps() -> None:
     """b=2, 4 heads of 16, s=24, fp32: q, k, v 12,288 each; softmax and dropout's output 18,432 each, its mask 4,608."""
     row = attention_of(softmax_attention)
     each = 2 * 4 * 24
@@ -121,7 +121,7 @@ def test_what_written_out_attention_keeps():
     assert sum(parts(row).values()) == row.size.bytes
 
 
-def test_what_a_fused_kernel_keeps():
+def test_what_a_fused_kernel_keeps() -> None:
     """attention_facts 3b: the efficient kernel's logsumexp is padded to 32."""
     row = attention_of(F.scaled_dot_product_attention)
     each = 2 * 4 * 24 * 16 * 4
@@ -133,7 +133,7 @@ def kept_by(attend, dtype, **options):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_it_would_keep_instead_is_what_that_keeps(dtype):
+def test_what_it_would_keep_instead_is_what_that_keeps(dtype) -> None:
     """The promise is the same number as analysing the model that was changed."""
     gpu = {"torch_version": "2.11", "cudnn_version": "9.19"}
     row = attention_of(softmax_attention, dtype, **gpu)
@@ -142,7 +142,7 @@ def test_what_it_would_keep_instead_is_what_that_keeps(dtype):
     assert row.instead.how == "scaled_dot_product_attention"
 
 
-def test_instead_of_the_math_path():
+def test_instead_of_the_math_path() -> None:
     def grouped(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
 
@@ -155,7 +155,7 @@ def test_instead_of_the_math_path():
     assert row.instead.bytes == kept_by(repeated, torch.float32, other=2)
 
 
-def test_instead_with_a_mask():
+def test_instead_with_a_mask() -> None:
     def masked(shape):
         def attend(q, k, v):
             mask = torch.zeros(shape, device=q.device, dtype=q.dtype)
@@ -175,9 +175,9 @@ def test_instead_with_a_mask():
     assert by_batch.instead.bytes == kept_by(fused, torch.bfloat16, s=256)
 
 
-def test_instead_with_a_learned_bias():
+def test_instead_with_a_learned_bias() -> None:
     class Biased(nn.Module):
-        def __init__(self, attend):
+        def __init__(self, attend) -> None:
             super().__init__()
             self.bias, self.heads = nn.Parameter(torch.zeros(4, 256, 256)), Heads(self.attend)
             self.function = attend
@@ -199,16 +199,16 @@ def test_instead_with_a_learned_bias():
     assert (row.instead.kernel, row.instead.bytes) == (fused.kernel, fused.size.bytes)
 
 
-def test_nothing_instead_where_it_would_keep_more():
+def test_nothing_instead_where_it_would_keep_more() -> None:
     assert attention_of(softmax_attention, torch.bfloat16, s=6).instead is None
 
 
-def test_nothing_instead_of_what_no_fused_kernel_does():
+def test_nothing_instead_of_what_no_fused_kernel_does() -> None:
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).sigmoid() @ v, torch.bfloat16, s=256).instead is None
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
 
 
-def test_instead_where_only_flex_attention_fits():
+def test_instead_where_only_flex_attention_fits() -> None:
     def capped(q, k, v):
         return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
 
@@ -219,5 +219,5 @@ def test_instead_where_only_flex_attention_fits():
     assert row.instead.bytes == 4 * each * 16 * 2 + each * 4 + 4 * 4  # q, k, v, output; lse; the empty block mask
 
 
-def test_what_is_fused_already_has_nothing_instead():
+def test_what_is_fused_already_has_nothing_instead() -> None:
     assert attention_of(F.scaled_dot_product_attention).instead is None

@@ -403,7 +403,7 @@ def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit codes: 0" in help_of(capsys)
 
 
-def test_output_leaves_links_and_special_files_what_they_are(tmp_path):
+def test_output_leaves_links_and_special_files_what_they_are(tmp_path) -> None:
     (tmp_path / "model.py").write_text(
         "import torch\ndef model(h=8): return torch.nn.Linear(h, h)\ndef inputs(b=2, h=8): return (torch.ones(b, h),)\n"
     )

@@ -25,19 +25,19 @@ RUNS = {
 STALE = "run python tests/measure/accuracy.py"
 
 
-def test_page_is_current():
+def test_page_is_current() -> None:
     for file in (PAGE, *(PAGE.parent / "data").glob("*.md")):
         text = file.read_text()
         assert page(text) == text, f"{file.name}: {STALE}"
 
 
-def test_figures_are_current():
+def test_figures_are_current() -> None:
     for name, drawing in drawings().items():
         ET.fromstring(drawing)
         assert (FIGURES / name).read_text() == drawing, STALE
 
 
-def test_every_byte_is_as_predicted():
+def test_every_byte_is_as_predicted() -> None:
     for name, run in RUNS.items():
         for point in points_of([run]):
             measured, predicted = point["measured"], point["predicted"]
@@ -62,7 +62,7 @@ AGAIN = [
     one_of(["samples/gpt2.py"], AGAIN, lambda case: case[0]),
     ids=[f"{target} {device}" for target, _, device, _ in AGAIN],
 )
-def test_what_was_measured_is_predicted_today(target, options, device, point):
+def test_what_was_measured_is_predicted_today(target, options, device, point) -> None:
     """The last run of every sample, at its last point."""
     asked = as_keywords(options.split())
     asked["symbols"] |= point["point"]
@@ -73,7 +73,7 @@ def test_what_was_measured_is_predicted_today(target, options, device, point):
         assert report.alive.bytes == point["measured"]["requested"]
 
 
-def test_nothing_is_left_on_the_gpu():
+def test_nothing_is_left_on_the_gpu() -> None:
     """Less than before is what an error held that ended the run before in the same process."""
     left = {
         r["target"]: r["left_on_gpu"] for r in MANY["h200"]["runs"] if r.get("left_on_gpu", 0) > 0 and "result" in r
@@ -81,12 +81,12 @@ def test_nothing_is_left_on_the_gpu():
     assert not left
 
 
-def test_what_was_measured_on_both_gpus_is_the_same():
+def test_what_was_measured_on_both_gpus_is_the_same() -> None:
     _, *differing = both_gpus().split("\n- ")
     assert [line.split()[0] for line in differing] == ["codegen"]  # not the same model: the page says why
 
 
-def test_what_cannot_fit_is_refused_or_survived():
+def test_what_cannot_fit_is_refused_or_survived() -> None:
     refused, forced = (r for r in MANY["h200"]["runs"] if r["target"] == "gpt2.py")
     assert refused["exit"] == forced["exit"] == 2
     assert "needs at least" in refused["error"]
@@ -111,19 +111,19 @@ def block_points():
     ]
 
 
-def test_three_formulas():
+def test_three_formulas() -> None:
     point = next(p for p in block_points() if p["point"]["s"] == 4096)
     measured = point["measured"]["requested"]
     assert [value - measured for value in formulas(point).values()] == [-24, 4 * 4096 * (256 - 32) - 24, 0]
 
 
-def test_drawing_of_issue_899():
+def test_drawing_of_issue_899() -> None:
     drawing = ET.fromstring(issue_899(block_points()))
     tags = [element.tag.rpartition("}")[2] for element in drawing.iter()]
     assert (tags.count("polyline"), tags.count("circle")) == (4 * 3, 2 * 2 + 2)
 
 
-def test_what_could_not_run_is_listed_by_its_reason():
+def test_what_could_not_run_is_listed_by_its_reason() -> None:
     failed = {"points": [{"failed": "b=9: out of memory\n  more", "measured": None}]}
     runs = [
         {"target": "x.py", "options": "--set h=3", "error": "it cannot run\n  fix  another size"},
@@ -135,5 +135,5 @@ def test_what_could_not_run_is_listed_by_its_reason():
     ]
 
 
-def test_table():
+def test_table() -> None:
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"

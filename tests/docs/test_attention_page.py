@@ -22,7 +22,7 @@ def table():
     return "\n".join(lines) + "\n"
 
 
-def test_the_rules_are_listed(request):
+def test_the_rules_are_listed(request) -> None:
     text = PAGE.read_text()
     before, rest = text.split(START)
     shown, after = rest.split(END)
@@ -33,7 +33,7 @@ def test_the_rules_are_listed(request):
         assert shown == fresh, "refresh with --overwrite"
 
 
-def test_every_kind_is_listed():
+def test_every_kind_is_listed() -> None:
     text = PAGE.read_text()
     for kind in KINDS:
         assert f"`{kind.__name__.rpartition('.')[2]}.py`" in text

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
 
 import graphmem
+from graphmem._torch import TRIED
 from graphmem.cli.options import parser
 from graphmem.errors import MachineError
 from graphmem.linter import rule as rules
@@ -33,9 +34,8 @@ def example(recipe: str) -> str:
     return str(code)
 
 
-def module(name: str, code: str, **names: Any) -> ModuleType:
+def module(name: str, code: str) -> ModuleType:
     made = ModuleType(name)
-    vars(made).update(names)
     exec(code, vars(made))
     return made
 
@@ -63,6 +63,56 @@ def test_the_map_is_the_one_that_is_checked() -> None:
     assert {int(floor): set(re.findall(r"\w+", rooms)) for floor, rooms in shown} == dict(enumerate(FLOORS))
 
 
+def ruff(*words: str, code: str, file: str) -> str:
+    """What ruff has to say about `code` as the content of `file`."""
+    command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", file, "-"]
+    done = subprocess.run(command, cwd=ROOT, input=code, capture_output=True, text=True)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+# Where the examples go: a new file each, but for a line of a table.
+PASTED = {
+    "A kernel": "graphmem/kernels/hardswish.py",
+    "A lint rule": "graphmem/linter/rules/float64_activation.py",
+    "An output format": "graphmem/render/line.py",
+    "A GPU": "graphmem/machine/gpus.py",
+}
+
+
+@pytest.mark.parametrize("recipe", PASTED)
+def test_examples_are_clean_as_pasted(recipe: str) -> None:
+    pytest.importorskip("ruff")
+    file, code = PASTED[recipe], example(recipe)
+    if (ROOT / file).exists():
+        last = '        Gpu("b200"'
+        line = f"        {code.rstrip()},\n"
+        code = (ROOT / file).read_text().replace(last, f"{line}{last}")
+        assert line in code
+    assert not ruff("check", code=code, file=file)
+    assert not ruff("format", "--check", "--diff", code=code, file=file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [name for name, file in PASTED.items() if not (ROOT / file).exists()])
+def test_examples_have_types(recipe: str, tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    file = tmp_path / "pasted.py"
+    file.write_text(example(recipe))
+    done = subprocess.run([sys.executable, "-m", "mypy", str(file)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_core_of_an_attention_kind_is_in_its_file() -> None:
+    (core,) = re.findall(r"```python\n(.*?)```", RECIPES["An attention kind"], re.S)
+    assert core in (ROOT / "graphmem" / "attention" / "varlen.py").read_text()
+
+
+def test_the_releases_of_torch_are_said_alike() -> None:
+    first, after = re.findall(r"2\.(\d+)", TRIED)
+    assert f"torch 2.{first} to 2.{int(after) - 1}" in " ".join((ROOT / "README.md").read_text().split())
+    assert f'"torch{TRIED}"' in (ROOT / "pyproject.toml").read_text()
+
+
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MachineError):
         resolve(gpu="gh200", device="cuda")
@@ -76,13 +126,13 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kernel() -> None:
     registry = pytest.importorskip("graphmem.kernels.registry")
     operator = torch.ops.aten.hardswish.default
-    made = module("graphmem.kernels.hardswish", example("A kernel"), torch=torch, corrects=registry.corrects)
+    made = module("graphmem.kernels.hardswish", example("A kernel"))
     corrections = registry.kernels_on("cpu").corrections
     try:
         assert corrections[operator] is made.contiguous_hardswish
         assert made.contiguous_hardswish((), torch.empty(2, 3).T).is_contiguous()
         with pytest.raises(RuntimeError, match="already"):
-            module("graphmem.kernels.again", example("A kernel"), torch=torch, corrects=registry.corrects)
+            module("graphmem.kernels.again", example("A kernel"))
     finally:
         del corrections[operator]
 

@@ -20,7 +20,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", one_of(["README.md"], PAGES, lambda page: page.name), ids=lambda page: page.name)
-def test_shown_output_is_current(page, request, capsys, monkeypatch):
+def test_shown_output_is_current(page, request, capsys, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -38,14 +38,14 @@ def test_shown_output_is_current(page, request, capsys, monkeypatch):
         assert fresh == text, "refresh with --overwrite"
 
 
-def test_the_two_commands_of_the_readme_are_marked():
+def test_the_two_commands_of_the_readme_are_marked() -> None:
     text = (ROOT / "README.md").read_text()
     for mark, program in (("main", "graphmem analyze"), ("tests", "pytest")):
         command = text.split(f"<!-- run:{mark} -->\n```sh\n")[1].split("\n")[0]
         assert program in command
 
 
-def test_links_lead_somewhere():
+def test_links_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -42,7 +42,7 @@ def current(what, command, reports):
 
 
 @pytest.mark.parametrize(("what", "shown", "command"), PARAMETERS, ids=[f"{c} {w}" for w, _, c in ROWS])
-def test_formula_is_what_comes_out(what, shown, command, reports, request, monkeypatch):
+def test_formula_is_what_comes_out(what, shown, command, reports, request, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     fresh = current(what, command, reports)
     if request.config.getoption("--overwrite"):
@@ -52,7 +52,7 @@ def test_formula_is_what_comes_out(what, shown, command, reports, request, monke
         assert fresh == shown
 
 
-def test_the_published_ones_are_there():
+def test_the_published_ones_are_there() -> None:
     text = PAGE.read_text()
     assert len(ROWS) >= 25
     shown = {(what, formula) for what, formula, _ in ROWS}

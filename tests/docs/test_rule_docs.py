@@ -12,7 +12,7 @@ pytestmark = pytest.mark.page
 FOLDER = ROOT / "docs" / "rules"
 
 
-def test_the_pages_are_current(request):
+def test_the_pages_are_current(request) -> None:
     pages = {f"{rule.code}.md": explained(rule) for rule in all_rules()} | {"README.md": index(all_rules())}
     if request.config.getoption("--overwrite"):
         FOLDER.mkdir(exist_ok=True)

@@ -34,18 +34,18 @@ def kept(record):
 
 
 @pytest.mark.parametrize("name", RAN)
-def test_kernel_and_storages(name, h100):
+def test_kernel_and_storages(name, h100) -> None:
     specs, module = CALLS[name]
     record = trace(module, tuple(leaves(specs, "meta")), h100)
     assert [call.backend for call in record.sdpa] == CALLED[name]["choice"] or not CALLED[name]["choice"]
     assert kept(record) == collections.Counter(tuple(s) for s in CALLED[name]["saved"])
 
 
-def test_every_call_was_measured():
+def test_every_call_was_measured() -> None:
     assert set(CALLED) == set(CALLS)
 
 
-def test_what_the_kernel_refuses_is_an_error(h100):
+def test_what_the_kernel_refuses_is_an_error(h100) -> None:
     specs, module = CALLS["mask (100, 1), added float32"]
     assert "contiguous" in CALLED["mask (100, 1), added float32"]["error"]
     with pytest.raises(ModelError, match="last dimension"):
@@ -64,7 +64,7 @@ def switched_off(names):
 
 
 @pytest.mark.parametrize("names", one_of(["math"], MEASURED["without"], str))
-def test_with_backends_switched_off(names, h100):
+def test_with_backends_switched_off(names, h100) -> None:
     """Every row of h100_sdpa.json.gz once more: cuDNN out of the way, and other sets. The choice in all of them, what
     is kept in every seventh: all of them took a minute, and were identical."""
     answers, wrong = MEASURED["without"][names], []
@@ -90,7 +90,7 @@ def test_with_backends_switched_off(names, h100):
 
 
 @pytest.mark.gpu
-def test_the_choice_of_the_gpu_at_hand():
+def test_the_choice_of_the_gpu_at_hand() -> None:
     """torch._fused_sdp_choice on this very GPU, over the calls above and with cuDNN switched off."""
     from graphmem.how import read_how
     from measure.measure_attention import arguments as real

@@ -12,7 +12,7 @@ from support.oracle import real_saved
 
 
 class Recogniser(nn.Module):
-    def __init__(self, reduction, zero_infinity, flat):
+    def __init__(self, reduction, zero_infinity, flat) -> None:
         super().__init__()
         self.head = nn.Linear(8, 11)
         self.options = {"reduction": reduction, "zero_infinity": zero_infinity}
@@ -30,7 +30,7 @@ class Recogniser(nn.Module):
     ("reduction", "zero_infinity", "flat"),
     list(itertools.product(("mean", "sum", "none"), (False, True), (False, True))),
 )
-def test_saved_as_for_real(reduction, zero_infinity, flat):
+def test_saved_as_for_real(reduction, zero_infinity, flat) -> None:
     model = Recogniser(reduction, zero_infinity, flat)
     labels = torch.randint(1, 11, (3, 5))
     if flat:
@@ -40,14 +40,14 @@ def test_saved_as_for_real(reduction, zero_infinity, flat):
     assert graphmem.analyze(model, inputs, device="cpu").saved.bytes == sum(n * k for n, k in real.items())
 
 
-def test_a_single_sequence():
+def test_a_single_sequence() -> None:
     model, inputs = Recogniser("none", False, False), (torch.randn(1, 20, 8), torch.randint(1, 11, (1, 5)))
     model.forward = lambda x, y: F.ctc_loss(model.head(x[0]).log_softmax(-1), y[0], torch.tensor(20), torch.tensor(5))
     real = real_saved(model, inputs)
     assert graphmem.analyze(model, inputs, device="cpu").saved.bytes == sum(n * k for n, k in real.items())
 
 
-def test_on_a_gpu_too():
+def test_on_a_gpu_too() -> None:
     labels = torch.randint(1, 11, (3, 5))
     report = graphmem.analyze(Recogniser("mean", False, True), (torch.randn(3, 20, 8), labels))
     assert report.saved.bytes == 2 * 4 * 20 * 3 * 11 + 4 * 3 + 4 * 3 + 8 * 15  # scores twice, losses, lengths, targets

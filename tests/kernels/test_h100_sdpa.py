@@ -14,7 +14,7 @@ DTYPES = ("bfloat16", "float16", "float32")
 
 @pytest.mark.parametrize("some", [pytest.param(1, marks=pytest.mark.slow), 19], ids=["all", "every 19th"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_backend_and_storages(dtype, some, h100):
+def test_backend_and_storages(dtype, some, h100) -> None:
     rows = [row for row in DATA if row["dtype"] == dtype][::some]
     assert len(rows) > 600 / some
     wrong = []

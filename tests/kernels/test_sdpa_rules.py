@@ -46,17 +46,17 @@ def chosen(machine, **changes):
         ("2.13", "cudnn", "cudnn", "flash"),
     ],
 )
-def test_first_by_release(release, hopper, blackwell, ampere):
+def test_first_by_release(release, hopper, blackwell, ampere) -> None:
     assert [chosen(target(gpu, release)) for gpu in ("h100", "b200", "a100")] == [hopper, blackwell, ampere]
 
 
-def test_first_by_cudnn():
+def test_first_by_cudnn() -> None:
     assert chosen(target("h100", "2.10", "9.19")) == "cudnn"
     assert chosen(target("h100", "2.13", "9.15.0")) == "flash"
     assert chosen(target("h100", "2.13", "9.15.1")) == "cudnn"
 
 
-def test_first_by_environment(monkeypatch):
+def test_first_by_environment(monkeypatch) -> None:
     monkeypatch.setenv("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
     assert chosen(target("h100", "2.13")) == "flash"
     assert chosen(target("h100", "2.9")) == "cudnn"
@@ -79,11 +79,11 @@ def test_first_by_environment(monkeypatch):
         ("sm_125:8GiB", "2.13", 64, "math"),
     ],
 )
-def test_by_gpu_and_head_size(gpu, release, head, backend):
+def test_by_gpu_and_head_size(gpu, release, head, backend) -> None:
     assert chosen(target(gpu, release), head=head) == backend
 
 
-def test_rules_that_came_with_a_release():
+def test_rules_that_came_with_a_release() -> None:
     dropout = {"dropout": 0.1}
     assert chosen(target("h100", "2.11"), **dropout) == "cudnn"
     assert chosen(target("h100", "2.12"), **dropout) == "flash"
@@ -131,31 +131,31 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("backend", "gpu", "release", "taken", "refused"), LIMITS)
-def test_where_a_rule_begins(backend, gpu, release, taken, refused):
+def test_where_a_rule_begins(backend, gpu, release, taken, refused) -> None:
     machine = target(gpu, release)
     assert chosen(machine, order=(backend,), **taken) == backend
     assert chosen(machine, order=(backend,), **refused) is None
 
 
 @pytest.mark.parametrize(("cudnn", "dropout"), [("9.11.0", True), ("9.12", False), ("9.13.9", False), ("9.14", True)])
-def test_releases_of_cudnn_without_dropout(cudnn, dropout):
+def test_releases_of_cudnn_without_dropout(cudnn, dropout) -> None:
     machine = target("h100", "2.11", cudnn)
     assert (chosen(machine, order=("cudnn",), dropout=0.25) == "cudnn") == dropout
 
 
 @pytest.mark.parametrize(("cudnn", "backend"), [("8.9", None), ("9.0", "cudnn"), ("9.9", "cudnn")])
-def test_cudnn_has_to_be_there(cudnn, backend):
+def test_cudnn_has_to_be_there(cudnn, backend) -> None:
     assert chosen(target("h100", "2.13", cudnn), order=("cudnn",)) == backend
 
 
 @pytest.mark.parametrize(("cudnn", "limit"), [("9.9", 128), ("9.10", 256)])
-def test_the_largest_head_of_cudnn(cudnn, limit):
+def test_the_largest_head_of_cudnn(cudnn, limit) -> None:
     machine = target("h100", "2.13", cudnn)
     assert chosen(machine, order=("cudnn",), **sizes(limit)) == "cudnn"
     assert chosen(machine, order=("cudnn",), **sizes(limit + 8)) is None
 
 
-def test_every_rule_says_where_it_comes_from():
+def test_every_rule_says_where_it_comes_from() -> None:
     for rules in RULES.values():
         for rule in rules:
             assert rule.source
@@ -180,7 +180,7 @@ Q, KV = (2, 8, 128, 64), (2, 2, 128, 64)
         ("h100", {"q": Q[1:], "k": Q[1:], "v": Q[1:]}, "cudnn", ("pass q, k and v as (batch,",)),
     ],
 )
-def test_the_way_to_a_fused_kernel(gpu, changes, backend, steps):
+def test_the_way_to_a_fused_kernel(gpu, changes, backend, steps) -> None:
     machine = target(gpu)
     assert chosen(machine, **changes) == "math"
     way = reachable(facts(machine, **changes), machine)
@@ -189,7 +189,7 @@ def test_the_way_to_a_fused_kernel(gpu, changes, backend, steps):
     assert choose(way.facts, machine)[0] == backend
 
 
-def test_where_there_is_no_way():
+def test_where_there_is_no_way() -> None:
     machine = target("v100")
     assert reachable(facts(machine, dtypes=(torch.float64,) * 3), machine).steps == ("fp16",)
     assert reachable(facts(machine, q=(2, 8, 0, 64)), machine) is None
@@ -199,7 +199,7 @@ def test_where_there_is_no_way():
 
 
 class Attends(nn.Module):
-    def __init__(self, backends, **options):
+    def __init__(self, backends, **options) -> None:
         super().__init__()
         self.context = lambda: sdpa_kernel(backends, **options)
 
@@ -208,7 +208,7 @@ class Attends(nn.Module):
             return F.scaled_dot_product_attention(q, q, q)
 
 
-def test_an_order_that_the_code_sets():
+def test_an_order_that_the_code_sets() -> None:
     q = (torch.empty(2, 8, 128, 64, dtype=torch.bfloat16, device="meta", requires_grad=True),)
     efficient_first = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
     machine = How(machine=target())
@@ -219,7 +219,7 @@ def test_an_order_that_the_code_sets():
     assert around.sdpa[0].backend == "efficient"
 
 
-def test_facts_are_plain_values():
+def test_facts_are_plain_values() -> None:
     """They are compared, and read at other points."""
     machine = target()
     assert dataclasses.replace(facts(machine), q=Q) == facts(machine)

@@ -61,7 +61,7 @@ def as_json(capsys, *arguments):
     return code, json.loads(out)["findings"]
 
 
-def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys):
+def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys) -> None:
     code, out, err = run(capsys, model)
     assert code == 1
     assert err == ""
@@ -72,7 +72,7 @@ def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys
 
 
 @pytest.mark.slow
-def test_the_saving_is_right_at_other_points_too(model, capsys):
+def test_the_saving_is_right_at_other_points_too(model, capsys) -> None:
     _, (at_64,) = as_json(capsys, model)
     _, (at_512,) = as_json(capsys, model, "--at", "s=512", "--ignore", "GM401")
     _, (set_512,) = as_json(capsys, model, "--set", "s=512")
@@ -81,7 +81,7 @@ def test_the_saving_is_right_at_other_points_too(model, capsys):
 
 
 @pytest.mark.slow
-def test_the_saving_is_right_where_the_suggested_kernel_pads(capsys, monkeypatch):
+def test_the_saving_is_right_where_the_suggested_kernel_pads(capsys, monkeypatch) -> None:
     """A mask's rows are padded at odd lengths only, so the formula needs other points than the analysis did."""
     monkeypatch.chdir(ROOT)
     arguments = ["tests/support/plain/t5_style.py", "--set", "L=1", "--set", "v=500", "--select", "GM101"]
@@ -93,7 +93,7 @@ def test_the_saving_is_right_where_the_suggested_kernel_pads(capsys, monkeypatch
 
 
 @pytest.mark.slow
-def test_rules_are_chosen(model, capsys):
+def test_rules_are_chosen(model, capsys) -> None:
     assert run(capsys, model, "--ignore", "GM101")[0] == 0
     assert run(capsys, model, "--ignore", "materialized-attention")[0] == 0
     assert run(capsys, model, "--select", "GM2")[0] == 0
@@ -101,12 +101,12 @@ def test_rules_are_chosen(model, capsys):
 
 
 @pytest.mark.slow
-def test_a_length_that_was_asked_for(model, capsys):
+def test_a_length_that_was_asked_for(model, capsys) -> None:
     _, findings = as_json(capsys, model, "--at", "s=4096", "--at", "s=8192")
     assert {f["rule"]: f["point"]["s"] for f in findings} == {"GM101": 8192, "GM401": 8192}
 
 
-def test_a_budget(model, capsys):
+def test_a_budget(model, capsys) -> None:
     assert run(capsys, model, "--ignore", "GM101", "--budget", "1GiB")[0] == 0
     code, out, _ = run(capsys, model, "--ignore", "GM101", "--budget", "10KiB")
     assert code == 1
@@ -115,12 +115,12 @@ def test_a_budget(model, capsys):
 
 
 @pytest.mark.parametrize(("threshold", "code"), one_of(["99%", "1KiB"], THRESHOLDS, lambda case: case[0]))
-def test_thresholds(model, capsys, threshold, code):
+def test_thresholds(model, capsys, threshold, code) -> None:
     assert run(capsys, model, "--threshold", threshold)[0] == code
 
 
 @pytest.mark.slow
-def test_a_comment_silences_and_an_unused_one_is_reported(model, capsys):
+def test_a_comment_silences_and_an_unused_one_is_reported(model, capsys) -> None:
     model.write_text(MODEL.replace("# here", "# graphmem: ignore[GM101] the probe needs them"))
     code, out, _ = run(capsys, model)
     assert code == 0
@@ -133,7 +133,7 @@ def test_a_comment_silences_and_an_unused_one_is_reported(model, capsys):
 
 
 @pytest.mark.slow
-def test_a_baseline_hides_what_is_known_until_it_grows(model, capsys, tmp_path):
+def test_a_baseline_hides_what_is_known_until_it_grows(model, capsys, tmp_path) -> None:
     file = tmp_path / "known.json"
     assert run(capsys, model, "--baseline", file, "--write-baseline")[0] == 0
     assert "model.py:" not in file.read_text()
@@ -145,7 +145,7 @@ def test_a_baseline_hides_what_is_known_until_it_grows(model, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_several_targets(model, capsys, tmp_path):
+def test_several_targets(model, capsys, tmp_path) -> None:
     other = tmp_path / "other.py"
     other.write_text(MODEL)
     _, findings = as_json(capsys, model, other)
@@ -153,7 +153,7 @@ def test_several_targets(model, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_settings_from_pyproject(model, capsys, tmp_path):
+def test_settings_from_pyproject(model, capsys, tmp_path) -> None:
     project = tmp_path / "pyproject.toml"
     project.write_text('[tool.graphmem]\ntargets = ["model.py"]\nignore = ["GM101"]\nset = { s = 128 }\n')
     assert main(["lint", *GPU]) == 0
@@ -161,12 +161,12 @@ def test_settings_from_pyproject(model, capsys, tmp_path):
     capsys.readouterr()
 
 
-def test_no_target_is_an_error(model, capsys):
+def test_no_target_is_an_error(model, capsys) -> None:
     assert main(["lint"]) == 2
     assert "no target" in capsys.readouterr().err
 
 
-def test_what_is_no_baseline(model, capsys, tmp_path):
+def test_what_is_no_baseline(model, capsys, tmp_path) -> None:
     for content in ("[]", "{", '{"format": 1, "findings": [{}]}'):
         (tmp_path / "b.json").write_text(content)
         code, _, err = run(capsys, model, "--baseline", "b.json")
@@ -175,7 +175,7 @@ def test_what_is_no_baseline(model, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_github_annotations(model, capsys):
+def test_github_annotations(model, capsys) -> None:
     _, out, _ = run(capsys, model, "--format", "github")
     first = out.splitlines()[0]
     assert re.match(r"::error title=graphmem GM101 \(materialized-attention\),file=[^,:]*model\.py,line=\d+::", first)
@@ -183,7 +183,7 @@ def test_github_annotations(model, capsys):
 
 
 @pytest.mark.slow
-def test_markdown(model, capsys):
+def test_markdown(model, capsys) -> None:
     _, out, _ = run(capsys, model, "--format", "markdown")
     assert "| GM101 materialized-attention |" in out
 
@@ -219,7 +219,7 @@ def read_as(name, content):
 
 
 @pytest.mark.slow
-def test_sarif_has_what_its_schema_asks_for_and_nothing_else(model, capsys):
+def test_sarif_has_what_its_schema_asks_for_and_nothing_else(model, capsys) -> None:
     read = read_as("SarifLog", sarif(capsys, model, "--budget", "1KiB", "--extend-select", "ALL"))
     assert read.version == "2.1.0"
     (run_,) = read.runs
@@ -233,7 +233,7 @@ def test_sarif_has_what_its_schema_asks_for_and_nothing_else(model, capsys):
 
 
 @pytest.mark.slow
-def test_sarif_is_what_code_scanning_takes(model, capsys):
+def test_sarif_is_what_code_scanning_takes(model, capsys) -> None:
     log = sarif(capsys, model, "--budget", "1KiB")
     (written,) = log["runs"]
     rules = written["tool"]["driver"]["rules"]
@@ -249,7 +249,7 @@ def test_sarif_is_what_code_scanning_takes(model, capsys):
 
 
 @pytest.mark.slow
-def test_fingerprints_do_not_hang_on_lines_or_sizes(model, capsys):
+def test_fingerprints_do_not_hang_on_lines_or_sizes(model, capsys) -> None:
     def prints(*options):
         return [r["partialFingerprints"] for r in sarif(capsys, model, *options)["runs"][0]["results"]]
 
@@ -260,13 +260,13 @@ def test_fingerprints_do_not_hang_on_lines_or_sizes(model, capsys):
 
 
 @pytest.mark.slow
-def test_no_rule_speaks_on_the_well_made_sample(capsys, monkeypatch):
+def test_no_rule_speaks_on_the_well_made_sample(capsys, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     code, out, _ = run(capsys, "samples/well_made.py", "--threshold", "0%", "--set", "L=3")
     assert (code, out.splitlines()[0][:11]) == (0, "no findings")
 
 
-def test_rule_explains(capsys):
+def test_rule_explains(capsys) -> None:
     assert main(["rule", "GM101"]) == 0
     assert capsys.readouterr().out.startswith("# materialized-attention (GM101)\n")
     assert main(["rule", "--all"]) == 0
@@ -281,7 +281,7 @@ MEASURED = [("well_made.py", []), ("llama.py", ["GM201"]), ("gpt2.py", ["GM101",
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sample", "measured"), one_of(["gpt2.py"], MEASURED, lambda case: case[0]))
-def test_lint_adds_little_to_an_analysis(sample, measured, monkeypatch):
+def test_lint_adds_little_to_an_analysis(sample, measured, monkeypatch) -> None:
     """All rules but those whose saving is measured: one trace at most, without the checkpoints where there are some."""
     report = graphmem.analyze(str(ROOT / "samples" / sample))
     traced, replayed = [], []
@@ -301,7 +301,7 @@ def counted(function, calls):
 
 
 @pytest.mark.slow
-def test_json_is_as_documented(model, capsys):
+def test_json_is_as_documented(model, capsys) -> None:
     code, out, _ = run(capsys, model, "--format", "json")
     content = json.loads(out)
     page = (ROOT / "docs" / "json.md").read_text().partition("graphmem lint --format json")[2]
@@ -313,7 +313,7 @@ def test_json_is_as_documented(model, capsys):
 
 
 @pytest.mark.slow
-def test_annotations_are_put_on_the_users_own_line(capsys, monkeypatch):
+def test_annotations_are_put_on_the_users_own_line(capsys, monkeypatch) -> None:
     """A finding in an installed package is of no file that a pull request could show."""
     pytest.importorskip("transformers")
     monkeypatch.chdir(ROOT)
@@ -352,7 +352,7 @@ def inputs(b=2, s=64, h=64):
 """
 
 
-def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys):
+def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     file = tmp_path / "masked.py"
     file.write_text(MASKED)
     assert main(["lint", str(file), "--device", "cpu", "--format", "json"]) == 0

@@ -1,14 +1,17 @@
 """The call that could stand in an attention's place: one for the report's advice and for what the linter measures."""
 
+import pytest
 import torch
 
 import graphmem
 from graphmem.attention import find_attention
 from graphmem.attention.call import fused_call
 from graphmem.linter.engine import Checker
-from graphmem.linter.example import attending
+from graphmem.linter.example import S, attending
 from graphmem.linter.rule import all_rules
 
+MASK = "scaled_dot_product_attention, with the mask as attn_mask (sdpa.cudnn)"
+CAUSAL = "scaled_dot_product_attention with is_causal=True: the mask is only causal"
 GPU = {"torch_version": "2.11", "cudnn_version": "9.19"}
 
 
@@ -22,12 +25,11 @@ def causal_mask(q, batches):
     return torch.ones(s, s, dtype=torch.bool, device=q.device).tril().expand(batches, 1, s, s)
 
 
-def test_a_masks_values_count_only_where_one_length_is_asked_about():
-    """One mask for each batch: at this length it is known to be causal, at others it might be a window."""
+def test_a_mask_for_each_batch_is_left_out_only_if_it_is_known_to_be_causal() -> None:
     report = analysed(lambda q, k, v: (q @ k.mT).masked_fill(~causal_mask(q, len(q)), -1e9).softmax(-1) @ v)
     derived, machine = report.analysis.derived, report.analysis.machine
     site = find_attention(derived.trace)[0]
-    here = fused_call(site, derived.trace, machine)
+    here = fused_call(site, derived.trace, machine, causal=True)
     everywhere = fused_call(site, derived.trace, machine, derived)
     assert (here.causal, here.masks, here.facts.mask) == (site.operands.masks[0], (), "none")
     assert (everywhere.causal, everywhere.masks, everywhere.facts.mask) == (None, site.operands.masks, "bool")
@@ -35,7 +37,25 @@ def test_a_masks_values_count_only_where_one_length_is_asked_about():
     assert here.facts.q == everywhere.facts.q
 
 
-def test_what_only_flex_attention_does_is_not_said_to_be_causal():
+@pytest.mark.parametrize(("window", "how"), [(8, MASK), (S + 6, MASK), (10**6, CAUSAL)])
+def test_a_window_is_no_causal_mask_however_short_the_input(window, how) -> None:
+    """Longer than this input it looks causal here, and is a window at longer ones: the saving holds at both."""
+
+    def windowed(q, k, v):
+        mask = causal_mask(q, len(q))
+        return (q @ k.mT).masked_fill(~(mask & ~mask.tril(-window)), -1e9).softmax(-1) @ v
+
+    report = analysed(windowed)
+    (finding,) = (f for f in Checker(report, all_rules()).findings() if f.rule.code == "GM101")
+    assert finding.fix == how
+    assert finding.measured
+    longer = Checker(report, all_rules()).findings([{"s": 4 * S}])
+    (there,) = (f for f in longer if f.rule.code == "GM101")
+    assert there.measured
+    assert there.saving > finding.saving > 0
+
+
+def test_what_only_flex_attention_does_is_not_said_to_be_causal() -> None:
     report = analysed(
         lambda q, k, v: ((q @ k.mT / 30).tanh() * 30).masked_fill(~causal_mask(q, 1), -1e9).softmax(-1) @ v
     )

@@ -53,7 +53,7 @@ def analysed_llama(name):
         return graphmem.analyze(llama(name), llama_inputs(), **MEASURED)
 
 
-def compare(bad, fixed, promised, names):
+def compare(bad, fixed, promised, names) -> None:
     """Both reports with the entries of these names, and the promise with their difference."""
     sizes = [collections.Counter(entries()[name]["sizes"]) for name in names]
     for report, measured in zip((bad, fixed), sizes, strict=True):
@@ -63,7 +63,7 @@ def compare(bad, fixed, promised, names):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "name"), one_of(None, EXAMPLES, kind), ids=lambda x: getattr(x, "code", x))
-def test_promises_are_kept_on_a_gpu(rule, name):
+def test_promises_are_kept_on_a_gpu(rule, name) -> None:
     example = module_of(rule).BAD[name]
     bad, fixed = analysed(rule, "BAD", name), analysed(rule, "FIXED", name)
     findings = Checker(bad, [rule], example.lint.get("budget")).findings(example.lint.get("points", ()))
@@ -73,7 +73,7 @@ def test_promises_are_kept_on_a_gpu(rule, name):
 
 @pytest.mark.parametrize(("wrong", "code", "right"), one_of(["GM201"], ON_LLAMA, lambda case: case[1]), ids=lambda x: x)
 @pytest.mark.slow
-def test_promises_on_a_model_of_transformers_are_kept_on_a_gpu(wrong, code, right):
+def test_promises_on_a_model_of_transformers_are_kept_on_a_gpu(wrong, code, right) -> None:
     bad, fixed = analysed_llama(wrong), analysed_llama(right)
     (finding,) = (f for f in Checker(bad, all_rules()).findings() if f.rule.code == code)
     assert finding.measured

@@ -49,7 +49,7 @@ CASES = [
     one_of(["GM103"], CASES, lambda case: case[0]),
     ids=[f"{c[0]}-{c[1]}" for c in CASES],
 )
-def test_the_mistake_is_found(code, name, changes, inputs, dtype, options):
+def test_the_mistake_is_found(code, name, changes, inputs, dtype, options) -> None:
     transformers = pytest.importorskip("transformers")
     cls = getattr(transformers, name)
     with torch.device("meta"):
@@ -61,7 +61,7 @@ def test_the_mistake_is_found(code, name, changes, inputs, dtype, options):
 
 
 @pytest.mark.slow
-def test_llama_written_out():
+def test_llama_written_out() -> None:
     """What GM101 promises is what the same model keeps less with attn_implementation="sdpa", to the byte."""
     pytest.importorskip("transformers")
     eager, sdpa = (of_sample("hf_llama.py", **SIZES, attn=attn) for attn in ("eager", "sdpa"))

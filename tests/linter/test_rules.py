@@ -28,7 +28,7 @@ def found(rule, which, name):
 
 
 @examples("BAD", digits=3)
-def test_bad_examples_are_found(rule, which, name):
+def test_bad_examples_are_found(rule, which, name) -> None:
     findings = found(rule, which, name)
     assert findings
     assert any(f.saving is not None for f in findings) == (name in module_of(rule).FIXED), "a promise has an example"
@@ -43,19 +43,19 @@ def test_bad_examples_are_found(rule, which, name):
 
 @pytest.mark.slow
 @examples("GOOD", digits=3)
-def test_good_examples_are_not(rule, which, name):
+def test_good_examples_are_not(rule, which, name) -> None:
     assert found(rule, which, name) == []
 
 
 @examples("FIXED", digits=1)
-def test_the_promised_saving_is_what_the_fixed_model_keeps_less(rule, which, name):
+def test_the_promised_saving_is_what_the_fixed_model_keeps_less(rule, which, name) -> None:
     bad, fixed = analysed(rule, "BAD", name), analysed(rule, "FIXED", name)
     promised = [f.saving for f in found(rule, "BAD", name)]
     assert sum(promised) == bad.saved.bytes - fixed.saved.bytes
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
-def test_rules_say_what_they_are(rule):
+def test_rules_say_what_they_are(rule) -> None:
     module = module_of(rule)
     constants = (module.CODE, module.NAME, module.SEVERITY, module.DEFAULT)
     assert constants == (rule.code, rule.name, rule.severity, rule.default)
@@ -69,9 +69,9 @@ def test_rules_say_what_they_are(rule):
     assert set(rule.yields_to) <= {r.code for r in RULES}
 
 
-def test_codes_and_names_are_used_once():
+def test_codes_and_names_are_used_once() -> None:
     assert len({r.code for r in RULES}) == len({r.name for r in RULES}) == len(RULES)
 
 
-def test_the_rules_are_in_the_folder():
+def test_the_rules_are_in_the_folder() -> None:
     assert len(RULES) == len(list((ROOT / "graphmem" / "linter" / "rules").glob("[a-z]*.py")))

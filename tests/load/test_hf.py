@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from graphmem.load.hf.file import read
 from graphmem.load.hf.subject import from_config_file
 from graphmem.trace import trace
 from graphmem.usercode.isolate import isolated
+from support.repo import ROOT
 from support.slow import one_of
 
 transformers = pytest.importorskip("transformers")
@@ -162,7 +164,7 @@ def saved_in(module, inputs):
 
 
 @pytest.mark.parametrize("name", one_of(("llama", "vit"), MODELS, str))
-def test_a_config_is_its_model(name, write):
+def test_a_config_is_its_model(name, write) -> None:
     content, settings, wanted = MODELS[name]
     sizes = {"b": 2, "s": 64, **settings}
     report = report_of(write(content), **{k: v for k, v in sizes.items() if k in wanted.split()})
@@ -171,7 +173,7 @@ def test_a_config_is_its_model(name, write):
     assert report.verified.exact
 
 
-def test_a_language_model_by_its_task_gets_labels_whatever_its_class_is_called(write):
+def test_a_language_model_by_its_task_gets_labels_whatever_its_class_is_called(write) -> None:
     content = {
         "model_type": "marian", "architectures": ["MarianMTModel"], "d_model": 64, "encoder_layers": 2,
         "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 128,
@@ -183,7 +185,7 @@ def test_a_language_model_by_its_task_gets_labels_whatever_its_class_is_called(w
 
 
 @pytest.mark.slow
-def test_the_command_line(write, capsys):
+def test_the_command_line(write, capsys) -> None:
     assert main(["analyze", write(LLAMA), "--set", "b=2", "--set", "hidden_size=512", "--set", "L=4"]) == 0
     out = capsys.readouterr().out
     assert "b=2 s=256 h=512 a=8 k=2 f=512 v=1000 L=4" in out
@@ -192,7 +194,7 @@ def test_the_command_line(write, capsys):
 
 
 @pytest.mark.parametrize("field", ["h_a", "head_dim"])
-def test_a_derived_field_can_be_set_and_is_a_symbol_then(field, write):
+def test_a_derived_field_can_be_set_and_is_a_symbol_then(field, write) -> None:
     settings = {field: "64", "b": "2", "s": "64"}
     subject = from_config_file(write(LLAMA), settings=settings, task=None, trust_remote_code=False)
     assert subject.symbols["h_a"] == 64
@@ -200,7 +202,7 @@ def test_a_derived_field_can_be_set_and_is_a_symbol_then(field, write):
 
 
 @pytest.mark.slow
-def test_what_is_derived_follows_what_is_set(write):
+def test_what_is_derived_follows_what_is_set(write) -> None:
     """As the formula has it: a Mamba's inner size is twice h, and so is one that its file spells out."""
     content = {
         "model_type": "mamba", "architectures": ["MambaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
@@ -210,7 +212,7 @@ def test_what_is_derived_follows_what_is_set(write):
     assert report.at(h=96).saved.bytes == wider.saved.bytes
 
 
-def test_what_a_saved_config_spells_out_is_derived_all_the_same(write, tmp_path):
+def test_what_a_saved_config_spells_out_is_derived_all_the_same(write, tmp_path) -> None:
     """save_pretrained writes head_dim and layer_types; both follow h, a and L."""
     config = transformers.AutoConfig.for_model(**{k: v for k, v in LLAMA.items() if k != "num_key_value_heads"})
     config.save_pretrained(tmp_path)
@@ -219,7 +221,7 @@ def test_what_a_saved_config_spells_out_is_derived_all_the_same(write, tmp_path)
     assert set(subject.symbols) == {"b", "s", "h", "a", "f", "v", "L"}
 
 
-def test_settings_that_are_no_size(write):
+def test_settings_that_are_no_size(write) -> None:
     def saved(**settings):
         return saved_by(from_config_file(write(LLAMA), settings=settings, task=None, trust_remote_code=False))
 
@@ -228,7 +230,7 @@ def test_settings_that_are_no_size(write):
     assert saved(b=2, s=64, gradient_checkpointing="true") < flash / 2
 
 
-def test_a_task_in_place_of_the_architecture(write):
+def test_a_task_in_place_of_the_architecture(write) -> None:
     content = {k: v for k, v in LLAMA.items() if k != "architectures"}
     subject = from_config_file(write(content), settings={}, task="sequence-classification", trust_remote_code=False)
     assert "built LlamaForSequenceClassification (--task sequence-classification)" in subject.remarks
@@ -238,7 +240,7 @@ def test_a_task_in_place_of_the_architecture(write):
 @pytest.mark.parametrize(
     "name", one_of(["gpt_neo"], ["gpt_neo", "gemma3n_text", "gemma4_text", "llama4_text", "deit"], str)
 )
-def test_fewer_layers_of_a_config_that_lists_them(name, write):
+def test_fewer_layers_of_a_config_that_lists_them(name, write) -> None:
     """What has one entry per layer follows the number of layers, also where it is a default of the class."""
     file = read(write({"model_type": name}), False)
     fields, free = file.symbols()
@@ -248,7 +250,7 @@ def test_fewer_layers_of_a_config_that_lists_them(name, write):
     assert few.num_hidden_layers == 2 * len(depths)
 
 
-def test_layers_by_kind_without_a_default_pattern(write):
+def test_layers_by_kind_without_a_default_pattern(write) -> None:
     kinds = ["full_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]
     content = {**MODELS["gemma3_text"][0], "num_hidden_layers": 5, "layer_types": kinds}
     file = read(write(content), False)
@@ -261,7 +263,7 @@ def test_layers_by_kind_without_a_default_pattern(write):
     assert file.changed({fields["L"]: 2}).config().layer_types == kinds[:2]
 
 
-def test_multimodal_rope_follows_the_head(write):
+def test_multimodal_rope_follows_the_head(write) -> None:
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
     text = {"model_type": "qwen2_vl_text", "hidden_size": 256, "num_attention_heads": 4, "rope_parameters": rope}
     file = read(write({"model_type": "qwen2_vl", "text_config": text}), False)
@@ -271,7 +273,7 @@ def test_multimodal_rope_follows_the_head(write):
 
 
 @pytest.mark.slow
-def test_a_model_given_to_the_api_claims_no_sizes_of_its_config():
+def test_a_model_given_to_the_api_claims_no_sizes_of_its_config() -> None:
     config = transformers.AutoConfig.for_model(**LLAMA)
     with torch.device("meta"):
         module = transformers.LlamaForCausalLM._from_config(config).train()
@@ -305,7 +307,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("content", "options", "says"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
-def test_refused(content, options, says, write, capsys):
+def test_refused(content, options, says, write, capsys) -> None:
     assert main(["analyze", write(content), *options]) == 2
     stdout, stderr = capsys.readouterr()
     assert stdout == ""
@@ -316,19 +318,20 @@ def test_refused(content, options, says, write, capsys):
     assert says in stderr
 
 
-def test_no_such_file(capsys):
+def test_no_such_file(capsys) -> None:
     assert main(["analyze", "/nowhere/config.json"]) == 2
     assert "/nowhere/config.json does not exist" in capsys.readouterr().err
 
 
-def test_without_transformers(write, capsys, monkeypatch):
+def test_without_transformers(write, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setitem(sys.modules, "transformers.utils", None)
     assert main(["analyze", write(LLAMA)]) == 2
-    assert "pip install 'graphmem[hf]'" in capsys.readouterr().err
+    (needed,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["hf"]
+    assert f"pip install '{needed}'" in capsys.readouterr().err
 
 
-def test_code_beside_the_config(write, tmp_path, monkeypatch):
+def test_code_beside_the_config(write, tmp_path, monkeypatch) -> None:
     """With --trust-remote-code the files beside the config are run; sizes are found in a config of one's own too."""
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "cache"))
     Path(tmp_path / "conf.py").write_text(
@@ -368,7 +371,7 @@ def test_code_beside_the_config(write, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", ["b", "s"])
-def test_sizes_of_the_inputs_are_said_to_be_guessed(size, write):
+def test_sizes_of_the_inputs_are_said_to_be_guessed(size, write) -> None:
     subject = from_config_file(write(LLAMA), settings={size: 4}, task=None, trust_remote_code=False)
     (other,) = {"b", "s"} - {size}
     assert "is not in a config.json" in subject.notes[other]

@@ -15,7 +15,7 @@ def inputs(b=2, s=5, h=16):
     return (torch.randn(b, s, h),)
 
 
-def test_moves_to_a_device_are_dropped_and_changes_of_dtype_are_not():
+def test_moves_to_a_device_are_dropped_and_changes_of_dtype_are_not() -> None:
     with Blank():
         layer = nn.Linear(4, 4).to("cuda").to("cuda:0", torch.bfloat16).to(torch.device("cuda"), non_blocking=True)
         tensor = torch.randn(3).to(0).cuda().pin_memory().to(dtype=torch.float16, device="cuda")
@@ -26,21 +26,21 @@ def test_moves_to_a_device_are_dropped_and_changes_of_dtype_are_not():
     assert {t.device.type for t in (layer.weight, tensor, like, made)} == {"cpu"}
 
 
-def test_large_tensors_are_blank_and_small_ones_real():
+def test_large_tensors_are_blank_and_small_ones_real() -> None:
     with Blank():
         assert torch.empty(2**20, 2**20).is_meta
         assert torch.linspace(0, 1, 5)[4].item() == 1
         assert torch.tensor([1, 2]).tolist() == [1, 2]
 
 
-def test_a_huge_model_costs_nothing():
+def test_a_huge_model_costs_nothing() -> None:
     subject = load_target(str(ROOT / "samples" / "llama.py"), Wishes(settings={"h": 2**16, "f": 2**18, "L": 2}))
     module = subject.build(subject.symbols)
     assert sum(p.numel() for p in module.parameters()) > 10**11
 
 
 class Block(nn.Module):
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.f, self.g = nn.Linear(h, h), nn.Linear(h, h)
 
@@ -49,7 +49,7 @@ class Block(nn.Module):
 
 
 class SomeCheckpointed(nn.Module):
-    def __init__(self, h, L, some):
+    def __init__(self, h, L, some) -> None:
         super().__init__()
         self.layers, self.some = nn.ModuleList(Block(h) for _ in range(L)), some
 
@@ -66,7 +66,7 @@ class Dropped(SomeCheckpointed):
         return x
 
 
-def test_layers_that_forward_treats_by_their_number():
+def test_layers_that_forward_treats_by_their_number() -> None:
     """Nothing of the modules shows it: only a trace of all of them does."""
 
     def model(h=16, L=12, some=9):
@@ -82,7 +82,7 @@ def test_layers_that_forward_treats_by_their_number():
 
 
 @pytest.mark.slow
-def test_layer_drop_is_not_folded():
+def test_layer_drop_is_not_folded() -> None:
     def model(h=16, L=12, some=0.5):
         return Dropped(h, L, some)
 
@@ -92,20 +92,20 @@ def test_layer_drop_is_not_folded():
     assert any("random number" in note for note in report.notes)
 
 
-def test_layers_directly_in_a_sequential_are_counted():
+def test_layers_directly_in_a_sequential_are_counted() -> None:
     def model(h=16, L=12):
         return nn.Sequential(*[Block(h) for _ in range(L)])
 
     assert "L" in graphmem.analyze(model, inputs).symbols
 
 
-def test_classes_defined_in_the_factory_are_the_same_class():
+def test_classes_defined_in_the_factory_are_the_same_class() -> None:
     def model(h=16, L=12):
         class Inner(Block):
             pass
 
         class Outer(nn.Module):
-            def __init__(self):
+            def __init__(self) -> None:
                 super().__init__()
                 self.layers = nn.ModuleList(Inner(h) for _ in range(L))
 
@@ -119,9 +119,9 @@ def test_classes_defined_in_the_factory_are_the_same_class():
     assert "L" in graphmem.analyze(model, inputs).symbols
 
 
-def test_selection_by_a_known_mask():
+def test_selection_by_a_known_mask() -> None:
     class Masked(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.e, self.o = nn.Embedding(10, 8), nn.Linear(8, 8)
 
@@ -135,7 +135,7 @@ def test_selection_by_a_known_mask():
     assert tanh.shape == (4, 8)
 
 
-def test_inference_mode_around_the_call_changes_nothing():
+def test_inference_mode_around_the_call_changes_nothing() -> None:
     outside = graphmem.analyze(Block(16), inputs())
     with torch.inference_mode():
         assert graphmem.analyze(Block(16), inputs()).saved.bytes == outside.saved.bytes
@@ -143,9 +143,9 @@ def test_inference_mode_around_the_call_changes_nothing():
         assert graphmem.analyze(Block(16), inputs()).saved.bytes == outside.saved.bytes
 
 
-def test_one_tensor_given_twice_stays_one():
+def test_one_tensor_given_twice_stays_one() -> None:
     class Model(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.e, self.o = nn.Embedding(10, 8), nn.Linear(8, 10)
 
@@ -159,7 +159,7 @@ def test_one_tensor_given_twice_stays_one():
     assert report.verified.exact
 
 
-def test_nothing_kept_is_said():
+def test_nothing_kept_is_said() -> None:
     module = Block(16).requires_grad_(False)
     report = graphmem.analyze(module, inputs())
     assert report.saved.bytes == 0

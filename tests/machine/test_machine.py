@@ -12,25 +12,25 @@ from support import small_models
 
 
 @pytest.mark.parametrize("spelled", ["h100", "H100", "rtx4090", "RTX-4090", "rtx 4090"])
-def test_names_as_people_spell_them(spelled):
+def test_names_as_people_spell_them(spelled) -> None:
     assert find_gpu(spelled).key in ("h100", "rtx4090")
 
 
-def test_unknown_names_get_a_suggestion():
+def test_unknown_names_get_a_suggestion() -> None:
     with pytest.raises(MachineError) as error:
         find_gpu("h10")
     assert "did you mean h100?" in str(error.value)
     assert all(key in str(error.value) for key in GPUS)
 
 
-def test_what_a_driver_calls_a_gpu():
+def test_what_a_driver_calls_a_gpu() -> None:
     assert gpu_by_device_name("NVIDIA H100 80GB HBM3", (9, 0), 1, 1).key == "h100"
     assert gpu_by_device_name("NVIDIA H100 PCIe", (9, 0), 1, 1).key == "h100"
     unknown = gpu_by_device_name("NVIDIA Thor", (11, 0), 5, 7)
     assert (unknown.capability, unknown.memory, unknown.sms) == ((11, 0), 5, 7)
 
 
-def test_versions():
+def test_versions() -> None:
     target = resolve(gpu="h100", device="cuda", torch_version="2.11", cudnn_version="9.19")
     assert (target.torch, target.cudnn) == ((2, 11), 91900)
     assert resolve(gpu="h100", device="cuda", torch_version="2.11.0+cu130").cudnn == 91900
@@ -39,7 +39,7 @@ def test_versions():
 
 
 class Asks(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.f, self.answers = nn.Linear(4, 4), None
 
@@ -55,14 +55,14 @@ class Asks(nn.Module):
         return y
 
 
-def test_the_model_hears_the_target_and_nobody_afterwards():
+def test_the_model_hears_the_target_and_nobody_afterwards() -> None:
     before = torch.cuda.is_available()
     graphmem.analyze(Asks(), (torch.randn(2, 4),), gpu="l4")
     assert torch.cuda.is_available() == before
     assert torch.cuda.is_available.__module__.startswith("torch")
 
 
-def test_any_other_gpu_by_capability_and_memory():
+def test_any_other_gpu_by_capability_and_memory() -> None:
     gpu = find_gpu("sm_86:48GiB")
     assert (gpu.capability, gpu.memory) == ((8, 6), 48 * 2**30)
     assert find_gpu("SM120:32G").capability == (12, 0)

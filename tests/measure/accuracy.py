@@ -206,7 +206,7 @@ def issue_table():
     return table(heads, rows)
 
 
-def allocated():
+def allocated() -> str:
     """What the allocator set aside beyond the sum of rounded sizes, over all points that a GPU ran."""
     runs = [run for c in samples().values() if c["machine"]["device"] != "CPU" for run in c["runs"]]
     points = points_of([*runs, *on_gpu()])

@@ -56,14 +56,14 @@ def _trace():
     return torch.cuda.memory._snapshot()["device_traces"][torch.cuda.current_device()]
 
 
-def work(job, results):
+def work(job, results) -> None:
     try:
         results.put(recorded(*job))
     except Exception as error:  # the others are worth having
         results.put({"target": job[0], "options": job[1], "error": f"{type(error).__name__}: {error}"})
 
 
-def main(file):
+def main(file) -> None:
     context = multiprocessing.get_context("spawn")
     content = {"machine": machine("cuda"), "kinds": KINDS, "runs": []}
     for job in RUNS:

@@ -31,7 +31,7 @@ CONFIGS = {
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(case):
+def run(case) -> None:
     import time
 
     sys.path.insert(0, str(ROOT))
@@ -52,7 +52,7 @@ def run(case):
     print(f"{case:<46} {seconds:5.2f} s   {memory:4.0f} MiB")
 
 
-def config_file(model_type):
+def config_file(model_type) -> None:
     import json
     import tempfile
     import time

@@ -80,7 +80,7 @@ def calls():
     return found
 
 
-def calls_from(start):
+def calls_from(start) -> None:
     for name in list(CALLS)[start:]:
         specs, module = CALLS[name]
         tensors = leaves(specs, "cuda")

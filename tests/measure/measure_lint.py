@@ -60,7 +60,7 @@ def run_here(module, inputs, autocast):
     return {"sizes": sorted(sizes.elements(), reverse=True), "alive": 0}
 
 
-def main(file, device="cuda"):
+def main(file, device="cuda") -> None:
     cuda = device == "cuda"
     result = {"torch": torch.__version__, "gpu": torch.cuda.get_device_name() if cuda else device, "entries": {}}
     if cuda:

@@ -28,7 +28,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class Autocast(torch.nn.Module):
     """Forward under autocast, which ends with forward."""
 
-    def __init__(self, module):
+    def __init__(self, module) -> None:
         super().__init__()
         self.module = module
 
@@ -90,7 +90,7 @@ def entries():
         yield f"sample {sample} {settings}", measure(module, inputs)
 
 
-def main(file):
+def main(file) -> None:
     result = {"torch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "gpu": torch.cuda.get_device_name(0)}
     result["entries"] = {}
     for name, entry in entries():

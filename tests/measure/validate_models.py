@@ -220,7 +220,7 @@ def work(device, jobs, results):
 class Pool:
     """Processes that work on cases until all are done or time is up."""
 
-    def __init__(self, device, workers, file):
+    def __init__(self, device, workers, file) -> None:
         self.device, self.workers, self.file = device, workers, file
         self.context = multiprocessing.get_context("spawn")
         self.content = {"machine": machine(device), "runs": [], "not_run": []}

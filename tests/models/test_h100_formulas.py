@@ -30,7 +30,7 @@ FEW = ("issue899", "llama", "convnext")
 @pytest.mark.parametrize(
     "rows", one_of(FEW, pairs(), lambda rows: rows[0]["name"]), ids=lambda rows: zoo.label(rows[0])
 )
-def test_the_formula_of_one_row_gives_the_others(rows):
+def test_the_formula_of_one_row_gives_the_others(rows) -> None:
     row, *others = rows
     with torch.device("meta"):
         module = zoo.build(row)

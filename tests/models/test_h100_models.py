@@ -18,7 +18,7 @@ from support.slow import one_of
 
 
 @pytest.mark.parametrize("row", one_of(FAMILIES[::2], ROWS), ids=zoo.label)
-def test_storages_are_the_measured_ones(row, h100):
+def test_storages_are_the_measured_ones(row, h100) -> None:
     with torch.device("meta"):
         module = zoo.build(row)
     with backend_of(row):
@@ -44,7 +44,7 @@ NAMED = [row for row in ROWS if row["name"] in ("issue899", "llama", "gpt2", "be
 
 
 @pytest.mark.parametrize("row", one_of(["llama", "issue899"], NAMED), ids=zoo.label)
-def test_reports_are_exact_and_proved(row):
+def test_reports_are_exact_and_proved(row) -> None:
     with torch.device("meta"):
         module = zoo.build(row)
     with backend_of(row):
@@ -55,7 +55,7 @@ def test_reports_are_exact_and_proved(row):
 
 
 @pytest.mark.slow
-def test_the_sizes_are_the_measured_ones_one_by_one():
+def test_the_sizes_are_the_measured_ones_one_by_one() -> None:
     row = next(r for r in ROWS if r["name"] == "llama" and r.get("variant") == "eager_bf16")
     with torch.device("meta"):
         module = zoo.build(row)

@@ -64,7 +64,7 @@ FEW = ("clip_text_model", "qwen2_5_vl_vision", "granite_speech_encoder", "moonsh
 
 
 @pytest.mark.parametrize("model_type", one_of(FEW, MODELS, str))
-def test_saved_as_for_real(model_type, tmp_path):
+def test_saved_as_for_real(model_type, tmp_path) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"model_type": model_type, **MODELS[model_type]}))
 

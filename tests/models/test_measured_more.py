@@ -33,7 +33,7 @@ ENTRIES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", one_of(FAMILIES, ENTRIES), ids=zoo.label)
-def test_every_storage_is_the_measured_one(entry, h100):
+def test_every_storage_is_the_measured_one(entry, h100) -> None:
     with torch.device("meta"):
         module = zoo.build(entry)
     record = trace(

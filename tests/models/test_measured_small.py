@@ -24,7 +24,7 @@ ROWS = {zoo.label(row): row for row in zoo.rows(measured("h100_models.json.gz"))
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def compare(record, entry):
+def compare(record, entry) -> None:
     storages = sort_storages(record)
     assert collections.Counter(k.nbytes for k in storages if k.table == SAVED) == collections.Counter(entry["sizes"])
     assert sum(k.nbytes for k in storages if k.table in ALIVE) == entry["alive"]
@@ -41,14 +41,14 @@ def family(name):
 
 
 @pytest.mark.parametrize("name", one_of(small_models.FAMILIES, entries("small"), family))
-def test_small_model(name, h100):
+def test_small_model(name, h100) -> None:
     model, dtype = name.rsplit(" ", 1)
     make, inputs = small_models.MODELS[model]
     compare(trace(make(), inputs(), dataclasses.replace(h100, dtype=DTYPES[dtype])), ENTRIES[f"small {name}"])
 
 
 @pytest.mark.parametrize("name", one_of(None, entries("zoo"), lambda name: name.split(" ", 1)[1]))
-def test_autocast(name, h100):
+def test_autocast(name, h100) -> None:
     label, how, _ = name.rsplit(" ", 2)
     row = ROWS[label]
     with torch.device("meta"):
@@ -60,7 +60,7 @@ def test_autocast(name, h100):
 
 
 @pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=lambda x: str(x))
-def test_sample(sample, settings, h100):
+def test_sample(sample, settings, h100) -> None:
     with isolated():
         subject = load_target(str(ROOT / "samples" / sample), Wishes(settings=settings))
         module, inputs = subject.build(subject.symbols), subject.make_inputs(subject.symbols, False)
@@ -69,7 +69,7 @@ def test_sample(sample, settings, h100):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_small_models_on_the_gpu_at_hand(dtype):
+def test_small_models_on_the_gpu_at_hand(dtype) -> None:
     from measure.measure_small import measure, on_gpu
 
     here, wrong = read_how({}), []

@@ -9,7 +9,7 @@ from support.reports import of_sample
 
 
 @pytest.mark.slow
-def test_metadata():
+def test_metadata() -> None:
     report = of_sample("gpt2.py", L=3, s=64, h=64, a=4, b=2, v=100)
     graph = report.graph
     assert isinstance(graph, Graph)
@@ -26,7 +26,7 @@ def test_metadata():
 
 
 @pytest.mark.slow
-def test_views_share_a_storage_and_keepers_add_up():
+def test_views_share_a_storage_and_keepers_add_up() -> None:
     report = of_sample("llama.py", L=2, s=64, h=64, a=4, k=2, f=96, b=2, v=100)
     storages = {}
     for node in report.graph.nodes:
@@ -39,7 +39,7 @@ def test_views_share_a_storage_and_keepers_add_up():
         assert view.meta["storage"] == view.args[0].meta["storage"]
 
 
-def test_the_graph_of_a_module():
+def test_the_graph_of_a_module() -> None:
     report = graphmem.analyze(torch.nn.Linear(8, 4), (torch.randn(3, 8),))
     targets = [n.target for n in report.graph.nodes if n.op == "call_function"]
     assert torch.ops.aten.addmm.default in targets

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from types import ModuleType
+from typing import Never
 
 import pytest
 import torch
@@ -29,7 +31,7 @@ B, S, A = 2, 40, 4
 class Call(nn.Module):
     """`function(*inputs)`, with what it imports."""
 
-    def __init__(self, function):
+    def __init__(self, function) -> None:
         super().__init__()
         self.function = function
 
@@ -76,7 +78,7 @@ def rotary(apply, *shape, **kwargs):
 
 def rotary_module(kv=False):
     class Rotated(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             from flash_attn.layers.rotary import RotaryEmbedding
 
@@ -159,7 +161,7 @@ def saved(case, target):
 # -- against the real package's Python code ----------------------------------------------------------------------------
 
 
-def without_triton(launch):
+def without_triton(launch) -> None:
     """Let Python code around Triton kernels be imported and run; `launch` is what a kernel does."""
     import torch._dynamo
 
@@ -178,18 +180,18 @@ def without_triton(launch):
 class Grid:
     """A kernel: `kernel[grid](...)` launches it."""
 
-    def __init__(self, launch):
+    def __init__(self, launch) -> None:
         self.launch = launch
 
-    def __getitem__(self, grid):
+    def __getitem__(self, grid: object) -> Callable[..., object]:
         return self.launch
 
 
-def no_launch(*args, **kwargs):
+def no_launch(*args, **kwargs) -> Never:
     raise AssertionError("a kernel was launched on fake tensors")
 
 
-def write_saved(kind):
+def write_saved(kind) -> None:
     """In a process of its own: every case, as JSON on stdout.
 
     stand-in: by the stand-in; real: by the real Python code, with kernels that do nothing; loaded: by a real package
@@ -231,7 +233,7 @@ def by_kind():
 
 @pytest.mark.parametrize("kind", ["stand-in", "loaded"])
 @pytest.mark.parametrize("case", CASES)
-def test_as_the_real_package(case, kind, by_kind):
+def test_as_the_real_package(case, kind, by_kind) -> None:
     assert by_kind[kind][case] == by_kind["real"][case]
 
 
@@ -262,7 +264,7 @@ QKVO, LSE, RNG = 2 * B * S * A * 64, 4 * B * A * S, 16
         ("rms norm", [2 * B * S * 64, 4 * B * S, 2 * 64]),
     ],
 )
-def test_flash_attn_2(case, expected, h100):
+def test_flash_attn_2(case, expected, h100) -> None:
     with stand_ins():
         kept, _ = sizes(*CASES[case](), h100)
     assert kept == Counter(expected)
@@ -309,7 +311,7 @@ def xformers_packed(q, k, v):
         (xformers(p=0.1), 64, torch.float32, 4 * B * A * 64, "aten._efficient_attention_forward.default"),
     ],
 )
-def test_other_packages(function, head_size, dtype, lse, operator, h100):
+def test_other_packages(function, head_size, dtype, lse, operator, h100) -> None:
     qkv = [tensor(B, S, A, head_size, dtype=dtype) for _ in range(3)]
     with stand_ins():
         kept, operators = sizes(function, qkv, h100)
@@ -317,7 +319,7 @@ def test_other_packages(function, head_size, dtype, lse, operator, h100):
     assert kept == Counter([dtype.itemsize * B * S * A * head_size] * 4 + [lse])
 
 
-def test_xformers_takes_a_bias_and_refuses_what_it_cannot(h100):
+def test_xformers_takes_a_bias_and_refuses_what_it_cannot(h100) -> None:
     qkv = [tensor(B, S, A, 64) for _ in range(3)]
     with stand_ins():
         kept, operators = sizes(xformers(), [*qkv, tensor(B, A, S, S)], h100)
@@ -330,7 +332,7 @@ def test_xformers_takes_a_bias_and_refuses_what_it_cannot(h100):
 
 
 @pytest.mark.parametrize("function", [flash_attn_3, flash_attn_4, xformers()])
-def test_not_on_the_cpu(function):
+def test_not_on_the_cpu(function) -> None:
     with stand_ins(), pytest.raises(ModelError, match=r"CUDA|device cpu"):
         sizes(function, [tensor(B, S, A, 64) for _ in range(3)], read_how({"gpu": "h100", "device": "cpu"}))
 
@@ -342,7 +344,7 @@ def imported():
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in NAMES}
 
 
-def test_everything_is_as_before():
+def test_everything_is_as_before() -> None:
     before, path, finders = imported(), list(sys.path), list(sys.meta_path)
     copies = set()
     for _ in range(2):
@@ -361,7 +363,7 @@ def test_everything_is_as_before():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="nothing stands in for flash-attn")
-def test_what_a_stand_in_lacks_it_names():
+def test_what_a_stand_in_lacks_it_names() -> None:
     install = "pip install --no-build-isolation"
     with stand_ins():
         import flash_attn
@@ -382,7 +384,7 @@ def test_what_a_stand_in_lacks_it_names():
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
-def test_transformers(version, h100):
+def test_transformers(version, h100) -> None:
     checks, flash = transformers.utils.import_utils, transformers.modeling_flash_attention_utils
     before = (dict(checks.PACKAGE_DISTRIBUTION_MAPPING), flash._loaded_implementation, flash._flash_fn)
     config = transformers.LlamaConfig(

@@ -39,7 +39,7 @@ class Block:
 class Allocator:
     """Starts empty. `segments` are the addresses that the driver gives, in their order."""
 
-    def __init__(self, segments):
+    def __init__(self, segments) -> None:
         self.segments = iter(segments)
         self.asked = []  # sizes of segments, in their order
         self.free_blocks = {True: [], False: []}  # by pool: (size, address), sorted
@@ -76,7 +76,7 @@ class Allocator:
         self.used[block.address] = block
         return block.address
 
-    def release(self, address):
+    def release(self, address) -> None:
         """Free what is there, and join it with free neighbours."""
         block = self.used.pop(address)
         block.requested = None
@@ -106,6 +106,6 @@ class Allocator:
         del self.blocks[block.address]
         return block
 
-    def _give(self, block):
+    def _give(self, block) -> None:
         bisect.insort(self.free_blocks[block.small], (block.size, block.address))
         self.blocks[block.address] = block

@@ -27,7 +27,7 @@ def architectures():
     return table(["architecture", *columns], [totals, *rows])
 
 
-def variants():
+def variants() -> str:
     """In which settings other scripts have measured."""
     rows = Counter(row["variant"] for row in measured("h100_models.json.gz")["res"] if row.get("variant"))
     kept = {name: count for name, count in rows.items() if "autocast" not in name}  # autocast was not in force

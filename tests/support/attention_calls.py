@@ -17,7 +17,7 @@ sdpa = F.scaled_dot_product_attention
 
 
 class Call(nn.Module):
-    def __init__(self, forward, around=contextlib.nullcontext):
+    def __init__(self, forward, around=contextlib.nullcontext) -> None:
         super().__init__()
         self.function, self.around = forward, around
 

@@ -44,7 +44,7 @@ def fused_norm(module):
 class MadeAgain(torch.nn.Module):
     """A causal language model whose head and loss run again in backward."""
 
-    def __init__(self, model):
+    def __init__(self, model) -> None:
         super().__init__()
         self.model = model
 

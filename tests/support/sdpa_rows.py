@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 
 class Call(torch.nn.Module):
-    def __init__(self, row):
+    def __init__(self, row) -> None:
         super().__init__()
         self.row = row
 

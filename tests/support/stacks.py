@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Stack(nn.Module):
-    def __init__(self, layers):
+    def __init__(self, layers) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -16,7 +16,7 @@ class Stack(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, h, f):
+    def __init__(self, h, f) -> None:
         super().__init__()
         self.up, self.down = nn.Linear(h, f), nn.Linear(f, h)
 

@@ -55,17 +55,17 @@ def off(point, what):
     return point["measured"][what] - point["predicted"][what]
 
 
-def worst(values):
+def worst(values) -> str:
     return f"{max(values, key=abs, default=0):,}"
 
 
-def words(machine):
+def words(machine) -> str:
     cudnn = machine["cudnn"]
     version = f", cuDNN {cudnn // 10000}.{cudnn // 100 % 100}" if cudnn else ""
     return f"{machine['device']}, torch {machine['torch'].partition('+')[0]}{version}"
 
 
-def said_of(runs):
+def said_of(runs) -> str:
     """How much was measured, and how much of it is as predicted."""
     points = points_of(runs)
     storages = sum(p["measured"]["storages"] for p in points)
@@ -184,7 +184,7 @@ def others_table(content):
     return _joined(said_of(runs), table(["target", "options", "over", *_heads(gpu)], rows), not_run(runs))
 
 
-def _quoted(options):
+def _quoted(options) -> str:
     return f"`{options.strip()}`" if options.strip() else ""
 
 

@@ -35,7 +35,7 @@ LORA_TARGETS = {
 class Block(nn.Module):
     """The attention block of flash-attention issue 899."""
 
-    def __init__(self, h, a):
+    def __init__(self, h, a) -> None:
         super().__init__()
         self.a = a
         self.qkv = nn.Linear(h, 3 * h, bias=False)
@@ -51,7 +51,7 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """nn.TransformerDecoderLayer with itself as memory."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.m = nn.TransformerDecoderLayer(256, 8, 512, 0.1, batch_first=True)
 
@@ -63,7 +63,7 @@ def rows(everything):
     """The rows whose libraries are here."""
     missing = [name for name in ("timm", "peft") if importlib.util.find_spec(name) is None]
 
-    def there(row):
+    def there(row) -> bool:
         return not (
             (row["name"].startswith("timm:") and "timm" in missing)
             or (row.get("variant") == "lora" and "peft" in missing)

@@ -61,7 +61,7 @@ def total(derived):
 @pytest.mark.parametrize(
     ("account", "expected"), [(products, "L(4sbf + 4sbh)"), (outputs, "4sbh"), (lambda trace: (), "0")]
 )
-def test_a_formula_for_any_account(tracer, subject, account, expected):
+def test_a_formula_for_any_account(tracer, subject, account, expected) -> None:
     working = dict(subject.symbols)
     problem = Problem(tracer=tracer, account=account, working=working, model_symbols=subject.model_symbols)
     derived = derive(problem, {"L": 1})
@@ -72,7 +72,7 @@ def test_a_formula_for_any_account(tracer, subject, account, expected):
         assert evaluate(total(derived), point) == sum(kept.nbytes for kept in account(tracer(point)))
 
 
-def test_a_search_works_for_any_account(tracer, subject):
+def test_a_search_works_for_any_account(tracer, subject) -> None:
     search = Search(
         tracer=tracer,
         account=products,
@@ -88,7 +88,7 @@ def test_a_search_works_for_any_account(tracer, subject):
     assert not any("autograd" in note for note in notes)
 
 
-def test_the_derivation_knows_the_type_of_an_account_and_no_account():
+def test_the_derivation_knows_the_type_of_an_account_and_no_account() -> None:
     for module, file in sources().items():
         if module.startswith("graphmem.symbolic"):
             names = {name for name, _ in imported(file.read_text(), module) if ".accounts" in name}

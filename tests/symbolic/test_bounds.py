@@ -13,7 +13,7 @@ from support.oracle import real_saved
 
 
 @pytest.mark.parametrize("limit", [4095, 4096, 4097, 5000, 8192, 3110, 23_900])
-def test_a_limit_is_found_and_a_round_one_soon(limit):
+def test_a_limit_is_found_and_a_round_one_soon(limit) -> None:
     asked = []
 
     class Holds:
@@ -28,7 +28,7 @@ def test_a_limit_is_found_and_a_round_one_soon(limit):
 class Window(nn.Module):
     """Keeps the last `window` positions of an activation."""
 
-    def __init__(self, h, window):
+    def __init__(self, h, window) -> None:
         super().__init__()
         self.f, self.window = nn.Linear(h, h), window
 
@@ -54,7 +54,7 @@ def kept(h=16, window=100, **sizes):
 
 
 @pytest.mark.slow
-def test_shorter_than_the_window():
+def test_shorter_than_the_window() -> None:
     report = graphmem.analyze(windowed, inputs)
     assert report.verified.exact
     assert "min(s, window)" in formula(report.saved.expr, report.symbols)
@@ -62,7 +62,7 @@ def test_shorter_than_the_window():
         assert report.at(s=s, window=window).saved.bytes == kept(b=2, s=s, window=window)
 
 
-def test_longer_than_the_window():
+def test_longer_than_the_window() -> None:
     report = graphmem.analyze(windowed, inputs, symbols={"s": 400})
     assert report.verified.exact
     assert {"s", "window"} <= set(report.symbols)
@@ -81,7 +81,7 @@ def test_longer_than_the_window():
 class Cut(nn.Module):
     """What is longer than 100 goes another way."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.f = nn.Linear(h, h)
 
@@ -90,7 +90,7 @@ class Cut(nn.Module):
         return y.tanh() if x.shape[1] > 2000 else y
 
 
-def test_a_bound_that_is_no_size_of_the_model():
+def test_a_bound_that_is_no_size_of_the_model() -> None:
     report = graphmem.analyze(lambda h=16: Cut(h), inputs, symbols={"s": 500})
     assert report.verified.exact
     assert any("s <= 2000;" in note for note in report.notes)
@@ -102,7 +102,7 @@ def test_a_bound_that_is_no_size_of_the_model():
 class Padded(nn.Module):
     """Lengths that are no multiple of 8 are padded, as the efficient kernel pads a mask."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.f = nn.Linear(h, h)
 
@@ -112,7 +112,7 @@ class Padded(nn.Module):
         return y.tanh() if over == 0 else nn.functional.pad(y, (0, 0, 0, over)).exp().tanh()
 
 
-def test_a_formula_for_multiples_of_eight():
+def test_a_formula_for_multiples_of_eight() -> None:
     report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
     assert report.verified.exact
     assert report.limits == (Limit("s", multiple_of=8),)
@@ -123,7 +123,7 @@ def test_a_formula_for_multiples_of_eight():
         report.at(s=513)
 
 
-def test_no_window_no_bound():
+def test_no_window_no_bound() -> None:
     report = graphmem.analyze(plain, inputs)
     assert not any("holds for" in note for note in report.notes)
     assert report.at(s=123_456).saved.bytes == 123_456 * 2 * 16 * 4
@@ -132,7 +132,7 @@ def test_no_window_no_bound():
 class Table(nn.Module):
     """Keeps a table that is as long as a limit, or as the input where that is longer."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.f = nn.Linear(h, h)
 
@@ -141,7 +141,7 @@ class Table(nn.Module):
         return self.f(x).sigmoid() * table[: x.shape[1]]
 
 
-def test_held_out_points_that_are_too_long_are_taken_nearer():
+def test_held_out_points_that_are_too_long_are_taken_nearer() -> None:
     report = graphmem.analyze(lambda h=16: Table(h), inputs, symbols={"s": 300})
     assert report.verified.exact
     assert Limit("s", most=512) in report.limits
@@ -151,7 +151,7 @@ def test_held_out_points_that_are_too_long_are_taken_nearer():
 class Next(nn.Module):
     """Each position foretells the next: two of them leave one, which is contiguous as it is."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.embed, self.head = nn.Embedding(50, h), nn.Linear(h, 50)
 
@@ -160,7 +160,7 @@ class Next(nn.Module):
         return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
-def test_the_least_length():
+def test_the_least_length() -> None:
     def tokens(b=2, s=40):
         return (torch.randint(50, (b, s)),)
 
@@ -176,7 +176,7 @@ def test_the_least_length():
 class Heads(nn.Module):
     """One head is no copy."""
 
-    def __init__(self, h, a):
+    def __init__(self, h, a) -> None:
         super().__init__()
         self.f, self.a = nn.Linear(h, h), a
 
@@ -186,7 +186,7 @@ class Heads(nn.Module):
 
 
 @pytest.mark.parametrize("a", [1, 4])
-def test_a_single_head_has_a_formula_of_its_own(a):
+def test_a_single_head_has_a_formula_of_its_own(a) -> None:
     report = graphmem.analyze(lambda h=16, a=a: Heads(h, a), inputs, device="cpu")
     for n in (1, 2, 8):
         real = real_saved(Heads(16, n), inputs(s=33))
@@ -196,7 +196,7 @@ def test_a_single_head_has_a_formula_of_its_own(a):
 class Learned(nn.Module):
     """Has 64 learned positions and no more."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.positions, self.f = nn.Embedding(64, h), nn.Linear(h, h)
 
@@ -205,7 +205,7 @@ class Learned(nn.Module):
 
 
 @pytest.mark.parametrize("s", [24, 48, 64])
-def test_no_more_positions_than_the_model_has(s):
+def test_no_more_positions_than_the_model_has(s) -> None:
     report = graphmem.analyze(lambda h=16: Learned(h), lambda b=2, s=s, h=16: (torch.randn(b, s, h),))
     assert report.verified.exact
     assert report.limits == (Limit("s", most=64, refused=True),)

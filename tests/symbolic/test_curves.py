@@ -34,18 +34,18 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_right_expression_is_among_the_candidates(name):
+def test_the_right_expression_is_among_the_candidates(name) -> None:
     function = CASES[name]
     right = [e for e in candidates(seen(function)) if evaluate(e, CHECK) == function(**CHECK)]
     assert right, f"{candidates(seen(function))} give no {function(**CHECK)}"
     assert evaluate(right[0], BASE) == function(**BASE)
 
 
-def test_a_monomial_has_no_rival():
+def test_a_monomial_has_no_rival() -> None:
     assert candidates(seen(CASES["b s"])) == [symbol("b") * symbol("s")]
 
 
-def test_what_fits_no_form_is_not_made_up():
+def test_what_fits_no_form_is_not_made_up() -> None:
     def product_of_sums(b, s, **_):
         return (b + 3) * (s + 5)
 
@@ -53,6 +53,6 @@ def test_what_fits_no_form_is_not_made_up():
         assert evaluate(expression, CHECK) != product_of_sums(**CHECK)
 
 
-def test_no_whole_number_is_no_value():
+def test_no_whole_number_is_no_value() -> None:
     assert evaluate(symbol("s") / 3, {"s": 4}) is None
     assert evaluate(symbol("s") * symbol("x"), {"s": 4}) is None

@@ -21,7 +21,7 @@ def module(report, path):
     return next(m for m in report.modules if m.path == path)
 
 
-def test_the_textbook_layer():
+def test_the_textbook_layer() -> None:
     report = of_sample("megatron_layer.py")
     assert read(report.saved.expr, report) == "34sbh + 5as²b + s² + 16sb"
     assert read(module(report, "1.attention").each, report) == "11sbh + 5as²b + s²"
@@ -29,7 +29,7 @@ def test_the_textbook_layer():
     assert report.attention[0].kind == "standard"
 
 
-def test_the_block_of_issue_899():
+def test_the_block_of_issue_899() -> None:
     report = of_sample("flash_block.py")
     assert read(report.saved.expr, report) == "10sbh + 4abs + 24"
     assert read(report.alive.expr, report) == "12sbh + 4abs + 24"
@@ -39,7 +39,7 @@ def test_the_block_of_issue_899():
 
 
 @pytest.mark.slow
-def test_gpt2_eager_and_fused():
+def test_gpt2_eager_and_fused() -> None:
     eager = of_sample("gpt2.py")
     assert read(eager.saved.expr, eager).startswith("L(34sbh + 5as²b + s² + 16sb) + 2sbv")
     fused = of_sample("gpt2.py", attn="sdpa")
@@ -47,7 +47,7 @@ def test_gpt2_eager_and_fused():
 
 
 @pytest.mark.slow
-def test_llama_with_every_symbol():
+def test_llama_with_every_symbol() -> None:
     report = of_sample("llama.py")
     assert set(report.symbols) == {"b", "s", "h", "a", "k", "f", "L", "v"}
     assert read(report.saved.expr, report).startswith("L(8sbf + 12sbh + 4sbhk/a + 4abs + 8sb + 16)")
@@ -67,7 +67,7 @@ POINTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", one_of(["megatron_layer.py"], POINTS, str))
-def test_three_points_that_were_never_traced(sample):
+def test_three_points_that_were_never_traced(sample) -> None:
     report = of_sample(sample)
     assert report.verified.exact
     for point in POINTS[sample]:
@@ -80,7 +80,7 @@ def test_three_points_that_were_never_traced(sample):
 
 
 @pytest.mark.slow
-def test_expressions_give_the_bytes():
+def test_expressions_give_the_bytes() -> None:
     report = of_sample("llama.py")
     values = {s: report.symbols[s.name] for s in report.saved.expr.free_symbols}
     assert report.saved.expr.subs(values) == report.saved.bytes
@@ -90,7 +90,7 @@ def test_expressions_give_the_bytes():
 
 
 @pytest.mark.parametrize("sample", one_of(["flash_block.py", "megatron_layer.py"], POINTS, str))
-def test_rows_add_up(sample):
+def test_rows_add_up(sample) -> None:
     report = of_sample(sample)
     assert sum(n.size.bytes for n in report.nodes) == report.saved.bytes
     assert sum(m.own.bytes for m in report.modules) == report.saved.bytes
@@ -103,7 +103,7 @@ def test_rows_add_up(sample):
 
 
 @pytest.mark.slow
-def test_a_point_where_another_kernel_would_run_is_refused():
+def test_a_point_where_another_kernel_would_run_is_refused() -> None:
     """Head size 512: no fused kernel with grouped query takes that."""
     report = of_sample("llama.py")
     with pytest.raises(GraphmemError, match=r"runs math.*head size 512"):
@@ -134,7 +134,7 @@ MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': t
 
 @pytest.mark.parametrize("inputs", [PLAIN, MASKED], ids=["no mask", "mask"])
 @pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
-def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path):
+def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path) -> None:
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
     (tmp_path / "model.py").write_text(EFFICIENT + inputs)
 
@@ -152,7 +152,7 @@ def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path):
 class Patches(nn.Module):
     """An image of any size, cut into patches, with or without a token more."""
 
-    def __init__(self, h, p, token):
+    def __init__(self, h, p, token) -> None:
         super().__init__()
         self.cut, self.token = nn.Conv2d(3, h, p, stride=p), nn.Parameter(torch.zeros(1, 1, h)) if token else None
         self.up, self.down = nn.Linear(h, 4 * h), nn.Linear(4 * h, h)
@@ -165,7 +165,7 @@ class Patches(nn.Module):
 
 
 @pytest.mark.parametrize("token", [False, True])
-def test_patches_of_an_image_of_any_size(token):
+def test_patches_of_an_image_of_any_size(token) -> None:
     def image(b=2, r=64):
         return (torch.randn(b, 3, r, r),)
 

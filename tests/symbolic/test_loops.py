@@ -14,7 +14,7 @@ from graphmem.trace import trace
 class Scan(nn.Module):
     """A state that goes from position to position."""
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.inner, self.out = nn.Linear(h, h), nn.Linear(h, h)
 
@@ -31,7 +31,7 @@ class Blocks(nn.Module):
 
     size = 16
 
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.inner = nn.Linear(h, h)
 
@@ -82,7 +82,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("kind", [pytest.param(Scan, marks=pytest.mark.slow), Blocks, WholeBlocks])
-def test_a_loop_is_in_the_formula(kind):
+def test_a_loop_is_in_the_formula(kind) -> None:
     report = graphmem.analyze(stack(kind), inputs)
     assert report.verified.exact
     assert set(report.symbols) == {"b", "s", "h", "L"}
@@ -92,7 +92,7 @@ def test_a_loop_is_in_the_formula(kind):
 
 
 @pytest.mark.slow
-def test_rows_count_the_turns():
+def test_rows_count_the_turns() -> None:
     report = graphmem.analyze(stack(Scan), inputs)
     tanh = next(n for n in report.nodes if n.op == "aten.tanh.default")
     assert tanh.count in (3 * 40, 3 * 39)  # the last state may be kept by another line's node
@@ -103,7 +103,7 @@ def test_rows_count_the_turns():
 
 
 @pytest.mark.slow
-def test_turns_that_grow_have_no_formula_and_that_is_said():
+def test_turns_that_grow_have_no_formula_and_that_is_said() -> None:
     def model():
         return Prefixes()
 
@@ -114,7 +114,7 @@ def test_turns_that_grow_have_no_formula_and_that_is_said():
 
 
 @pytest.mark.slow
-def test_a_long_input_costs_what_a_short_one_does(monkeypatch):
+def test_a_long_input_costs_what_a_short_one_does(monkeypatch) -> None:
     import graphmem.analysis.tracer as tracer
 
     operators = []
@@ -136,7 +136,7 @@ def test_a_long_input_costs_what_a_short_one_does(monkeypatch):
 class Drops(nn.Module):
     """Layers that are skipped at random, with a rate."""
 
-    def __init__(self, h, depth, rate):
+    def __init__(self, h, depth, rate) -> None:
         super().__init__()
         self.rate = rate
         self.layers = nn.ModuleList(nn.Linear(h, h) for _ in range(depth))
@@ -151,14 +151,14 @@ class Drops(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_a_draw_matters_only_where_it_decides(rate):
+def test_a_draw_matters_only_where_it_decides(rate) -> None:
     report = graphmem.analyze(lambda h=16, L=9: Drops(h, L, rate), inputs)
     assert ("L" in report.symbols) == (rate == 0)
     assert any("random number" in note for note in report.notes) == (rate > 0)
 
 
 @pytest.mark.slow
-def test_turns_that_cannot_be_counted_leave_the_length_as_it_is(monkeypatch):
+def test_turns_that_cannot_be_counted_leave_the_length_as_it_is(monkeypatch) -> None:
     original = Looped.counts
     monkeypatch.setattr(Looped, "counts", lambda self, deeper: None if self.loops else original(self, deeper))
     report = graphmem.analyze(lambda h=16: Scan(h), lambda b=2, s=12, h=16: (torch.randn(b, s, h),))

@@ -12,7 +12,7 @@ from graphmem.points import Memo, as_text
 from graphmem.symbolic.points import held_out, moves
 
 
-def test_what_was_made_at_a_point_is_made_once_whatever_the_order():
+def test_what_was_made_at_a_point_is_made_once_whatever_the_order() -> None:
     made = Memo()
     assert made.at({"b": 1, "s": 2}, lambda: "first") == "first"
     assert made.at({"s": 2, "b": 1}, lambda: "second") == "first"
@@ -20,25 +20,25 @@ def test_what_was_made_at_a_point_is_made_once_whatever_the_order():
     assert {"s": 2} not in made
 
 
-def test_what_could_not_be_made_is_tried_again():
+def test_what_could_not_be_made_is_tried_again() -> None:
     made = Memo()
     with pytest.raises(ZeroDivisionError):
         made.at({"b": 1}, lambda: 1 // 0)
     assert made.at({"b": 1}, lambda: 7) == 7
 
 
-def test_a_point_as_text():
+def test_a_point_as_text() -> None:
     assert as_text({"s": 8, "b": 2}) == "s=8 b=2"
     assert as_text({"s": 8, "b": 2}, ", ") == "s=8, b=2"
     assert as_text({}) == ""
 
 
-def test_model_sizes_are_halved_first_and_inputs_made_odd():
+def test_model_sizes_are_halved_first_and_inputs_made_odd() -> None:
     assert moves(64, shapes_model=True)[0] == 32
     assert moves(1024, shapes_model=False)[0] % 2 == 1
 
 
-def test_held_out_points_keep_what_divides_what():
+def test_held_out_points_keep_what_divides_what() -> None:
     base = {"b": 8, "s": 2048, "h": 2304, "a": 8, "k": 4, "h_a": 256}
     moved = {"b": 49, "s": 3109, "h": 1152, "a": 16, "k": 2, "h_a": 128}
     for point in itertools.islice(held_out(base, moved, frozenset({"h", "a", "k", "h_a"})), 4):
@@ -48,7 +48,7 @@ def test_held_out_points_keep_what_divides_what():
         assert point["h_a"] < base["h_a"]
 
 
-def test_held_out_points_are_the_same_every_time():
+def test_held_out_points_are_the_same_every_time() -> None:
     base, moved = {"b": 8, "h": 64, "a": 4}, {"b": 49, "h": 32, "a": 2}
     one, other = ([*held_out(base, moved, frozenset({"h", "a"}))] for _ in range(2))
     assert one == other
@@ -57,7 +57,7 @@ def test_held_out_points_are_the_same_every_time():
 class Tied(nn.Module):
     """Refuses sizes that do not fit together, as many constructors do."""
 
-    def __init__(self, width, heads, size):
+    def __init__(self, width, heads, size) -> None:
         super().__init__()
         if width != heads * size:
             raise ValueError("width must be heads times size")
@@ -75,7 +75,7 @@ def inputs(b=2, s=8, a=4, h_a=16):
     return (torch.randn(b, s, a * h_a),)
 
 
-def test_sizes_that_only_move_together():
+def test_sizes_that_only_move_together() -> None:
     report = graphmem.analyze(tied, inputs)
     assert report.verified.exact
     assert set(report.symbols) == {"b", "s", "a", "h_a"}
@@ -86,7 +86,7 @@ def test_sizes_that_only_move_together():
         report.at(h=128)
 
 
-def test_three_points_prove():
+def test_three_points_prove() -> None:
     report = graphmem.analyze(tied, inputs)
     assert len(report.verified.points) == 3
     assert report.verified.share == 1

@@ -42,7 +42,7 @@ POINTS = [{"h": 32, "f": 8, "s": 64}, {"b": 5, "h": 48}, {"s": 100, "f": 96}, {"
 
 
 @pytest.mark.parametrize("model", one_of([stack], [stack, first_is_special, cut], lambda model: model))
-def test_the_formula_is_right_for_all_layers(model):
+def test_the_formula_is_right_for_all_layers(model) -> None:
     report = graphmem.analyze(model, inputs, device="cpu")
     assert report.verified.exact
     for point in POINTS:
@@ -59,7 +59,7 @@ def in_proportion(base, moved, model_symbols, *, loops=(), full=(), near=False):
 
 @pytest.mark.parametrize("f", one_of([32], [16, 32, 64], int))
 @pytest.mark.parametrize("kept", [False, True])
-def test_sizes_that_are_the_same_by_chance_are_told_apart(f, kept, monkeypatch):
+def test_sizes_that_are_the_same_by_chance_are_told_apart(f, kept, monkeypatch) -> None:
     """With f = h layers look alike, with f = 2h or 4h one keeps f where the other keeps 2h or 4h. kept: also where all
     held-out points happen to be as the base is."""
     if kept:
@@ -78,7 +78,7 @@ def test_sizes_that_are_the_same_by_chance_are_told_apart(f, kept, monkeypatch):
         assert report.at(h=48, f=96).saved.bytes == sum(size * n for size, n in real.items())
 
 
-def test_what_is_moved_is_traced_with_one_layer(monkeypatch):
+def test_what_is_moved_is_traced_with_one_layer(monkeypatch) -> None:
     traced = []
     original = Tracer.__call__
     monkeypatch.setattr(Tracer, "__call__", lambda self, point: traced.append(dict(point)) or original(self, point))

@@ -34,11 +34,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("expression", "text"), CASES, ids=[t for _, t in CASES])
-def test_text(expression, text):
+def test_text(expression, text) -> None:
     assert formula(expression, POINT) == text
 
 
-def test_depth_is_factored_out():
+def test_depth_is_factored_out() -> None:
     assert formula(L * (34 * s * b * h + 5 * a * s**2 * b) + 2 * s * b * v, POINT, ("L",)) == "L(34sbh + 5as²b) + 2sbv"
     assert formula(L * 2 * s * b * h, POINT, ("L",)) == "L(2sbh)"
 
@@ -48,5 +48,5 @@ def test_depth_is_factored_out():
     [(5 * s + 3 * s * b, "5s + 3sb"), (2 * s + 2 * s * b, "2sb + 2s")],
     ids=["where a symbol has no value it is 1", "of as many bytes, the one with more symbols first"],
 )
-def test_order_without_a_point(expression, text):
+def test_order_without_a_point(expression, text) -> None:
     assert formula(expression, {}) == text

@@ -42,7 +42,7 @@ def layout(result):
 
 
 @pytest.mark.parametrize(("func", "args"), CASES.values(), ids=CASES)
-def test_remembered_as_it_really_is(func, args):
+def test_remembered_as_it_really_is(func, args) -> None:
     answers, mode = Answers(), FakeTensorMode()
     for _ in range(3):
         fakes = [faked(mode, a) for a in args]
@@ -65,7 +65,7 @@ _VIEWS = {
 }  # fmt: skip
 
 
-def test_fake_mode_is_asked_once(monkeypatch):
+def test_fake_mode_is_asked_once(monkeypatch) -> None:
     asked = []
     original = FakeTensorMode.dispatch
 
@@ -82,7 +82,7 @@ def test_fake_mode_is_asked_once(monkeypatch):
     assert asked.count(aten.silu.default) == 1
 
 
-def test_what_else_decides_is_asked_each_time():
+def test_what_else_decides_is_asked_each_time() -> None:
     answers, mode = Answers(), FakeTensorMode(allow_non_fake_inputs=True)
     x = mode.from_tensor(real(4, 8))
     with mode:
@@ -93,7 +93,7 @@ def test_what_else_decides_is_asked_each_time():
     assert not answers._known
 
 
-def test_numbers_of_other_types_are_other_arguments():
+def test_numbers_of_other_types_are_other_arguments() -> None:
     answers, mode = Answers(), FakeTensorMode()
     whole = mode.from_tensor(real(4, dtype=torch.int64))
     with mode:

@@ -14,7 +14,7 @@ from support.oracle import real_saved
 class Experts(nn.Module):
     """A loop over experts, each on the tokens that chose it: `keeps_input` experts save what they get."""
 
-    def __init__(self, n=4, k=2):
+    def __init__(self, n=4, k=2) -> None:
         super().__init__()
         self.router, self.k = nn.Linear(16, n), k
         self.experts = nn.ModuleList(nn.Linear(16, 16) for _ in range(n))
@@ -32,7 +32,7 @@ class Experts(nn.Module):
 class Checks(nn.Module):
     """Asks whether something is NaN, infinite, finite."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.f = nn.Linear(16, 16)
 
@@ -44,7 +44,7 @@ class Checks(nn.Module):
 
 
 class Thresholds(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.f = nn.Linear(16, 16)
 
@@ -65,7 +65,7 @@ def rows_of(report):
     return sorted(n.shape[0] for n in report.nodes if n.made_in == "" and n.shape[1:] == (16,) and n.shape[0] < 20)
 
 
-def test_experts_are_chosen_equally_often():
+def test_experts_are_chosen_equally_often() -> None:
     report = graphmem.analyze(Experts(), X)
     assert any("every expert is chosen equally often" in note for note in report.notes)
     # 20 tokens choose 2 of 4 experts: 10 each.
@@ -73,19 +73,19 @@ def test_experts_are_chosen_equally_often():
     assert set(rows_of(report)) == {10}
 
 
-def test_the_worst_case_on_request():
+def test_the_worst_case_on_request() -> None:
     report = graphmem.analyze(Experts(), X, assume={"experts": "worst"})
     assert any("all tokens choose the same experts" in note for note in report.notes)
     assert not [n for n in report.nodes if n.shape[:1] == (10,)]
 
 
-def test_nothing_is_nan_or_infinite():
+def test_nothing_is_nan_or_infinite() -> None:
     report = graphmem.analyze(Checks(), X)
     assert [n.op for n in report.nodes] == ["aten.sigmoid.default"]
     assert any("nothing is NaN or infinite" in note for note in report.notes)
 
 
-def test_anything_else_has_to_be_given():
+def test_anything_else_has_to_be_given() -> None:
     with pytest.raises(DataDependentError) as error:
         graphmem.analyze(Thresholds(), X)
     assert f"--assume {FILE}:{LINE}=VALUE" in str(error.value)
@@ -102,7 +102,7 @@ SELECTIONS = {
 
 
 class Selects(nn.Module):
-    def __init__(self, select):
+    def __init__(self, select) -> None:
         super().__init__()
         self.f, self.select = nn.Linear(16, 16), select
 
@@ -111,7 +111,7 @@ class Selects(nn.Module):
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_how_many_are_selected_can_be_given(name):
+def test_how_many_are_selected_can_be_given(name) -> None:
     """`select` takes all that there are, which nobody but the user knows."""
     select = SELECTIONS[name]
     module, size = Selects(select), {"rows": 20, "columns": 10}.get(name, X[0].numel())
@@ -122,6 +122,6 @@ def test_how_many_are_selected_can_be_given(name):
 
 
 @pytest.mark.parametrize("wrong", [{"experts": "many"}, {"model.py": 3}, {"model.py:88": "x"}, {"model.py:x": 3}])
-def test_what_cannot_be_read(wrong):
+def test_what_cannot_be_read(wrong) -> None:
     with pytest.raises(UsageError, match="cannot assume"):
         read_assumptions(wrong)

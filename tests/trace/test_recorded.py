@@ -17,7 +17,7 @@ import graphmem.trace.forward
 from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.how import read_how
-from graphmem.load.subject import from_factories
+from graphmem.load import from_factories
 from graphmem.record import Ref, UnknownValueError
 from graphmem.symbolic.strategy import _is_long
 from graphmem.trace import trace
@@ -27,7 +27,7 @@ ROWS = 8192  # a mask of as many rows and columns is 64 MiB of booleans
 
 
 class Masked(nn.Module):
-    def __init__(self, rows):
+    def __init__(self, rows) -> None:
         super().__init__()
         self.f = nn.Linear(8, 8)
         at = torch.arange(rows)
@@ -61,7 +61,7 @@ def tensors_behind(start):
 
 
 @pytest.mark.slow
-def test_a_report_keeps_no_large_buffer_alive():
+def test_a_report_keeps_no_large_buffer_alive() -> None:
     """Which a model file made, and which the values of its mask could be asked of."""
     made = []
 
@@ -78,7 +78,7 @@ def test_a_report_keeps_no_large_buffer_alive():
 
 
 @pytest.mark.slow
-def test_a_record_keeps_no_large_buffer_alive():
+def test_a_record_keeps_no_large_buffer_alive() -> None:
     """The report has the module, to trace it again; the record has not."""
     module = Masked(ROWS)
     storage = StorageWeakRef(module.mask.untyped_storage())
@@ -89,12 +89,12 @@ def test_a_record_keeps_no_large_buffer_alive():
     assert sum(t.untyped_storage().nbytes() for t in tensors_behind(record)) < 2**20
 
 
-def test_the_walk_can_fail():
+def test_the_walk_can_fail() -> None:
     large = torch.zeros(2**20)
     assert tensors_behind([lambda: large])
 
 
-def test_what_is_small_is_known_after_forward():
+def test_what_is_small_is_known_after_forward() -> None:
     module = Masked(64)
     record = trace(module, (torch.zeros(2, 16, 8),), read_how({}))
     del module
@@ -102,7 +102,7 @@ def test_what_is_small_is_known_after_forward():
 
 
 @pytest.mark.slow
-def test_what_is_large_is_known_as_long_as_its_module_lives():
+def test_what_is_large_is_known_as_long_as_its_module_lives() -> None:
     module = Masked(ROWS)
     large = module.mask.nbytes > SMALL  # pytest would print what is compared, element by element
     assert large
@@ -115,14 +115,14 @@ def test_what_is_large_is_known_as_long_as_its_module_lives():
         value_of_mask(record)
 
 
-def test_a_value_that_was_worked_out_is_not_kept():
+def test_a_value_that_was_worked_out_is_not_kept() -> None:
     module = Masked(64)
     record = trace(module, (torch.zeros(2, 16, 8),), read_how({}))
     value = weakref.ref(value_of_mask(record))
     assert value() is None
 
 
-def test_forward_as_it_is_driven():
+def test_forward_as_it_is_driven() -> None:
     """A replay calls no modules, and says itself which one is running."""
     module, x = Masked(64), torch.zeros(2, 16, 8)
     called = trace(module, (x,), read_how({}))
@@ -145,7 +145,7 @@ def stacks(record):
     return {tuple(place.function for place in op.stack) for op in record.ops if op.kind == "call"}
 
 
-def test_the_caller_of_graphmem_is_not_in_the_stack(tmp_path):
+def test_the_caller_of_graphmem_is_not_in_the_stack(tmp_path) -> None:
     """By whatever name the file goes that calls forward."""
     copy = tmp_path / "renamed.py"
     copy.write_text(Path(graphmem.trace.forward.__file__).read_text())
@@ -156,7 +156,7 @@ def test_the_caller_of_graphmem_is_not_in_the_stack(tmp_path):
         assert stacks(run(Masked(64), (torch.zeros(2, 16, 8),), read_how({}))) == {("forward",)}
 
 
-def test_a_limit_is_not_an_error_of_the_users():
+def test_a_limit_is_not_an_error_of_the_users() -> None:
     """The model is not blamed, and who set the limit can tell it from a model that does not run."""
     subject = from_factories(lambda L=1: Masked(64), lambda b=2, s=16: (torch.zeros(b, s, 8),), name="masked")
     tracer = Tracer(subject, read_how({}))
@@ -167,13 +167,13 @@ def test_a_limit_is_not_an_error_of_the_users():
     assert not _is_long(tracer.limited(1000), subject.symbols)
 
 
-def test_every_error_is_in_the_tree():
+def test_every_error_is_in_the_tree() -> None:
     for name, value in vars(graphmem.errors).items():
         if isinstance(value, type) and issubclass(value, Exception):
             assert name in graphmem.errors.__doc__
 
 
-def test_only_forward_is_recorded():
+def test_only_forward_is_recorded() -> None:
     """What graphmem itself does around forward, such as comparing generators, is not in the record."""
     module = nn.Sequential(nn.Linear(8, 8), nn.Dropout())
     record = trace(module, (torch.zeros(2, 8),), read_how({"gpu": "h100"}))

@@ -11,7 +11,7 @@ from graphmem.errors import DataDependentError, ModelError
 
 
 class Asks(nn.Module):
-    def __init__(self, question):
+    def __init__(self, question) -> None:
         super().__init__()
         self.f, self.question = nn.Linear(8, 8), question
         self.register_buffer("table", torch.arange(4))
@@ -41,27 +41,27 @@ def inputs():
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_known(name):
+def test_known(name) -> None:
     report = graphmem.analyze(Asks(KNOWN[name]), inputs(), symbols={"h": 8})
     # relu keeps its result alone; the other branch would keep two tensors.
     assert [n.op for n in report.nodes] == ["aten.relu.default"]
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_unknown_is_an_error_that_says_where(name):
+def test_unknown_is_an_error_that_says_where(name) -> None:
     with pytest.raises(DataDependentError) as error:
         graphmem.analyze(Asks(UNKNOWN[name]), inputs())
     assert "test_values.py" in str(error.value)
     assert "parameter f." in str(error.value)
 
 
-def test_ids_without_values_are_assumed_and_said():
+def test_ids_without_values_are_assumed_and_said() -> None:
     ids = torch.empty(2, 5, dtype=torch.long, device="meta")
     report = graphmem.analyze(Asks(lambda m, x, ids: (ids == 3).any()), (torch.randn(2, 5, 8), ids))
     assert any("given without any" in note for note in report.notes)
 
 
-def test_a_random_decision_is_said_and_leaves_the_generator_alone():
+def test_a_random_decision_is_said_and_leaves_the_generator_alone() -> None:
     module, arguments = Asks(lambda m, x, ids: torch.rand([]) < 0.5), inputs()
     state = torch.get_rng_state()
     report = graphmem.analyze(module, arguments)
@@ -69,7 +69,7 @@ def test_a_random_decision_is_said_and_leaves_the_generator_alone():
     assert any("random number" in note for note in report.notes)
 
 
-def test_what_was_written_in_place_counts_in_its_order():
+def test_what_was_written_in_place_counts_in_its_order() -> None:
     """Views share their storage: a value is that of the moment when it is read."""
 
     def question(_module, _x, ids):
@@ -90,7 +90,7 @@ def test_what_was_written_in_place_counts_in_its_order():
 class Positions(nn.Module):
     """Looks up rows that sizes decide, and rows that ids decide."""
 
-    def __init__(self, rows):
+    def __init__(self, rows) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(20, 8), nn.Embedding(rows, 8)
 
@@ -107,7 +107,7 @@ LOOKUPS = {
 
 
 class LooksUp(nn.Module):
-    def __init__(self, how):
+    def __init__(self, how) -> None:
         super().__init__()
         self.table, self.how = nn.Parameter(torch.zeros(32, 8)), how
 
@@ -116,7 +116,7 @@ class LooksUp(nn.Module):
 
 
 @pytest.mark.parametrize("how", LOOKUPS)
-def test_rows_that_a_table_does_not_have(how):
+def test_rows_that_a_table_does_not_have(how) -> None:
     module = LooksUp(LOOKUPS[how])
     assert graphmem.analyze(module, {"x": torch.zeros(32)}).saved.bytes
     module(torch.zeros(32))
@@ -126,7 +126,7 @@ def test_rows_that_a_table_does_not_have(how):
         module(torch.zeros(33))
 
 
-def test_rows_that_an_embedding_does_not_have():
+def test_rows_that_an_embedding_does_not_have() -> None:
     ids = torch.zeros(2, 30, dtype=torch.int64)
     assert graphmem.analyze(Positions(32), {"ids": ids}).saved.bytes
     with pytest.raises(ModelError, match=r"IndexError: rows 2 to 31 of 31(?s:.*)shorter inputs"):
@@ -135,7 +135,7 @@ def test_rows_that_an_embedding_does_not_have():
         Positions(31)(ids)
 
 
-def test_floats_are_no_index():
+def test_floats_are_no_index() -> None:
     """The fake mode of torch 2.11 does not mind."""
     with pytest.raises(ModelError, match=r"RuntimeError: Expected .*[Ii]ndices"):
         graphmem.analyze(nn.Embedding(4, 8), {"input": torch.zeros(2, 3)})
@@ -146,7 +146,7 @@ def test_floats_are_no_index():
 class CountsWhatIsNoPadding(nn.Module):
     """RoBERTa's positions: padding has none."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(20, 8), nn.Embedding(32, 8)
 
@@ -156,7 +156,7 @@ class CountsWhatIsNoPadding(nn.Module):
 
 
 @pytest.mark.parametrize(("padding", "raises"), [(0, True), (3, False)])
-def test_positions_that_hang_on_padding(padding, raises):
+def test_positions_that_hang_on_padding(padding, raises) -> None:
     ids = torch.zeros(2, 33, dtype=torch.int64)
     ids[:, :padding] = 1
     for run in (lambda: graphmem.analyze(CountsWhatIsNoPadding(), {"ids": ids}), lambda: CountsWhatIsNoPadding()(ids)):

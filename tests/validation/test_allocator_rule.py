@@ -16,7 +16,7 @@ HISTORY = packed(FILE)
 RUNS = {f"{run['target']} {run['options']}".strip(): run for run in HISTORY["runs"]}
 
 
-def test_rule_by_hand():
+def test_rule_by_hand() -> None:
     allocator = Allocator([0, 100 * MIB, 200 * MIB])
     assert allocator.allocate(100) == 0
     assert allocator.allocate(513) == 512  # small blocks are always split
@@ -34,7 +34,7 @@ def test_rule_by_hand():
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_block_is_where_the_rule_says(name):
+def test_every_block_is_where_the_rule_says(name) -> None:
     run = RUNS[name]
     events = [(HISTORY["kinds"][kind], address, nbytes) for kind, address, nbytes in run["events"]]
     marks = [(position, requested, allocated) for position, requested, allocated, _ in run["marks"]]

@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("options", one_of([OPTIONS[0]], OPTIONS, str))
-def test_config_json(options, here, capsys):
+def test_config_json(options, here, capsys) -> None:
     pytest.importorskip("transformers")
     Path("config.json").write_text(json.dumps(LLAMA))
     words = ["validate", "config.json", "--device", "cpu", "--sweep", "s=8,12", "b=1,2", *options.split()]
@@ -43,7 +43,7 @@ def test_config_json(options, here, capsys):
 
 
 @pytest.mark.slow
-def test_a_size_that_was_taken_is_said(here, capsys):
+def test_a_size_that_was_taken_is_said(here, capsys) -> None:
     pytest.importorskip("transformers")
     Path("config.json").write_text(json.dumps(LLAMA))
     assert main(["validate", "config.json", "--device", "cpu", "--set", "s=8", "--steps", "1"]) == 0
@@ -71,7 +71,7 @@ AFTER = ["\nnet.up.bias.data.zero_()\nnets = [net]", ""]
 
 
 @pytest.mark.parametrize("after", one_of(AFTER[:1], AFTER, str), ids=["changed", "made"])
-def test_an_instance_of_the_file_is_copied(after, here):
+def test_an_instance_of_the_file_is_copied(after, here) -> None:
     """A run moves the model and leaves gradients: not in what the file has made."""
     Path("mine.py").write_text(INSTANCE.format(after=after))
     with isolated(standing_in=False):
@@ -83,7 +83,7 @@ def test_an_instance_of_the_file_is_copied(after, here):
 
 
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.table, self.out = nn.Embedding(10, 16), nn.Linear(16, 10)
 
@@ -92,7 +92,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.slow
-def test_values_of_tensors_are_repeated_where_a_sweep_needs_more():
+def test_values_of_tensors_are_repeated_where_a_sweep_needs_more() -> None:
     """Ids have to stay ids: the third row is the first again."""
     inputs = {"ids": torch.tensor([[9, 1, 2], [3, 4, 9]]), "weight": torch.rand(2, 3, requires_grad=True)}
     found = validate(Net(), inputs, device="cpu", sweep={"b": [1, 2, 5], "s": [2, 3, 8]})

@@ -1,4 +1,11 @@
-"""`F.scaled_dot_product_attention`: the facts of a call, the rules, the choice; `call` runs it as the machine would."""
+"""`F.scaled_dot_product_attention` as the machine would run it.
+
+facts.py   what the choice depends on, read off a call
+order.py   in which order torch tries the backends
+rules.py   which calls each backend refuses
+choice.py  the backend that runs, and the best one that could
+call.py    runs it
+"""
 
 from graphmem.kernels.sdpa.choice import Way, choose, reachable, regime
 from graphmem.kernels.sdpa.facts import four_dims

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from graphmem.kernels.registry import outputs_on_cpu, replaces
 from graphmem.kernels.sdpa.choice import choose
 from graphmem.kernels.sdpa.facts import facts_of
 from graphmem.machine import Machine
-from graphmem.record import MARK, SdpaCall, Trace
+from graphmem.record import MARK, SdpaCall, SdpaFacts, Trace
 
 _aten = torch.ops.aten
 _ORIGINAL = F.scaled_dot_product_attention
@@ -55,34 +56,60 @@ def attention_as_on(machine: Machine, trace: Trace) -> Callable[..., torch.Tenso
         with torch.autocast("cuda", enabled=False):
             _validate(query, key, value, attn_mask)
             facts = facts_of(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa, machine, unset)
-            backend, refused = choose(facts, machine)
-            if backend is None:
-                raise ModelError(
-                    "no backend of scaled_dot_product_attention is left: "
-                    + "; ".join(f"{name}: {why}" for name, why in refused),
-                    hint="allow another one in sdpa_kernel(...), or the math backend",
-                )
-            mask = _float_mask(attn_mask, query.dtype)
-            needs_lse = facts.requires_grad
-            if backend == "flash":
-                out = _flash(query, key, value, dropout_p, is_causal, scale)
-            elif backend == "cudnn":
-                out = _aten._scaled_dot_product_cudnn_attention(
-                    query, key, value, mask, needs_lse, dropout_p, is_causal, False, scale=scale
-                )[0]
-            elif backend == "efficient":
-                out = _aten._scaled_dot_product_efficient_attention(
-                    query, key, value, _aligned(mask, query, key), needs_lse, dropout_p, is_causal, scale=scale
-                )[0]
-            else:
-                out = _aten._scaled_dot_product_attention_math(
-                    query, key, value, mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
-                )[0]
+            backend, refused = _chosen(facts, machine)
+            call = _Call(query, key, value, _float_mask(attn_mask, query.dtype), dropout_p, is_causal, scale)
+            out = call.run(backend, needs_lse=facts.requires_grad, enable_gqa=enable_gqa)
         operands = tuple(getattr(t, MARK, None) for t in (query, key, value, attn_mask))
         trace.sdpa.append(SdpaCall(start, len(trace.ops), backend, refused, facts, operands))
         return out
 
     return attend
+
+
+def _chosen(facts: SdpaFacts, machine: Machine) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The backend that runs, and why each one before it does not.
+
+    Raises:
+        ModelError: none is left.
+    """
+    backend, refused = choose(facts, machine)
+    if backend is None:
+        raise ModelError(
+            "no backend of scaled_dot_product_attention is left: "
+            + "; ".join(f"{name}: {why}" for name, why in refused),
+            hint="allow another one in sdpa_kernel(...), or the math backend",
+        )
+    return backend, refused
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments that every backend gets; the mask is None or in floats."""
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    dropout: float
+    causal: bool
+    scale: float | None
+
+    def run(self, backend: str, *, needs_lse: bool, enable_gqa: bool) -> torch.Tensor:
+        """The operator of `backend`, as attention.cpp calls it."""
+        if backend == "flash":
+            return _flash(self.query, self.key, self.value, self.dropout, self.causal, self.scale)
+        qkv, rest, scale = (self.query, self.key, self.value), (self.dropout, self.causal), {"scale": self.scale}
+        if backend == "cudnn":
+            outs = _aten._scaled_dot_product_cudnn_attention(*qkv, self.mask, needs_lse, *rest, False, **scale)
+        elif backend == "efficient":
+            mask = _aligned(self.mask, self.query, self.key)
+            outs = _aten._scaled_dot_product_efficient_attention(*qkv, mask, needs_lse, *rest, **scale)
+        else:
+            outs = _aten._scaled_dot_product_attention_math(
+                *qkv, self.mask, *rest, None, **scale, enable_gqa=enable_gqa
+            )
+        out: torch.Tensor = outs[0]
+        return out
 
 
 @replaces(F.scaled_dot_product_attention, on="cpu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from graphmem.kernels.sdpa.rules import RULES, Refusal
+from graphmem.kernels.sdpa.rules import RULES, BackendRule
 from graphmem.machine import Machine
 from graphmem.record import SdpaFacts
 
@@ -50,7 +50,7 @@ def regime(facts: SdpaFacts, machine: Machine) -> tuple[str | None, bool]:
     return backend, padded
 
 
-def _against(backend: str, facts: SdpaFacts, machine: Machine) -> tuple[Refusal | None, str] | None:
+def _against(backend: str, facts: SdpaFacts, machine: Machine) -> tuple[BackendRule | None, str] | None:
     """The first rule that refuses `backend`, with its reason; the rule is None where the backend is switched off."""
     if backend in facts.disabled:
         return None, "switched off by sdpa_kernel or torch.backends.cuda"

@@ -17,7 +17,7 @@ from graphmem.record.sdpa import SdpaFacts, Shape
 
 
 @dataclass(frozen=True)
-class Refusal:
+class BackendRule:
     """refuses: the reason why, or None. source: where torch says so. since: the first release with the rule.
     remedy: what the caller can do about it; change: the facts after that. Without a change there is no way out.
     cost: how much the remedy asks of the caller; 3 where the model computes something else afterwards."""
@@ -247,70 +247,72 @@ def _deterministic(f: SdpaFacts, _t: Machine) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 
-_DIMS = Refusal(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
-_HALF = Refusal(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
-_BATCH = Refusal(
+_DIMS = BackendRule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
+_HALF = BackendRule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
+_BATCH = BackendRule(
     _batches_equal, "check_batch_size_and_num_heads_dense", "expand k and v to q's batch size", _with_one_batch
 )
-_FLAG = Refusal(
+_FLAG = BackendRule(
     _flag_for_gqa, "check_batch_size_and_num_heads_dense", "enable_gqa=True", lambda f: replace(f, gqa=True)
 )
-_DIVIDE = Refusal(_heads_divide, "check_grouped_query_attention")
-_LENGTHS = Refusal(_nonzero_lengths, "check_nonzero_sequence_lengths_dense")
+_DIVIDE = BackendRule(_heads_divide, "check_grouped_query_attention")
+_LENGTHS = BackendRule(_nonzero_lengths, "check_nonzero_sequence_lengths_dense")
 _PAD = "pad the head size to a multiple of 8"
 
 
-def _strides(ignore_one: bool) -> Refusal:
+def _strides(ignore_one: bool) -> BackendRule:
     source, remedy = (
         "check_last_dim_stride_equals_1_dense",
         "make q, k, v and the mask contiguous in the last dimension",
     )
-    return Refusal(_last_stride(ignore_one), source, remedy, _contiguous)
+    return BackendRule(_last_stride(ignore_one), source, remedy, _contiguous)
 
 
-RULES: dict[str, tuple[Refusal, ...]] = {
+RULES: dict[str, tuple[BackendRule, ...]] = {
     "flash": (
-        Refusal(_below(8, 0), "check_flash_attention_hardware_support"),
+        BackendRule(_below(8, 0), "check_flash_attention_hardware_support"),
         _DIMS,
-        Refusal(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
-        Refusal(_head_sizes_equal, "check_head_dim_size_flash"),
-        Refusal(_flash_head_size, "check_head_dim_size_flash"),
-        Refusal(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
-        Refusal(_causal_square, "check_flash_causal_non_square_seqlens"),
+        BackendRule(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
+        BackendRule(_head_sizes_equal, "check_head_dim_size_flash"),
+        BackendRule(_flash_head_size, "check_head_dim_size_flash"),
+        BackendRule(_flash_small_sm_head_size, "check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120"),
+        BackendRule(_causal_square, "check_flash_causal_non_square_seqlens"),
         _HALF, _BATCH, _FLAG, _DIVIDE,
-        Refusal(_key_and_value_heads, "check_grouped_query_attention"),
+        BackendRule(_key_and_value_heads, "check_grouped_query_attention"),
         _LENGTHS, _strides(ignore_one=True),
     ),
     "efficient": (
-        Refusal(_below(5, 0), "check_mem_efficient_hardware_support"),
+        BackendRule(_below(5, 0), "check_mem_efficient_hardware_support"),
         _DIMS,
-        Refusal(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
-        Refusal(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
+        BackendRule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
+        BackendRule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
-        Refusal(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, (2, 13)),
+        BackendRule(
+            _offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, since=(2, 13)
+        ),
         _BATCH,
-        Refusal(
+        BackendRule(
             _heads_equal, "check_batch_size_and_num_heads_dense", "repeat the key and value heads", _heads_repeated
         ),
         _LENGTHS, _strides(ignore_one=False),
     ),
     "cudnn": (
-        Refusal(_cudnn_there, "can_use_cudnn_attention"),
+        BackendRule(_cudnn_there, "can_use_cudnn_attention"),
         # https://github.com/pytorch/pytorch/pull/163903
-        Refusal(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
-        Refusal(_below(8, 0), "check_cudnn_hardware_support"),
+        BackendRule(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
+        BackendRule(_below(8, 0), "check_cudnn_hardware_support"),
         _DIMS, _HALF,
-        Refusal(_no_mask_gradient, "check_attn_mask_shape"),
-        Refusal(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
+        BackendRule(_no_mask_gradient, "check_attn_mask_shape"),
+        BackendRule(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
         # https://github.com/pytorch/pytorch/pull/174245
-        Refusal(_cudnn_dropout_step, "check_cudnn_dropout", since=(2, 12)),
-        Refusal(_cudnn_sizes, "check_cudnn_tensor_shapes", since=(2, 12)),
-        Refusal(_cudnn_head_limit, "check_cudnn_tensor_shapes"),
-        Refusal(_cudnn_multiple_of_8, "check_cudnn_tensor_shapes", _PAD, _padded_to_8),
-        Refusal(_cudnn_lengths, "check_cudnn_tensor_shapes"),
-        Refusal(_cudnn_head_backward, "check_cudnn_d256_bprop_head_dim", since=(2, 14)),
+        BackendRule(_cudnn_dropout_step, "check_cudnn_dropout", since=(2, 12)),
+        BackendRule(_cudnn_sizes, "check_cudnn_tensor_shapes", since=(2, 12)),
+        BackendRule(_cudnn_head_limit, "check_cudnn_tensor_shapes"),
+        BackendRule(_cudnn_multiple_of_8, "check_cudnn_tensor_shapes", _PAD, _padded_to_8),
+        BackendRule(_cudnn_lengths, "check_cudnn_tensor_shapes"),
+        BackendRule(_cudnn_head_backward, "check_cudnn_d256_bprop_head_dim", since=(2, 14)),
         _BATCH, _FLAG, _DIVIDE, _LENGTHS, _strides(ignore_one=True),
-        Refusal(_deterministic, "check_cudnn_deterministic"),
+        BackendRule(_deterministic, "check_cudnn_deterministic"),
     ),
     "math": (),
 }  # fmt: skip

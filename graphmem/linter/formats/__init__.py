@@ -1,4 +1,7 @@
-"""What lint found, as text. One file per format; each has a function that returns a string and prints nothing."""
+"""What lint found, as text. One file per format; each has a function that returns a string and prints nothing.
+
+words.py has how they all put a finding's numbers into words.
+"""
 
 from __future__ import annotations
 

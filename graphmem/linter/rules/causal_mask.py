@@ -14,7 +14,8 @@ are not aligned, every layer keeps a copy of its own. The flag costs nothing.
     F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 graphmem computes the mask's values where they follow from positions and constants. A mask that depends on the input, or
-that is causal and more, is not reported. The saving is measured: the traced model is run again with the flag.
+that is causal and more, is not reported; nor is a sliding window that is longer than this input, because at longer ones
+it is more. The saving is measured: the traced model is run again with the flag.
 
 **Sources**
 [ModernBERT#40](https://github.com/AnswerDotAI/ModernBERT/pull/40),
@@ -33,12 +34,11 @@ from torch import Tensor
 
 from graphmem.attention import Site
 from graphmem.attention.call import recorded_call
-from graphmem.attention.masks import is_causal
 from graphmem.attention.site import alike
 from graphmem.kernels.sdpa import without_mask
 from graphmem.linter.context import Context
-from graphmem.linter.example import Attention, Example, Examples, Layers, attending
-from graphmem.linter.fused import sites_like, swap
+from graphmem.linter.example import Attention, Example, Examples, Layers, S, attending
+from graphmem.linter.fused import only_causal, sites_like, swap
 from graphmem.linter.remeasure import swapping
 from graphmem.linter.spot import Spot
 from graphmem.machine import Machine
@@ -51,15 +51,12 @@ CODE, NAME, SEVERITY, DEFAULT = "GM104", "causal-mask", "warning", True
 
 def check(context: Context) -> Iterator[Spot]:
     """Every call with a mask whose value is known to be causal."""
-    known: dict[Ref, bool] = {}
     for _, sites in context.attention:
-        masks = [_mask(site, context.flow) for site in sites]
-        for mask in masks:
-            if mask is not None and mask not in known:
-                known[mask] = is_causal(mask, context.trace)
-        if not masks or not all(mask is not None and known[mask] for mask in masks):
+        if any(_mask(site, context.trace) is None for site in sites):
             continue
         key = alike(sites[0], context.trace)
+        if not only_causal(key, context.derived, _mask):
+            continue
         for site in sites:
             kept = site.kept(context.derived.kept)
             yield Spot(
@@ -72,8 +69,8 @@ def check(context: Context) -> Iterator[Spot]:
             )
 
 
-def _mask(site: Site, flow: Flow) -> Ref | None:
-    call = flow.trace.sdpa[site.call] if site.call >= 0 else None
+def _mask(site: Site, trace: Trace) -> Ref | None:
+    call = trace.sdpa[site.call] if site.call >= 0 else None
     if call is None or call.facts is None or len(call.operands) != 4 or call.facts.q[-2] != call.facts.k[-2]:
         return None
     return call.operands[3]
@@ -118,5 +115,8 @@ FIXED: Examples = {"boolean": attending(_causal), "numbers": attending(_causal)}
 GOOD: Examples = {
     "flag": attending(_causal),
     "sliding window": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & ~_allowed(x).tril(-8),))),
+    "sliding window longer than the input": Example(
+        lambda: Layers(_Layer, lambda x: (_allowed(x) & ~_allowed(x).tril(-S - 6),))
+    ),
     "depends on the input": Example(lambda: Layers(_Layer, lambda x: (_allowed(x) & (x[0, :, 0] > 0),))),
 }

@@ -28,25 +28,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from graphmem.attention import Site
-from graphmem.attention.call import fused_call
-from graphmem.attention.masks import is_causal
 from graphmem.attention.site import alike
 from graphmem.linter.context import Context
 from graphmem.linter.example import Attention, Example, Examples, Layers, attending
-from graphmem.linter.fused import all_fused
-from graphmem.linter.remeasure import swapping
+from graphmem.linter.fused import fusing, mask_is_causal
 from graphmem.linter.spot import Spot
-from graphmem.report import AttentionRow
 
 CODE, NAME, SEVERITY, DEFAULT = "GM101", "materialized-attention", "error", True
 YIELDS_TO = ("GM109",)
+_CAUSAL = "scaled_dot_product_attention with is_causal=True: the mask is only causal"
 _SOFTCAP = ("tanh",)  # what flex_attention's score_mod is known for
 
 
@@ -60,24 +55,17 @@ def check(context: Context) -> Iterator[Spot]:
         if row.instead.kernel == "flex" and any(site.operands.special != _SOFTCAP for site in sites if site.operands):
             continue  # a score_mod that nobody has written yet does not help
         key = alike(sites[0], context.trace)
+        causal = row.instead.kernel != "flex" and mask_is_causal(key, context.derived)
+        change = fusing(key, context.machine, causal=causal)
         for site in sites:
             yield Spot(
                 op=min(site.ops),
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out and keeps its scores for backward",
-                fix=_how(row, sites, context),
-                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
+                fix=_CAUSAL if causal else f"{row.instead.how} ({row.instead.kernel})",
+                change=change,
                 module=site.module,
             )
-
-
-def _how(row: AttentionRow, sites: list[Site], context: Context) -> str:
-    """What the report says of the kernel that could be reached; the mask's value may be known to be causal."""
-    calls = [fused_call(site, context.trace, context.machine) for site in sites]
-    masks = [call.causal if call else None for call in calls]
-    if all(mask is not None and is_causal(mask, context.trace, either=True) for mask in masks):
-        return "scaled_dot_product_attention with is_causal=True: the mask is only causal"
-    return f"{row.instead.how} ({row.instead.kernel})" if row.instead else ""
 
 
 # -- examples ----------------------------------------------------------------------------------------------------------

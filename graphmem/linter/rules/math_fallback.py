@@ -27,7 +27,6 @@ or bf16. The saving is measured: the traced model is run again with that change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -36,8 +35,7 @@ from torch import Tensor
 from graphmem.attention.site import alike
 from graphmem.linter.context import Context
 from graphmem.linter.example import Example, Examples, attending, hidden
-from graphmem.linter.fused import all_fused
-from graphmem.linter.remeasure import swapping
+from graphmem.linter.fused import fusing
 from graphmem.linter.spot import Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM102", "math-fallback", "error", True
@@ -49,13 +47,14 @@ def check(context: Context) -> Iterator[Spot]:
         if row.kernel != "sdpa.math" or row.instead is None or row.instead.bytes >= row.size.bytes:
             continue
         key = alike(sites[0], context.trace)
+        change = fusing(key, context.machine)
         for site in sites:
             yield Spot(
                 op=min(site.ops),
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message=f"scaled_dot_product_attention runs the math path and keeps s² terms ({row.why})",
                 fix=f"{row.instead.how} ({row.instead.kernel})",
-                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
+                change=change,
                 module=site.module,
             )
 

@@ -1,4 +1,4 @@
-"""A size that is only a number: no formula was found for it, or it did not come out at the held-out point.
+"""A saved tensor whose bytes are only a number: graphmem found no formula, or could not prove it.
 
 **Why is this bad?**
 What graphmem says about sizes other than the traced one does not hold for this tensor. Off unless asked for: it says
@@ -28,7 +28,7 @@ def check(context: Context) -> Iterator[Spot]:
             yield Spot(
                 op=kept.op.index,
                 storages=(storage,),
-                message="no proved formula gives this tensor's size",
+                message="no proved formula gives this tensor's bytes",
                 fix="analyse at the sizes that you mean: --set",
             )
 

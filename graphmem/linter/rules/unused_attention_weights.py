@@ -22,7 +22,6 @@ need_weights=False ... to get the best performance".
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +30,7 @@ from graphmem.attention import Site
 from graphmem.attention.site import alike
 from graphmem.linter.context import Context
 from graphmem.linter.example import HEADS, Example, Examples, H, Layers
-from graphmem.linter.fused import all_fused
-from graphmem.linter.remeasure import swapping
+from graphmem.linter.fused import fusing, mask_is_causal
 from graphmem.linter.spot import Spot
 
 CODE, NAME, SEVERITY, DEFAULT = "GM109", "unused-attention-weights", "error", True
@@ -46,13 +44,14 @@ def check(context: Context) -> Iterator[Spot]:
         if row.kernel != "eager" or row.instead is None or not all(_unused(site, context) for site in sites):
             continue
         key = alike(sites[0], context.trace)
+        change = fusing(key, context.machine, causal=mask_is_causal(key, context.derived))
         for site in sites:
             yield Spot(
                 op=min(site.ops),
                 storages=tuple(k.storage for k in site.kept(context.derived.kept)),
                 message="attention is written out to return its weights, which nobody uses",
                 fix="need_weights=False",
-                change=swapping(("fused", key), partial(all_fused, key, context.machine)),
+                change=change,
                 module=site.module,
             )
 

@@ -20,8 +20,9 @@ from graphmem.load.discover.make import recipe_of
 from graphmem.load.discover.recipe import Recipe, compound
 from graphmem.load.discover.root import module_classes, root_class, source_of
 from graphmem.load.discover.search import dtype_of
+from graphmem.load.factories import read_setting
 from graphmem.load.names import FACTORIES, IMAGE_SIZES, LENGTHS, is_setting, symbols_for
-from graphmem.load.subject import Point, read_setting
+from graphmem.load.subject import Point
 from graphmem.machine.pretend import device_meant
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.layers import layer_lists, shortened

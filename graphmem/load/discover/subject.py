@@ -24,8 +24,9 @@ from graphmem.load.discover.make import annotations_of
 from graphmem.load.discover.model import Plan, find_recipe, plan_of
 from graphmem.load.discover.search import Accepted, Arguments, Build, Leaf, at, dtype_of, made, search
 from graphmem.load.discover.spec import OMIT, Argument, Spec, read
+from graphmem.load.factories import read_setting, suggestion
 from graphmem.load.names import LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY
-from graphmem.load.subject import Point, Subject, read_setting, suggestion
+from graphmem.load.subject import Point, Subject
 from graphmem.trace.failures import signature
 
 # Sizes that only the inputs have. The sequence is as long as the model's own limit allows, but no longer than this.

@@ -8,6 +8,8 @@ from logging import CRITICAL
 
 from graphmem.errors import TargetError
 
+TRIED = ">=5.0,<6"  # as the extra `hf` in pyproject.toml says
+
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
@@ -22,7 +24,7 @@ def quietly() -> Iterator[None]:
     except ImportError as error:
         raise TargetError(
             f"a config.json needs transformers, which cannot be imported: {error}",
-            hint="pip install 'graphmem[hf]'",
+            hint=f"pip install 'transformers{TRIED}'",
         ) from error
     offline, level = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = True
