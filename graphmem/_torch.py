@@ -179,9 +179,10 @@ clear_cublas_workspaces: Callable[[], None] | None = getattr(torch._C, "_cuda_cl
 # std::array<std::atomic<const DeviceGuardImplInterface*>, COMPILE_TIME_MAX_DEVICE_TYPES> of libc10, slot = DeviceType:
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/impl/DeviceGuardImplInterface.h
 DEVICE_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
-# torch.compile's package, its settings, and the attribute by which torch/_compile.py remembers what `disable` gave for
-# a function.
-DYNAMO, DYNAMO_SETTINGS, DYNAMO_DISABLED = "torch._dynamo", "torch._dynamo.config", "__dynamo_disable"
+# torch.compile's package and its settings; the module that calls its `disable` when a function is first called, and the
+# attribute by which that remembers what it got for the function.
+DYNAMO, DYNAMO_SETTINGS = "torch._dynamo", "torch._dynamo.config"
+DYNAMO_ASKING, DYNAMO_DISABLED = "torch._compile", "__dynamo_disable"
 # Its wrapper around a function, as opposed to what only switches it off, and the file that both are in.
 COMPILED_FRAME, EVAL_FRAME = "_TorchDynamoContext.", "torch._dynamo.eval_frame"
 
