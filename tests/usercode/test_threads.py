@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -114,6 +115,27 @@ def test_what_the_users_code_draws_is_put_back(beside_another: bool) -> None:
     stop.set()
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+# As a file has them that took the names before the analysis.
+_PYTHONS = (random.uniform, random.betavariate, random.gauss, random.randbytes, random.choice)
+_NUMPYS = ("beta", "random_sample", "ranf", "standard_t", "bytes")
+
+
+@pytest.mark.parametrize("draw", [*_PYTHONS, *_NUMPYS], ids=lambda f: getattr(f, "__name__", f))
+def test_every_distribution_is_put_back_beside_another_thread(draw: Callable[..., object] | str) -> None:
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    before = random.getstate(), str(numpy.random.get_state())
+    with isolated(), drawing():
+        given = getattr(numpy.random, draw) if isinstance(draw, str) else draw
+        given(*{"betavariate": (1, 1), "beta": (1, 1), "standard_t": (3,), "uniform": (0, 1), "choice": ([1, 2],),
+                "gauss": (0, 1)}.get(given.__name__, (4,) if "bytes" in given.__name__ else ()))  # fmt: skip
+        assert (random.getstate(), str(numpy.random.get_state())) != before
+    stop.set()
+    other.join()
+    assert (random.getstate(), str(numpy.random.get_state())) == before
 
 
 def test_what_somebody_else_draws_is_not_taken_back() -> None:
