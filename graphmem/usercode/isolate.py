@@ -125,13 +125,17 @@ def _put_back_after(notes: list[str] | None, keep_stdout_clean: bool, standing_i
 
 
 _BY_THE_MODEL = "by the model's code; put back after the analysis"
+_NOT_PUT_BACK = "by the model's code; it cannot be put back"
 
 
 def _put_back(label: str, get: Callable[[], Any], put: Callable[[Any], None], value: Any) -> list[str]:
     now = get()
     if now == value:
         return []
-    put(value)
+    try:
+        put(value)
+    except Exception:  # a folder that is gone; whatever it is, the other settings are put back
+        return [f"{label} was changed to {now} {_NOT_PUT_BACK}"]
     return [f"{label} was changed to {now} {_BY_THE_MODEL}"]
 
 
