@@ -156,6 +156,24 @@ with _needed("cast as on a machine with a GPU"):
 
     NO_CUDA_AUTOCAST = _place(torch.cuda.amp.common, "amp_definitely_not_available")
 
+# The seeds that a GPU gets when it is first used: torch/cuda/__init__.py and torch/_utils.py.
+with _needed("put back the seed of a GPU"):
+    import torch.cuda
+
+    _lazy_seeds = torch.cuda._lazy_seed_tracker
+    _attribute(_lazy_seeds, "call_order")
+
+
+def lazy_seeds() -> dict[str, Any]:
+    """The latest seeds, and their order; compared as they are, since torch replaces what it changes."""
+    return dict(vars(_lazy_seeds))
+
+
+def set_lazy_seeds(seeds: dict[str, Any]) -> None:
+    """What `lazy_seeds` gave."""
+    vars(_lazy_seeds).update(seeds)
+
+
 # torch.nn.Module.to, for floating-point tensors alone: torch/nn/modules/module.py.
 with _needed("change the dtype of a model"):
     _attribute(nn.Module, "_apply")

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from graphmem._torch import lazy_seeds, set_lazy_seeds
 from graphmem.patches import patched
 
 # (generator, module, what seeds it); `_Draws` sees what draws
@@ -27,6 +28,7 @@ _SEEDING = (
     ("torch", "torch", ("manual_seed", "seed", "set_rng_state")),
     ("torch", "torch.random", ("manual_seed", "seed", "set_rng_state")),
     ("cuda", "torch", ("manual_seed", "seed")),
+    ("cuda", "torch.random", ("manual_seed", "seed")),
     ("cuda", "torch.cuda", ("manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state")),
 )
 _READING = ("getstate", "get_state")
@@ -200,6 +202,8 @@ def _generators() -> dict[str, _Generator]:
         found["cuda"] = _Generator(
             get=torch.cuda.get_rng_state_all, put=_set_gpus, same=lambda a, b: all(map(torch.equal, a, b))
         )
+    else:
+        found["cuda"] = _Generator(get=lazy_seeds, put=set_lazy_seeds, same=lambda a, b: bool(a == b))
     if "numpy.random" in sys.modules:
         import numpy
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import graphmem
+from graphmem._torch import lazy_seeds
 from graphmem.patches import Here, patched
 from graphmem.usercode.isolate import isolated
 from graphmem.usercode.randomness import drawing
@@ -136,6 +137,24 @@ def test_every_distribution_is_put_back_beside_another_thread(draw: Callable[...
     stop.set()
     other.join()
     assert (random.getstate(), str(numpy.random.get_state())) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_initialized(), reason="then the GPUs' own generators are put back")
+@pytest.mark.parametrize("beside_another", [False, True])
+def test_the_seed_of_a_gpu_that_is_not_in_use_yet_is_put_back(beside_another: bool) -> None:
+    def seeding(h: int = 16, L: int = 3) -> nn.Module:
+        torch.manual_seed(1337)
+        return model(h, L)
+
+    torch.manual_seed(7)
+    before = lazy_seeds()
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    if beside_another:
+        other.start()
+    graphmem.analyze(seeding, inputs)
+    stop.set()
+    assert lazy_seeds() == before
 
 
 def test_what_somebody_else_draws_is_not_taken_back() -> None:
