@@ -189,8 +189,10 @@ def _on_meta(args: Any, kwargs: Any) -> bool:
 
 def _on_cpu(args: Any, kwargs: Any) -> bool:
     tensors = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
-    default = torch.get_default_device() if not tensors else "cpu"
-    return str(kwargs.get("device") or default) == "cpu" and all(t.device.type == "cpu" for t in tensors)
+    device = kwargs.get("device")
+    if device is None:  # 0 is the first GPU
+        device = "cpu" if tensors else torch.get_default_device()
+    return str(device) == "cpu" and all(t.device.type == "cpu" for t in tensors)
 
 
 def _generators() -> dict[str, _Generator]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import graphmem
 from graphmem._torch import lazy_seeds
@@ -155,6 +157,24 @@ def test_the_seed_of_a_gpu_that_is_not_in_use_yet_is_put_back(beside_another: bo
     graphmem.analyze(seeding, inputs)
     stop.set()
     assert lazy_seeds() == before
+
+
+class Passed(TorchFunctionMode):
+    """The keyword arguments with which a draw reaches torch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.rand:
+            return func(*args, **(kwargs or {}))
+        self.kwargs = kwargs
+        return None
+
+
+@pytest.mark.parametrize(("device", "ours"), [("cpu", True), (None, True), (0, False), ("cuda", False)])
+def test_a_generator_of_the_cpu_is_for_draws_on_the_cpu(device: object, ours: bool) -> None:
+    """0 is the first GPU."""
+    with Passed() as passed, drawing():
+        torch.rand(2, device=device)
+    assert ("generator" in passed.kwargs) is ours
 
 
 def test_what_somebody_else_draws_is_not_taken_back() -> None:
