@@ -156,6 +156,24 @@ with _needed("cast as on a machine with a GPU"):
 
     NO_CUDA_AUTOCAST = _place(torch.cuda.amp.common, "amp_definitely_not_available")
 
+# The seeds that a GPU gets when it is first used: torch/cuda/__init__.py and torch/_utils.py.
+with _needed("put back the seed of a GPU"):
+    import torch.cuda
+
+    _lazy_seeds = torch.cuda._lazy_seed_tracker
+    _attribute(_lazy_seeds, "call_order")
+
+
+def lazy_seeds() -> dict[str, Any]:
+    """The latest seeds, and their order; compared as they are, since torch replaces what it changes."""
+    return dict(vars(_lazy_seeds))
+
+
+def set_lazy_seeds(seeds: dict[str, Any]) -> None:
+    """What `lazy_seeds` gave."""
+    vars(_lazy_seeds).update(seeds)
+
+
 # torch.nn.Module.to, for floating-point tensors alone: torch/nn/modules/module.py.
 with _needed("change the dtype of a model"):
     _attribute(nn.Module, "_apply")
@@ -179,9 +197,10 @@ clear_cublas_workspaces: Callable[[], None] | None = getattr(torch._C, "_cuda_cl
 # std::array<std::atomic<const DeviceGuardImplInterface*>, COMPILE_TIME_MAX_DEVICE_TYPES> of libc10, slot = DeviceType:
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/impl/DeviceGuardImplInterface.h
 DEVICE_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
-# torch.compile's package, its settings, and the attribute by which torch/_compile.py remembers what `disable` gave for
-# a function.
-DYNAMO, DYNAMO_SETTINGS, DYNAMO_DISABLED = "torch._dynamo", "torch._dynamo.config", "__dynamo_disable"
+# torch.compile's package and its settings; the module that calls its `disable` when a function is first called, and the
+# attribute by which that remembers what it got for the function.
+DYNAMO, DYNAMO_SETTINGS = "torch._dynamo", "torch._dynamo.config"
+DYNAMO_ASKING, DYNAMO_DISABLED = "torch._compile", "__dynamo_disable"
 # Its wrapper around a function, as opposed to what only switches it off, and the file that both are in.
 COMPILED_FRAME, EVAL_FRAME = "_TorchDynamoContext.", "torch._dynamo.eval_frame"
 

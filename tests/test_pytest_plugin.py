@@ -70,12 +70,12 @@ from support.tiny import inputs, model
 
 
 @pytest.mark.graphmem_budget("1MiB")
-def test_fits(graphmem_fits):
+def test_fits(graphmem_fits) -> None:
     graphmem_fits(model, inputs)
 
 
 @pytest.mark.graphmem_budget("1KiB", symbols={"b": 8})
-def test_does_not(graphmem_fits):
+def test_does_not(graphmem_fits) -> None:
     graphmem_fits(model, inputs)
 """,
     )

@@ -32,15 +32,17 @@ class RunAsOn(TorchFunctionMode):
         self._names = ExitStack()
 
     def __enter__(self) -> RunAsOn:
-        for original, replacement in self._replacements.items():
-            if hasattr(F, original.__name__):
-                self._names.enter_context(patched(F, original.__name__, replacement))
-        super().__enter__()
+        with ExitStack() as names:  # where something raises, what was replaced until then is put back
+            for original, replacement in self._replacements.items():
+                if hasattr(F, original.__name__):
+                    names.enter_context(patched(F, original.__name__, replacement))
+            super().__enter__()
+            self._names = names.pop_all()
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
-        self._names.close()
+        with self._names:
+            super().__exit__(*exc)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READING:

@@ -6,7 +6,8 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +19,8 @@ from graphmem.errors import TargetError, UsageError
 from graphmem.load.factories import from_factories
 from graphmem.load.subject import Subject
 from graphmem.usercode.paths import shown
-from graphmem.usercode.randomness import drawing
 from graphmem.usercode.running import raised
+from graphmem.usercode.turn import users_turn
 
 _KINDS = "TARGET is model.py, model.py:name, package.module:name or a Hugging Face config.json"
 _CONVENTION = """write two functions whose parameters are the symbols and whose defaults are the working point:
@@ -116,11 +117,10 @@ def _run_file(path: Path) -> ModuleType:
     _refuse_training(path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.parent.resolve()))
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    argv, sys.argv = sys.argv, (own := [str(path)])  # a parser in the file finds no arguments and takes its defaults
     try:
-        with drawing():
+        with users_turn(), _no_arguments(path):
+            sys.path.insert(0, str(path.parent.resolve()))
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise _syntax_error(error, path) from error
@@ -128,9 +128,18 @@ def _run_file(path: Path) -> ModuleType:
         raise raised(error, str(path), module.__file__) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
+    return module
+
+
+@contextmanager
+def _no_arguments(path: Path) -> Iterator[None]:
+    """A parser in the file finds no arguments and takes its defaults."""
+    argv, sys.argv = sys.argv, (own := [str(path)])
+    try:
+        yield
+    finally:
         if sys.argv is own:
             sys.argv = argv
-    return module
 
 
 def _refuse_training(path: Path) -> None:
@@ -162,9 +171,9 @@ def _syntax_error(error: SyntaxError, path: Path) -> TargetError:
 def _import(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise TargetError(f"there is no file and no module {name}", hint=_KINDS)
-    sys.path.insert(0, "")
     try:
-        with drawing():
+        with users_turn():
+            sys.path.insert(0, "")
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and name.split(".")[0] == error.name.split(".")[0]:

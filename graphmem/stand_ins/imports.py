@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import cache
 from importlib.abc import Loader
 from importlib.metadata import DistributionFinder, MetadataPathFinder
@@ -51,20 +52,22 @@ class StandIns:
         self.refused: list[str] = []
         self._finders = (_Before(self), _Behind(self))
         self._before: set[str] = set()
-        self._undo: list[Callable[[], None]] = []
+        self._undo = ExitStack()
 
     def __enter__(self) -> StandIns:
         self._before = set(_loaded())
-        self._exchange_leaves()
+        with self._undo:  # where this raises, nobody calls __exit__
+            self._exchange_leaves()
+            self._undo = self._undo.pop_all()
         sys.meta_path.insert(0, self._finders[0])
         sys.meta_path.append(self._finders[1])
         return self
 
     def __exit__(self, *exc: object) -> None:
         for finder in self._finders:
-            sys.meta_path.remove(finder)
-        for undo in reversed(self._undo):
-            undo()
+            if finder in sys.meta_path:  # the user's code may have taken it out
+                sys.meta_path.remove(finder)
+        self._undo.close()
         entered = [name for name in _loaded() if name not in self._before]
         if not any(_is_ours(sys.modules[name]) or name in _kept for name in entered):
             return  # a complete package, or none
@@ -102,7 +105,7 @@ class StandIns:
             namespace = vars(sys.modules[name])
             for key in [key for key, value in namespace.items() if value is old]:
                 namespace[key] = new
-                self._undo.append(lambda namespace=namespace, key=key: namespace.update({key: old}))  # type: ignore[misc]
+                self._undo.callback(namespace.update, {key: old})
 
     def again(self, name: str) -> ModuleType | None:
         """The module as an earlier block left it; a second copy would define its operators anew."""

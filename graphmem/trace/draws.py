@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 
+from graphmem._torch import schema_of
 from graphmem.record import Op
 
 # The largest float32 below 1: torch.rand draws from 0 up to there.
@@ -27,11 +29,9 @@ class Draws:
     def draw(self, op: Op, args: Any, kwargs: Any) -> Any:
         """What an operator draws: from a generator of our own, so that it is always the same."""
         if self._constant is not None:
-            return torch.full_like(op.target(*args, **kwargs), self._constant)
+            return torch.full_like(_drawn(op, args, kwargs), self._constant)
         self.made.append(op)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(op.index)
-            return op.target(*args, **kwargs)
+        return _drawn(op, args, kwargs)
 
     def deciding(self, result: Any, again: Callable[[], Any]) -> Op | None:
         """The first operator whose draw may have decided `result`; None where no draw did. `again` works it out anew.
@@ -51,6 +51,38 @@ class Draws:
             return again()
         finally:
             self._constant = None
+
+
+def _drawn(op: Op, args: Any, kwargs: Any) -> Any:
+    taking = _taking_generator(op.target)
+    if taking is not None:
+        return _call(taking, args, kwargs, torch.Generator().manual_seed(op.index))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(op.index)  # torch.manual_seed seeds every GPU, too
+        return op.target(*args, **kwargs)
+
+
+@cache
+def _taking_generator(target: Any) -> Any | None:
+    """The operator itself where it takes a generator, else the overload that takes one beside the same arguments."""
+    own = _arguments(target)
+    if "generator" in own:
+        return target
+    overloads = (getattr(target.overloadpacket, name) for name in target.overloadpacket.overloads())
+    return next((o for o in overloads if _arguments(o) == {**own, "generator": "Optional[Generator]"}), None)
+
+
+def _arguments(target: Any) -> dict[str, str]:
+    """Names and types."""
+    return {argument.name: str(argument.type) for argument in schema_of(target).arguments}
+
+
+def _call(target: Any, args: Any, kwargs: Any, generator: torch.Generator) -> Any:
+    """The user's own generator, where one is passed, must not move either."""
+    at = list(_arguments(target)).index("generator")
+    if at < len(args):
+        return target(*args[:at], generator, *args[at + 1 :], **kwargs)
+    return target(*args, **{**kwargs, "generator": generator})
 
 
 def _same(one: Any, other: Any) -> bool:

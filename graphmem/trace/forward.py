@@ -36,7 +36,7 @@ from graphmem.trace.recorder import Recorder
 from graphmem.trace.values import Values
 from graphmem.usercode.callables import defined_at
 from graphmem.usercode.garbage import put_off
-from graphmem.usercode.randomness import drawing
+from graphmem.usercode.turn import users_turn
 
 Loss = Callable[[Any], torch.Tensor]
 # (module, args, kwargs, calls) -> output. Through `calls` it can say itself which module is running.
@@ -98,7 +98,7 @@ def trace(
         args, kwargs = call_arguments(fake.tree(inputs, register, ""))
         kept: list[torch.Tensor] = []
         with (
-            drawing(fake=True),  # outside of the modes: what it compares is not a part of forward
+            users_turn(fake=True),  # outside of the modes: what it compares is not a part of forward
             torch.enable_grad(),
             answering_as(machine),
             _unnoticed(),

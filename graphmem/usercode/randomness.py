@@ -13,24 +13,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from graphmem._torch import lazy_seeds, set_lazy_seeds
 from graphmem.patches import patched
 
-_DISTRIBUTIONS = ("choice", "gauss", "normalvariate", "randint", "random", "sample", "shuffle", "uniform")
-# (generator, module, what draws from it or seeds it)
-_CALLS = (
-    ("random", "random", (*_DISTRIBUTIONS, "choices", "getrandbits", "randrange", "seed", "setstate")),
+# (generator, module, what seeds it); `_Draws` sees what draws
+_SEEDING = (
     ("torch", "torch", ("manual_seed", "seed", "set_rng_state")),
     ("torch", "torch.random", ("manual_seed", "seed", "set_rng_state")),
     ("cuda", "torch", ("manual_seed", "seed")),
+    ("cuda", "torch.random", ("manual_seed", "seed")),
     ("cuda", "torch.cuda", ("manual_seed", "manual_seed_all", "seed", "seed_all", "set_rng_state")),
-    ("numpy", "numpy.random", ("choice", "normal", "permutation", "rand", "randint", "randn", "random", "seed",
-                               "set_state", "shuffle", "standard_normal", "uniform")),
-)  # fmt: skip
+)
+_READING = ("getstate", "get_state")
+# Of numpy.random, beside the methods of its shared generator.
+_NUMPYS = ("ranf", "sample", "seed", "set_bit_generator")
 # Functions of torch that draw: those that take a generator, and the others.
 _TAKING = frozenset({
     "rand", "randn", "randint", "randperm", "normal", "normal_", "uniform_", "random_", "bernoulli", "bernoulli_",
@@ -107,13 +110,45 @@ def drawing(*, real: bool = False, fake: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _noticed(note: Callable[[str], object]) -> Iterator[None]:
-    """Beside other threads, which draw as well, a generator that moved tells nothing: the calls of this thread do."""
+    """Beside other threads, which draw as well, a generator that moved tells nothing: the calls of this thread do.
+
+    Missed are methods written in C that somebody took from the module before: `from numpy.random import normal`.
+    """
     with ExitStack() as stack:
-        for name, module, functions in _CALLS:
-            owner = sys.modules.get(module)
-            for function in functions if owner is not None else ():
-                stack.enter_context(patched(owner, function, _noting(getattr(owner, function), name, note)))
+        for name, owner, function in (*_seeding(), *_pythons(), *(_numpys() if "numpy.random" in sys.modules else ())):
+            stack.enter_context(patched(owner, function, _noting(getattr(owner, function), name, note)))
         yield
+
+
+def _seeding() -> Iterator[tuple[str, Any, str]]:
+    for name, module, functions in _SEEDING:
+        yield from ((name, sys.modules[module], function) for function in functions)
+
+
+@cache  # the first call comes before anything is replaced
+def _pythons() -> tuple[tuple[str, Any, str], ...]:
+    """`random` and `getrandbits` of the shared generator are behind `from random import uniform`, too."""
+    shared = _owner_of(random.uniform)
+    return (*_methods("random", random, shared), ("random", shared, "random"), ("random", shared, "getrandbits"))
+
+
+@cache
+def _numpys() -> tuple[tuple[str, Any, str], ...]:
+    import numpy
+
+    others = [("numpy", numpy.random, name) for name in _NUMPYS if hasattr(numpy.random, name)]
+    return (*_methods("numpy", numpy.random, _owner_of(numpy.random.uniform)), *others)
+
+
+def _owner_of(method: Any) -> Any:
+    return method.__self__
+
+
+def _methods(generator: str, module: ModuleType, shared: Any) -> Iterator[tuple[str, Any, str]]:
+    """Functions of `module` that are methods of the shared generator, and may move it."""
+    for name, function in vars(module).items():
+        if getattr(function, "__self__", None) is shared and name not in _READING:
+            yield generator, module, name
 
 
 def _noting(function: Callable[..., Any], name: str, note: Callable[[str], object]) -> Callable[..., Any]:
@@ -154,8 +189,10 @@ def _on_meta(args: Any, kwargs: Any) -> bool:
 
 def _on_cpu(args: Any, kwargs: Any) -> bool:
     tensors = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)]
-    default = torch.get_default_device() if not tensors else "cpu"
-    return str(kwargs.get("device") or default) == "cpu" and all(t.device.type == "cpu" for t in tensors)
+    device = kwargs.get("device")
+    if device is None:  # 0 is the first GPU
+        device = "cpu" if tensors else torch.get_default_device()
+    return str(device) == "cpu" and all(t.device.type == "cpu" for t in tensors)
 
 
 def _generators() -> dict[str, _Generator]:
@@ -167,6 +204,8 @@ def _generators() -> dict[str, _Generator]:
         found["cuda"] = _Generator(
             get=torch.cuda.get_rng_state_all, put=_set_gpus, same=lambda a, b: all(map(torch.equal, a, b))
         )
+    else:
+        found["cuda"] = _Generator(get=lazy_seeds, put=set_lazy_seeds, same=lambda a, b: bool(a == b))
     if "numpy.random" in sys.modules:
         import numpy
 

@@ -10,7 +10,7 @@ from typing import Any
 from graphmem.errors import GraphmemError, ModelError
 from graphmem.usercode.callables import code_of
 from graphmem.usercode.paths import OURS, shown
-from graphmem.usercode.randomness import drawing
+from graphmem.usercode.turn import users_turn
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
     """Turn an exception that the block raises into a ModelError: `what` raised it, at that line of the user's file."""
     code = code_of(function)
     try:
-        with drawing():
+        with users_turn():
             yield
     except GraphmemError:
         raise

@@ -18,7 +18,7 @@ from graphmem.load import Subject
 from graphmem.trace.forward import call_arguments, run_forward
 from graphmem.trace.inputs import named_tensors
 from graphmem.usercode.garbage import set_aside
-from graphmem.usercode.randomness import drawing
+from graphmem.usercode.turn import users_turn
 from graphmem.validation.allocator import Counters, counters, peak, release, reset_peak
 from graphmem.validation.model import real_inputs, real_model
 from graphmem.validation.watch import Existing, Left, Observed, Stored, Watch, storages_of
@@ -175,7 +175,7 @@ class _Step:
         args, kwargs = call_arguments(self.inputs)
         cast = self.settings.how.autocast
         under = torch.autocast(self.settings.device, cast) if cast else contextlib.nullcontext()
-        with _running_out("forward"), torch.enable_grad(), watch.hooks(), under, drawing(real=True):
+        with _running_out("forward"), torch.enable_grad(), watch.hooks(), under, users_turn(real=True):
             return run_forward(self.module, args, kwargs, self.subject.loss, lambda: "")
 
     def _backward(self, outputs: list[torch.Tensor]) -> None:

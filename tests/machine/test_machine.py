@@ -8,6 +8,7 @@ import graphmem
 from graphmem.errors import MachineError
 from graphmem.machine import resolve
 from graphmem.machine.gpus import GPUS, find_gpu, gpu_by_device_name
+from graphmem.machine.pretend import answering_as, device_meant
 from support import small_models
 
 
@@ -60,6 +61,33 @@ def test_the_model_hears_the_target_and_nobody_afterwards() -> None:
     graphmem.analyze(Asks(), (torch.randn(2, 4),), gpu="l4")
     assert torch.cuda.is_available() == before
     assert torch.cuda.is_available.__module__.startswith("torch")
+
+
+def heard() -> tuple[bool, tuple[int, int] | None]:
+    """Whether there is a GPU, to a model that runs; and which."""
+    there = torch.cuda.is_available()
+    return there, torch.cuda.get_device_capability() if there else None
+
+
+@pytest.mark.parametrize("building", [False, True])
+def test_an_analysis_within_another_hears_its_own_machine(building: bool) -> None:
+    """A model may analyse another one, when it is built or when it runs."""
+    truth = torch.cuda.is_available()
+    with answering_as(resolve(gpu="h100", device="cuda"), building=building):
+        before = heard()
+        with answering_as(resolve(gpu="a100", device="cuda")):
+            assert heard() == (True, (8, 0))
+            with answering_as(resolve(gpu="l4", device="cuda"), building=True):
+                assert torch.cuda.is_available() is truth
+                assert torch.cuda.get_device_capability() == (8, 9)
+            with answering_as(resolve(gpu="h100", device="cpu")):
+                assert torch.cuda.is_available() is truth
+                assert device_meant() == "cpu"
+            assert heard() == (True, (8, 0))
+        assert heard() == before
+        assert building or before == (True, (9, 0))
+        assert device_meant() == "cuda"
+    assert torch.cuda.is_available() is truth
 
 
 def test_any_other_gpu_by_capability_and_memory() -> None:

@@ -362,6 +362,36 @@ def test_everything_is_as_before() -> None:
         assert importlib.util.find_spec(name) is None or str(PACKAGES) not in str(importlib.util.find_spec(name).origin)
 
 
+def test_what_raises_on_the_way_in_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real flash-attn, of which one part was exchanged already."""
+    real = {name: ModuleType(name) for name in ("flash_attn", *LEAVES[2:4])}
+    for name, module in real.items():
+        monkeypatch.setitem(sys.modules, name, module)
+        module.__spec__ = importlib.util.spec_from_loader(name, None)
+        module.swiglu = original = object.__repr__
+
+    def leaf(name: str) -> ModuleType:
+        if name == LEAVES[3]:
+            raise KeyboardInterrupt
+        ours = ModuleType(name)
+        ours.swiglu = len
+        return ours
+
+    monkeypatch.setattr("graphmem.stand_ins.imports._leaf", leaf)
+    with pytest.raises(KeyboardInterrupt), stand_ins():
+        pass
+    assert all(module.swiglu is original for module in real.values())
+
+
+def test_finders_that_somebody_takes_away() -> None:
+    before = list(sys.meta_path)
+    with stand_ins():
+        added = [finder for finder in sys.meta_path if finder not in before]
+        sys.meta_path[:] = before
+    assert added
+    assert sys.meta_path == before
+
+
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="nothing stands in for flash-attn")
 def test_what_a_stand_in_lacks_it_names() -> None:
     install = "pip install --no-build-isolation"

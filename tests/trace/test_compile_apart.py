@@ -54,3 +54,37 @@ def test_functions_are_kept_from_it_afterwards() -> None:
     assert run(code) == "False"
     code += "with FakeTensorMode():\n    torch.ones(3) / 2\nprint(raw.__dynamo_disable is not raw)"
     assert run(code).split() == ["False", "True"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "made",
+    [
+        "torch.compiler.disable(lambda x: x)",
+        "torch.compiler.disable(recursive=False)(lambda x: x)",
+        "ThreadPoolExecutor().submit(torch.compiler.disable, lambda x: x).result()",
+    ],
+)
+def test_what_the_user_disables_stays_disabled(made: str) -> None:
+    """Also in another thread, which trains; and what cannot be disabled does not get in the way."""
+    code = f"from concurrent.futures import ThreadPoolExecutor\nwith compile_apart():\n    made = {made}\n"
+    code += "    assert torch.compiler.disable(abs)(-2) == 2\nprint(made(3), hasattr(made, '_torchdynamo_disable'))"
+    assert run(code) == "3 True"
+
+
+@pytest.mark.slow
+def test_another_threads_functions_are_wrapped_for_good() -> None:
+    """An optimizer's first step calls what torch wraps lazily."""
+    code = "from concurrent.futures import ThreadPoolExecutor\nfrom torch._compile import _disable_dynamo\n"
+    code += "def step():\n    return 3\nwith compile_apart():\n    pool = ThreadPoolExecutor()\n"
+    code += "    print(pool.submit(_disable_dynamo(step)).result())\nprint(step.__dynamo_disable is not step)"
+    assert run(code).split() == ["3", "True"]
+
+
+@pytest.mark.slow
+def test_it_can_be_looked_for() -> None:
+    code = "import importlib.util\nwith compile_apart():\n    found = importlib.util.find_spec('torch._dynamo')\n"
+    assert (
+        run(f"{code}print(found == importlib.util.find_spec('torch._dynamo'), 'torch._dynamo' in sys.modules)")
+        == "True False"
+    )

@@ -11,6 +11,7 @@ from graphmem.errors import TargetError, closest
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.quietly import quietly
 from graphmem.usercode.running import raised
+from graphmem.usercode.turn import users_turn
 
 
 def read(path: str, trust_remote_code: bool) -> ConfigFile:
@@ -93,7 +94,7 @@ def remote_code(file: Path, reference: Any) -> Any:
             f'and name them without a repository: "auto_map": {{"...": "{str(reference).rpartition("--")[2]}"}}',
         )
     try:
-        with quietly():
+        with quietly(), users_turn():
             from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
             return get_class_from_dynamic_module(str(reference), str(file.parent), local_files_only=True)
