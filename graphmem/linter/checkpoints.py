@@ -74,7 +74,8 @@ def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
 
     def build(at: dict[str, int]) -> nn.Module:
         module = tracer.subject.build(at)
-        for layer in (layer for path in lists for layer in module.get_submodule(path).children()):
+        layers = (layer for path in lists for layer in module.get_submodule(path).children())
+        for layer in dict.fromkeys(layers):  # one that is in two lists gets one checkpoint
             changed.append((layer, dict(vars(layer))))
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         return module
@@ -83,7 +84,7 @@ def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
         return tracer.of(replace(tracer.subject, build=build))(point)
     finally:
         for layer, before in changed:
-            vars(layer).pop("forward")
+            vars(layer).pop("forward", None)
             vars(layer).update({"forward": before["forward"]} if "forward" in before else {})
 
 
