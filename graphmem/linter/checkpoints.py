@@ -19,6 +19,7 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
+from graphmem.patches import patched
 from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
@@ -95,8 +96,9 @@ def alive(trace: Trace) -> int:
 
 @contextmanager
 def _switched_off(line: Place) -> Iterator[None]:
-    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
+    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it in this thread."""
     frames, generator, function = Frames(), getattr(*CHECKPOINT_GENERATOR), getattr(*CHECKPOINT_FUNCTION)
+    apply = function.apply
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
         if (frames.innermost() or NOWHERE) == line:
@@ -104,17 +106,10 @@ def _switched_off(line: Place) -> Iterator[None]:
         again: Iterator[None] = generator(*args, **kwargs)
         return again
 
-    class Called:
-        @staticmethod
-        def apply(run: Any, preserve: Any, *args: Any) -> Any:
-            if (frames.innermost() or NOWHERE) == line:
-                return run(*args)
-            return function.apply(run, preserve, *args)
+    def applied(run: Any, preserve: Any, *args: Any) -> Any:
+        if (frames.innermost() or NOWHERE) == line:
+            return run(*args)
+        return apply(run, preserve, *args)
 
-    setattr(*CHECKPOINT_GENERATOR, made)
-    setattr(*CHECKPOINT_FUNCTION, Called)
-    try:
+    with patched(*CHECKPOINT_GENERATOR, made), patched(function, "apply", applied):
         yield
-    finally:
-        setattr(*CHECKPOINT_GENERATOR, generator)
-        setattr(*CHECKPOINT_FUNCTION, function)

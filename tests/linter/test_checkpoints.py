@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -9,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import graphmem
 from graphmem.linter.checkpoints import with_checkpoints
+from graphmem.linter.engine import check
 
 
 class Block(nn.Module):
@@ -43,3 +48,39 @@ def test_a_layer_in_two_lists_gets_one_checkpoint() -> None:
     assert promised == changed.saved.expr
     assert changed.saved.bytes == 5 * 8 * 64 * 64 * 4  # each layer's input; the first one's is the caller's
     assert not any("forward" in vars(layer) for layer in model.encoder)
+
+
+def runs(checkpointed: Callable[[Callable[[torch.Tensor], torch.Tensor], torch.Tensor], torch.Tensor]) -> int:
+    """How often a step runs what stands in the checkpoint: twice, unless the checkpoint is off."""
+    calls = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return x.sin().cos()
+
+    checkpointed(function, torch.ones(8, requires_grad=True)).sum().backward()
+    return len(calls)
+
+
+@pytest.mark.parametrize("reentrant", [False, True], ids=["", "reentrant"])
+def test_a_checkpoint_is_switched_off_for_one_thread(reentrant: bool) -> None:
+    """Forward waits for another thread, which trains meanwhile: by the same line, since both call `checkpointed`."""
+    beside: list[int] = []
+
+    def checkpointed(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = checkpoint(function, x, use_reentrant=reentrant)
+        return y
+
+    class Trained(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            other = threading.Thread(target=lambda: beside.append(runs(checkpointed)))
+            other.start()
+            other.join()
+            return checkpointed(torch.sigmoid, self[0](x)).sum()
+
+    report = graphmem.analyze(Trained(nn.Linear(8, 8)), (torch.empty(4, 8, device="meta"),))
+    before = len(beside)
+    (finding,) = check(report, select=["GM301"])
+    assert finding.rule.code == "GM301"
+    assert len(beside) > before, "the model was not traced without its checkpoint"
+    assert set(beside) == {2}
