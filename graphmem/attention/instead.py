@@ -30,6 +30,7 @@ from graphmem.symbolic.derive import derive
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.problem import Problem
 from graphmem.trace import trace
+from graphmem.usercode.isolate import isolated
 
 _MASK = "3"  # the mask's place among the call's inputs
 
@@ -156,7 +157,8 @@ def _kept(
 
     model_symbols = derived.model_symbols & frozenset(working)
     problem = Problem(tracer=traced, account=sort_storages, working=working, model_symbols=model_symbols)
-    found = derive(problem, {})
+    with isolated():  # a report asks for this when its rows are made, which may be long after the analysis
+        found = derive(problem, {})
     if found is None or not found.exact:
         return None
     return sympy.expand(
