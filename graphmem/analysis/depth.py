@@ -18,6 +18,7 @@ from torch import nn
 from graphmem.errors import GraphmemError
 from graphmem.load.names import counts_layers
 from graphmem.points import Point
+from graphmem.record.paths import is_within
 from graphmem.symbolic.derive import SHALLOW
 from graphmem.usercode.layers import LISTS
 
@@ -132,7 +133,7 @@ def _only_longer(
     reduced_modules = dict(reduced.named_modules())
     grown: list[str] = []
     for path, module in full.named_modules():
-        if any(path != g and path.startswith(g and f"{g}.") for g in grown):
+        if any(path != g and is_within(path, g) for g in grown):
             continue
         twin = reduced_modules.get(path)
         if twin is None or _class(twin) != _class(module):

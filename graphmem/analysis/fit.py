@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from graphmem.analysis.solve import solve
 from graphmem.errors import GraphmemError, SymbolError
 from graphmem.report.fit import Fit
+from graphmem.usercode.isolate import isolated
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -49,7 +50,8 @@ def _runs(report: Report, symbol: str, value: int) -> bool:
         return True
     try:
         report.at(**{symbol: value})
-        report.analysis.tracer({**derived.base, symbol: value})
+        with isolated():
+            report.analysis.tracer({**derived.base, symbol: value})
     except GraphmemError:
         return False
     return True

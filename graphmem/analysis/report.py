@@ -103,5 +103,11 @@ class Report(ReportData):
     def __hash__(self) -> int:
         return hash((self.name, self.machine, tuple(self.symbols.items()), self.saved.bytes, self.alive.bytes))
 
+    def __copy__(self) -> Report:
+        return self  # nothing in it changes; and what is pickled below has no model
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Report:
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_live": None}

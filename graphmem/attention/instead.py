@@ -23,12 +23,14 @@ from graphmem.kernels.sdpa import four_dims, reachable
 from graphmem.machine import Machine
 from graphmem.points import Memo, Point
 from graphmem.record import Ref, SdpaFacts, Trace
+from graphmem.record.paths import is_within
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.problem import Problem
 from graphmem.trace import trace
+from graphmem.usercode.isolate import isolated
 
 _MASK = "3"  # the mask's place among the call's inputs
 
@@ -121,12 +123,8 @@ def _mask(site: Site, call: FusedCall, derived: Derivation) -> _Mask:
     facts = [fact for ref in call.masks if (fact := trace.fact(ref)) is not None]
     dims = broadcast([derived.shape(ref) or fact.shape for ref, fact in zip(call.masks, facts, strict=True)])
     ops = [trace.ops[ref.op] for ref in call.masks]
-    inside = any(op.call >= 0 and _is_inside(trace.calls[op.call].path, site.module) for op in ops)
+    inside = any(op.call >= 0 and is_within(trace.calls[op.call].path, site.module) for op in ops)
     return _Mask(_expressions(dims), learned, own=inside or len(ops) > 1 or not is_laid_out(facts))
-
-
-def _is_inside(path: str, module: str) -> bool:
-    return path == module or path.startswith(f"{module}.")
 
 
 def _kept(
@@ -159,7 +157,8 @@ def _kept(
 
     model_symbols = derived.model_symbols & frozenset(working)
     problem = Problem(tracer=traced, account=sort_storages, working=working, model_symbols=model_symbols)
-    found = derive(problem, {})
+    with isolated():  # a report asks for this when its rows are made, which may be long after the analysis
+        found = derive(problem, {})
     if found is None or not found.exact:
         return None
     return sympy.expand(

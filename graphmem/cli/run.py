@@ -7,7 +7,8 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from graphmem.cli.files import check_output, show, write
@@ -51,23 +52,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     check_output(options.output)
-    report = _report(options)
-    from graphmem.render import FORMATS
-    from graphmem.render.formula import ascii_only
+    with _report(options) as report:
+        from graphmem.render import FORMATS
+        from graphmem.render.formula import ascii_only
 
-    content = FORMATS[options.format](report)
+        content = FORMATS[options.format](report)
     write(ascii_only(content) if options.ascii and isinstance(content, str) else content, options.output)
     return CLEAN
 
 
 def _fit(options: argparse.Namespace) -> int:
     check_output(options.output)
-    report = _report(options)
-    from graphmem.analysis.fit import fit
-    from graphmem.render import FIT_FORMATS
+    with _report(options) as report:
+        from graphmem.analysis.fit import fit
+        from graphmem.render import FIT_FORMATS
 
-    found = fit(report, options.solve, _memory(options), read_size(options.reserve, "--reserve"))
-    write(FIT_FORMATS[options.format](found), options.output)
+        found = fit(report, options.solve, _memory(options), read_size(options.reserve, "--reserve"))
+        content = FIT_FORMATS[options.format](found)
+    write(content, options.output)
     return CLEAN if found.value is not None else NOT_CLEAN
 
 
@@ -92,8 +94,8 @@ def _diff(options: argparse.Namespace) -> int:
             if words:
                 raise UsageError(f"{target} is a saved report: {' '.join(words)} is for a target only")
             return load_report(target)
-        words = ["analyze", target, *words]
-        return _report(parser().parse_args(words)).to_dict()
+        with _report(parser().parse_args(["analyze", target, *words])) as report:
+            return report.to_dict()
 
     found = diff(side(options.first, options.a), side(options.second or options.first, options.b))
     from graphmem.render import DIFF_FORMATS
@@ -108,7 +110,6 @@ def _validate(options: argparse.Namespace) -> int:
     _pairs("--assume", options.assume), _pairs("--set", options.set)  # an error comes before torch is imported
     _import_torch()
     from graphmem.load import load_target
-    from graphmem.usercode.isolate import isolated
     from graphmem.validation import plot
     from graphmem.validation.output import FORMATS
     from graphmem.validation.run import validate_subject
@@ -120,12 +121,8 @@ def _validate(options: argparse.Namespace) -> int:
         read_sweep(options.sweep),
         _wishes(options),
     )
-    changed: list[str] = []
-    try:
-        with isolated(changed, keep_stdout_clean=True, standing_in=False):
-            result = validate_subject(lambda: load_target(options.target, wishes), settings, sweep, force=options.force)
-    finally:
-        _say_changed(changed)
+    with _apart(standing_in=False):
+        result = validate_subject(lambda: load_target(options.target, wishes), settings, sweep, force=options.force)
     write(FORMATS[options.format](result), options.output)
     if options.svg is not None:
         write(plot.render(result), options.svg, "--svg")
@@ -166,26 +163,31 @@ def _rule(options: argparse.Namespace) -> int:
     return CLEAN
 
 
-def _say_changed(changed: Sequence[str]) -> None:
-    for note in changed:
-        print(f"graphmem: note: {note}", file=sys.stderr)
-
-
-def _report(options: argparse.Namespace) -> Report:
-    """The report that the options of a command ask for."""
+@contextmanager
+def _report(options: argparse.Namespace) -> Iterator[Report]:
+    """The report that the options of a command ask for. What still runs the model belongs into the block."""
     _pairs("--set", options.set)  # an error comes before torch is imported
     _import_torch()
     from graphmem.analysis.analyze import analyze_subject
     from graphmem.load import load_target
-    from graphmem.usercode.isolate import isolated
 
     how = _how(options)
+    with _apart():
+        yield analyze_subject(load_target(options.target, _wishes(options)), how)
+
+
+@contextmanager
+def _apart(*, standing_in: bool = True) -> Iterator[None]:
+    """The user's code runs in the block: it prints to stderr, and what it changed is put back, and said, at the end."""
+    from graphmem.usercode.isolate import isolated
+
     changed: list[str] = []
     try:
-        with isolated(changed, keep_stdout_clean=True):
-            return analyze_subject(load_target(options.target, _wishes(options)), how)
+        with isolated(changed, keep_stdout_clean=True, standing_in=standing_in):
+            yield
     finally:
-        _say_changed(changed)
+        for note in changed:
+            print(f"graphmem: note: {note}", file=sys.stderr)
 
 
 def _import_torch() -> None:

@@ -19,6 +19,7 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
+from graphmem.patches import patched
 from graphmem.points import Memo, Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
@@ -74,7 +75,8 @@ def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
 
     def build(at: dict[str, int]) -> nn.Module:
         module = tracer.subject.build(at)
-        for layer in (layer for path in lists for layer in module.get_submodule(path).children()):
+        layers = (layer for path in lists for layer in module.get_submodule(path).children())
+        for layer in dict.fromkeys(layers):  # one that is in two lists gets one checkpoint
             changed.append((layer, dict(vars(layer))))
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         return module
@@ -83,7 +85,7 @@ def _checkpointed(tracer: Tracer, lists: Sequence[str], point: Point) -> Trace:
         return tracer.of(replace(tracer.subject, build=build))(point)
     finally:
         for layer, before in changed:
-            vars(layer).pop("forward")
+            vars(layer).pop("forward", None)
             vars(layer).update({"forward": before["forward"]} if "forward" in before else {})
 
 
@@ -94,8 +96,9 @@ def alive(trace: Trace) -> int:
 
 @contextmanager
 def _switched_off(line: Place) -> Iterator[None]:
-    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it."""
+    """torch.utils.checkpoint calls its function and does nothing else, where `line` calls it in this thread."""
     frames, generator, function = Frames(), getattr(*CHECKPOINT_GENERATOR), getattr(*CHECKPOINT_FUNCTION)
+    apply = function.apply
 
     def made(*args: Any, **kwargs: Any) -> Iterator[None]:
         if (frames.innermost() or NOWHERE) == line:
@@ -103,17 +106,10 @@ def _switched_off(line: Place) -> Iterator[None]:
         again: Iterator[None] = generator(*args, **kwargs)
         return again
 
-    class Called:
-        @staticmethod
-        def apply(run: Any, preserve: Any, *args: Any) -> Any:
-            if (frames.innermost() or NOWHERE) == line:
-                return run(*args)
-            return function.apply(run, preserve, *args)
+    def applied(run: Any, preserve: Any, *args: Any) -> Any:
+        if (frames.innermost() or NOWHERE) == line:
+            return run(*args)
+        return apply(run, preserve, *args)
 
-    setattr(*CHECKPOINT_GENERATOR, made)
-    setattr(*CHECKPOINT_FUNCTION, Called)
-    try:
+    with patched(*CHECKPOINT_GENERATOR, made), patched(function, "apply", applied):
         yield
-    finally:
-        setattr(*CHECKPOINT_GENERATOR, generator)
-        setattr(*CHECKPOINT_FUNCTION, function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,8 @@ def read_request(options: dict[str, Any]) -> Request:
     )
 
 
-def lint(request: Request, targets: Sequence[str], analyze: Callable[[str], Report]) -> Result:
-    """Analyse each target and judge it."""
+def lint(request: Request, targets: Sequence[str], analyze: Callable[[str], AbstractContextManager[Report]]) -> Result:
+    """Analyse each target and judge it, which runs its model again."""
     from graphmem.linter.engine import Checker, by_weight
     from graphmem.linter.suppress import Suppressions
 
@@ -71,10 +72,10 @@ def lint(request: Request, targets: Sequence[str], analyze: Callable[[str], Repo
     found: list[Finding] = []
     names = []
     for target in targets:
-        report = analyze(target)
-        names.append((report.name, report.saved.bytes))
+        with analyze(target) as report:
+            names.append((report.name, report.saved.bytes))
+            found += Checker(report, request.rules, request.budget).findings(request.points)
         comments.read({p.file for op in report.analysis.derived.trace.ops for p in op.stack})
-        found += Checker(report, request.rules, request.budget).findings(request.points)
     heard = comments.without(found)
     large = [f for f in heard if request.threshold.admits(f)]
     large += comments.unused(request.rules)

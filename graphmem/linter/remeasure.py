@@ -36,9 +36,9 @@ def _saved_after(swaps_of: SwapsOf, analysis: Analysis) -> sympy.Expr | None:
     """None where a replay does not keep what the trace kept, or where the changed model has no proved formula."""
     derived, machine = analysis.derived, analysis.machine
     try:
-        if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):
-            return None
         with isolated():
+            if _sizes(replay(derived.trace, [], machine)) != _sizes(derived.trace):
+                return None
             changed = _derived(analysis, lambda t: replay(t, swaps_of(t), machine))
     except (GraphmemError, NoSwapError):
         # Nothing is promised of a change that cannot be traced. What operators raise in a replay, the user's own ones

@@ -14,9 +14,9 @@ from torch import nn
 
 from graphmem._torch import DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, TooLongError
-from graphmem.usercode.paths import OURS, shown
+from graphmem.usercode.paths import OURS, beginning, shown
 
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = beginning(Path(torch.__file__).parent)
 
 
 @contextmanager

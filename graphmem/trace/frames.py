@@ -13,13 +13,13 @@ import torch.utils.checkpoint
 
 from graphmem._torch import COMPILED_FRAME
 from graphmem.record import Place
-from graphmem.usercode.paths import OURS
+from graphmem.usercode.paths import OURS, beginning
 
 F = TypeVar("F", bound=Callable[..., object])
 
 # What stands for a line where none of the user's is under way.
 NOWHERE = Place("", 0, "")
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), OURS)
+_NOT_THE_USERS = (beginning(Path(torch.__file__).parent), OURS)
 _USERS, _FOREIGN, _COMPILED, _FLEX, _OUTERMOST = range(5)
 _outermost: list[types.CodeType] = []
 

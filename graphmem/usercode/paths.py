@@ -6,13 +6,19 @@ import os
 import sys
 from pathlib import Path
 
-OURS = str(Path(__file__).parent.parent)  # graphmem's own files begin with this
+
+def beginning(folder: str | Path) -> str:
+    """What the names of all files in `folder` begin with. Without the separator torchvision would be in torch."""
+    return os.path.join(folder, "")
+
+
+OURS = beginning(Path(__file__).parent.parent)
 _START = Path.cwd()
 
 
 def is_users(file: str) -> bool:
     """Whether a file is neither ours nor of an installed package."""
-    return bool(file) and not file.startswith((sys.prefix, sys.base_prefix, OURS, "<"))
+    return bool(file) and not file.startswith((beginning(sys.prefix), beginning(sys.base_prefix), OURS, "<"))
 
 
 def shown(file: str) -> str:
@@ -21,4 +27,4 @@ def shown(file: str) -> str:
         relative = os.path.relpath(file, _START)
     except ValueError:  # another drive
         return file
-    return file if relative.startswith("..") else relative
+    return file if beginning(relative).startswith(beginning("..")) else relative

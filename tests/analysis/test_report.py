@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -46,6 +48,16 @@ def test_a_pickled_report_is_the_same_data(report: graphmem.Report) -> None:
     assert hash(loaded) == hash(report)
     assert str(loaded) == str(report)
     assert loaded.to_json() == report.to_json()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_has_the_model_too(
+    report: graphmem.Report, copied: Callable[[graphmem.Report], graphmem.Report]
+) -> None:
+    again = copied(report)
+    assert again == report
+    assert again.at(b=4) == report.at(b=4)
+    assert again.analysis is report.analysis
 
 
 @pytest.mark.parametrize(

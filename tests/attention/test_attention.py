@@ -199,6 +199,37 @@ def test_instead_with_a_learned_bias() -> None:
     assert (row.instead.kernel, row.instead.bytes) == (fused.kernel, fused.size.bytes)
 
 
+class MadeInAPart(nn.Module):
+    """An attention, the root of what is analysed, with a mask that another module inside it makes."""
+
+    def __init__(self, attend) -> None:
+        super().__init__()
+        self.bias, self.heads, self.attend = MakesBias(), Heads(lambda *qkv: qkv), attend
+
+    def forward(self, x):
+        return self.attend(*self.heads(x), self.bias(x.shape[1]))
+
+
+class MakesBias(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(4, 512, 512))
+
+    def forward(self, s):
+        return (self.bias[:, :s, :s] * 2)[None]
+
+
+def test_instead_with_a_bias_made_in_a_part_of_an_attention_that_is_the_root() -> None:
+    def row_of(attend):
+        x = (torch.empty(2, 256, 64, dtype=torch.bfloat16, device="meta"),)
+        (row,) = graphmem.analyze(MadeInAPart(attend).bfloat16(), x).attention
+        return row
+
+    row = row_of(lambda q, k, v, bias: (q @ k.mT / 4 + bias).softmax(-1) @ v)
+    fused = row_of(F.scaled_dot_product_attention)
+    assert (row.instead.kernel, row.instead.bytes) == (fused.kernel, fused.size.bytes)
+
+
 def test_nothing_instead_where_it_would_keep_more() -> None:
     assert attention_of(softmax_attention, torch.bfloat16, s=6).instead is None
 

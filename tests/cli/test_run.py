@@ -382,6 +382,45 @@ def help_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+TALKS = """
+import os
+import torch
+from torch import nn
+
+
+class Layer(nn.Module):
+    def __init__(self, h):
+        super().__init__()
+        self.up, self.down = nn.Linear(h, 4 * h), nn.Linear(4 * h, h)
+
+    def forward(self, x):
+        print("1 of 2")
+        os.write(1, b"2 of 2")
+        return x + self.down(self.up(x).relu())
+
+
+def model(h=16, L=3): return nn.Sequential(*[Layer(h) for _ in range(L)])
+def inputs(b=2, s=8, h=16): return (torch.randn(b, s, h),)
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["fit", "--solve", "h", "--memory", "1GiB"], ["lint", "--budget", "1KiB"]],
+    ids=" ".join,
+)
+def test_what_the_model_prints_goes_to_stderr(
+    folder: Path, capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (folder / "model.py").write_text(TALKS)
+    name, *options = command
+    main([name, "model.py", *options, "--format", "json"])
+    out, err = capfd.readouterr()
+    assert json.loads(out)
+    assert "1 of 2" in err
+    assert "2 of 2" in err
+
+
 def test_help_warns_that_the_file_is_executed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "A Python file is EXECUTED" in " ".join(help_of(capsys, "analyze").split())
 

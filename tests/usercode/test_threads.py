@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import graphmem
+from graphmem.analysis.fit import fit
+from graphmem.linter.engine import check
 from graphmem.patches import Here, patched
+from graphmem.trace import forward
+from graphmem.usercode import isolate
 from graphmem.usercode.isolate import isolated
 from graphmem.usercode.randomness import drawing
 
@@ -95,6 +100,42 @@ def test_analyses_take_turns() -> None:
 def test_an_analysis_within_another_does_not_wait_for_itself() -> None:
     with isolated(), isolated():
         assert graphmem.analyze(model, inputs).verified.exact
+
+
+def written_out(h: int = 16) -> nn.Module:
+    class Attention(Block):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = (t.unflatten(2, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, dim=2))
+            weights = (q @ k.mT / 4).softmax(-1)
+            y: torch.Tensor = self.down((weights @ v).transpose(1, 2).flatten(2))
+            return y
+
+    return Attention(h)
+
+
+@pytest.mark.slow
+def test_whatever_is_asked_of_a_report_takes_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing runs, then or later, while another thread could begin to analyse."""
+    run, lock, free = forward.run_forward, isolate._ONE_AT_A_TIME, list[bool]()
+
+    def could_begin() -> None:
+        free.append(lock.acquire(blocking=False))
+        if free[-1]:
+            lock.release()
+
+    def looking(*args: Any) -> Any:
+        other = threading.Thread(target=could_begin)
+        other.start()
+        other.join()
+        return run(*args)
+
+    monkeypatch.setattr(forward, "run_forward", looking)
+    report = graphmem.analyze(written_out, inputs)
+    for ask in (lambda: report.at(b=1), lambda: check(report, select=["GM101"]), lambda: fit(report, "h", 2**30, 0)):
+        free.clear()
+        ask()
+        assert free
+        assert not any(free)
 
 
 @pytest.mark.parametrize("beside_another", [False, True])
