@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from graphmem.report.tables import ReportData, Size
+from graphmem.report.tables import AttentionPart, ReportData, Size
 from graphmem.symbolic.text import formula
 from graphmem.version import __version__
 
@@ -58,10 +58,8 @@ def as_dict(report: ReportData) -> dict[str, Any]:
                 "where": str(a.where) if a.where else None,
                 **_size(a.size, report),
                 "each": str(a.each) if a.each is not None else None,
-                "parts": [
-                    {"part": p.name, "bytes": p.size.bytes, "each": str(p.each) if p.each is not None else None}
-                    for p in a.parts
-                ],
+                "parts": [_part(p) for p in a.parts],
+                "shared": [_part(p) for p in a.shared],
                 "instead": a.instead
                 and {
                     "kernel": a.instead.kernel,
@@ -89,6 +87,10 @@ def as_dict(report: ReportData) -> dict[str, Any]:
         ],
         "notes": list(report.notes),
     }
+
+
+def _part(part: AttentionPart) -> dict[str, Any]:
+    return {"part": part.name, "bytes": part.size.bytes, "each": str(part.each) if part.each is not None else None}
 
 
 def _size(size: Size, report: ReportData) -> dict[str, Any]:
