@@ -44,8 +44,8 @@ def put_off() -> Iterator[None]:
 def objects() -> list[Any]:
     """All that the collector lists, and what somebody has frozen: what can be reached from there or from the modules.
 
-    To thaw it would be quicker, but then nobody could freeze just that again. What only a local variable of a call under
-    way holds is missing.
+    To thaw it would be quicker, but then nobody could freeze just that again. What only a local variable of a call
+    under way holds is missing.
     """
     listed = gc.get_objects()
     if not gc.get_freeze_count():

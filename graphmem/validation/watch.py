@@ -64,7 +64,7 @@ class Existing:
             self.ids.add(storage_id(storage))
 
 
-def _storages_among(values: Iterable[object]) -> Iterator[torch.UntypedStorage]:
+def _storages_among(values: Iterable[Any]) -> Iterator[torch.UntypedStorage]:
     """The storage of every tensor among `values`."""
     for value in values:
         if issubclass(type(value), torch.Tensor):
