@@ -117,6 +117,10 @@ with _needed("know which tensors share a storage, and how long it lives"):
 
     storage_id: Callable[[torch.UntypedStorage], int] = _attribute(torch.UntypedStorage, "_cdata")
 
+# What a view is a view of: torch/csrc/autograd/python_variable.cpp.
+with _needed("build a model on the meta device"):
+    base_of: Callable[[torch.Tensor], torch.Tensor | None] = _attribute(torch.Tensor, "_base")
+
 # The negative bit of a saved tensor: aten/src/ATen/native/native_functions.yaml.
 with _needed("hand back a saved tensor as it was"):
     neg_view = torch._neg_view

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from graphmem.accounts.saved import SAVED
+from graphmem.analysis.shares import Share, shares
 from graphmem.analysis.tracer import Tracer
 from graphmem.attention import Site, find_attention
 from graphmem.attention.instead import Instead, instead_of
@@ -78,8 +79,24 @@ class Analysis:
     @cached_property
     def sites(self) -> dict[Any, tuple[list[Site], Count]]:
         """Attentions by what makes them alike, with their count."""
-        found = self._count_all(_sites)
-        return {key: (sites, found[key]) for key, sites in _sites(self.derived.trace).items()}
+        found = self._count_all(self._sites)
+        return {key: (sites, found[key]) for key, sites in self._sites(self.derived.trace).items()}
+
+    @cached_property
+    def shares(self) -> dict[Any, list[Share]]:
+        """For each of `sites` what they keep."""
+        return shares(self.derived, self._sites)
+
+    @cached_property
+    def _known_sites(self) -> dict[int, dict[Any, list[Site]]]:
+        return {}
+
+    def _sites(self, trace: Trace) -> dict[Any, list[Site]]:
+        """The attentions of one of the derivation's traces, by what makes them alike."""
+        known = self._known_sites.get(id(trace))
+        if known is None:
+            known = self._known_sites[id(trace)] = _sites(trace)
+        return known
 
     def _count_all(self, groups: Callable[[Trace], Mapping[K, Sequence[object]]]) -> dict[K, Count]:
         derived = self.derived

@@ -49,8 +49,8 @@ def analyze(
             target brings its own.
         symbols: with functions and targets: values in place of their defaults, as `--set` takes them. With tensors:
             names for sizes, {"b": 2, "s": 200}.
-        loss: forward's output -> the tensor that backward starts from. Default: the output's `loss`, and all other
-            outputs are released; without one all outputs are kept.
+        loss: forward's output -> the tensor that backward starts from. Default: the output's `loss`, or one that the
+            model keeps in an attribute, and all other outputs are released; without one all outputs are kept.
         config, input, task, trust_remote_code: with targets, as `--config`, `--input` ({"idx": "int64[b,s]"}), `--task`
             and `--trust-remote-code`.
         options: gpu (default "h100"), device, torch_version, cudnn_version, dtype, autocast, assume, full_depth: see

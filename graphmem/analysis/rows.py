@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import sympy
 
 from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT
 from graphmem.analysis.analysis import Analysis
+from graphmem.analysis.shares import Share
 from graphmem.attention import PARTS
-from graphmem.attention.instead import Instead
 from graphmem.errors import GraphmemError, SymbolError
 from graphmem.points import Point
 from graphmem.record import Place
@@ -169,44 +170,40 @@ class Rows:
 
     def attention(self) -> tuple[AttentionRow, ...]:
         rows = []
-        group_of = self.analysis.derived.group_of
         for key, (sites, count) in self.analysis.sites.items():
-            kept = {k.storage: (site.part(k), k) for site in sites for k in site.kept(self.analysis.derived.kept)}
-            parts = [(part, group_of[k.storage]) for part, k in kept.values()]
-            groups = list({group.key: group for _, group in parts}.values())
-            n, module = count.at(self.point), folded(sites[0].module, self._containers)[0]
-            size = self.total(groups)
+            shares = self.analysis.shares[key]
+            own = [share for share in shares if share.counted]
+            module = folded(sites[0].module, self._containers)[0]
             rows.append(
                 AttentionRow(
                     module=module,
                     label=self.label(module),
-                    count=n,
+                    count=count.at(self.point),
                     kind=sites[0].kind,
                     kernel=sites[0].kernel,
                     why=sites[0].why,
                     where=_location(sites[0].place),
-                    size=size,
-                    each=self.one_of(count, groups),
-                    parts=self._parts(parts, count),
-                    instead=self._instead(self.analysis.instead[key], n, size.bytes),
+                    size=self.total(share.group for share in own),
+                    each=self.one_of(count, [share.group for share in own]),
+                    parts=self._parts(own, count),
+                    shared=self._parts([share for share in shares if not share.counted], count),
+                    instead=self._instead(key, count.at(self.point)),
                 )
             )
         return tuple(rows)
 
-    def _parts(self, kept: Sequence[tuple[str, Group]], count: Count) -> tuple[AttentionPart, ...]:
-        """What the attentions keep, by part. One group may hold several parts: q, k and v."""
-        by_key = {group.key: group for _, group in kept}
+    def _parts(self, shares: Iterable[Share], count: Count) -> tuple[AttentionPart, ...]:
+        """What the attentions keep, by part."""
         groups: dict[str, list[Group]] = defaultdict(list)
-        for (part, key), n in Counter((part, group.key) for part, group in kept).items():
-            share = by_key[key].share(n)
-            if share is None:  # in some layers it is one part, in others another
-                return ()
-            groups[part].append(share)
+        for share in shares:
+            groups[share.part].append(share.group)
         order = sorted(groups, key=lambda part: PARTS.index(part.split(" + ")[0]))
         return tuple(AttentionPart(p, self.total(groups[p]), self.one_of(count, groups[p])) for p in order)
 
-    def _instead(self, other: Instead | None, count: int, kept: int) -> OtherKernel | None:
+    def _instead(self, key: Any, count: int) -> OtherKernel | None:
         """None where it would keep more than what is kept now."""
+        other = self.analysis.instead[key]
+        kept = self.total(share.group for share in self.analysis.shares[key]).bytes
         each = evaluate(other.size, self.point) if other else None
         if other is None or each is None or count * each >= kept:
             return None

@@ -2,21 +2,34 @@
 
 A constructor may ask for the values of small tensors (`torch.linspace(0, p, L)[i].item()`), and so may forward
 (`if mask.all()`). Moves to a device are dropped: the trace decides where things are.
+
+Whoever builds must not notice: a library that finds a weight on meta takes it for one that is loaded later, and leaves
+out what it does to weights (peft does not cast its adapters). So where somebody asks, what is blank is on the CPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from graphmem._torch import device_constructors
+from graphmem._torch import DisableTorchFunction, StorageWeakRef, base_of, device_constructors, storage_id
 
-_MOVES = (torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory)
+_MOVES: set[Any] = {torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory}
 # How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
 # imports torch.compile for that, which takes as long as an analysis (torch/_refs/__init__.py, 2.13).
-_FILLS = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_)
+_FILLS: set[Any] = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_}
+# What a blank tensor says of itself.
+_SAYS: dict[Any, Callable[[torch.Tensor], Any]] = {
+    torch.Tensor.device.__get__: lambda _: torch.device("cpu"),
+    torch.Tensor.is_meta.__get__: lambda _: False,  # type: ignore[attr-defined]
+    torch.Tensor.is_cpu.__get__: lambda _: True,  # type: ignore[attr-defined]
+    torch.Tensor.data_ptr: lambda t: storage_id(t.untyped_storage()) + t.storage_offset() * t.itemsize,
+}
+# How torch says that one tensor is on meta and another is not.
+_MIXED = ("meta", "Expected all tensors to be on the same device")
 
 
 class Blank(TorchFunctionMode):
@@ -27,24 +40,65 @@ class Blank(TorchFunctionMode):
     def __init__(self, limit: int | None = LIMIT) -> None:
         super().__init__()
         self._limit = limit
+        # What the user's code itself wants on meta says so. The references keep an identity from being used again.
+        self._meant: dict[int, StorageWeakRef] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if func in _SAYS:
+            return self._said(func, args[0])
         if func in _MOVES:
             return args[0]
-        if func in _FILLS and (filled := args[0] if args else kwargs["tensor"]).is_meta:
+        if func in _FILLS and is_blank(filled := args[0] if args else kwargs["tensor"]):
             return filled
+        if func is torch.Tensor.to and any(map(_is_meta, (*args[1:2], kwargs.get("device")))):
+            self._mean(result := func(*args, **kwargs))
+            return result
         if func is torch.Tensor.to:
-            return self._converted(args, kwargs)
-        if func not in device_constructors() or func is torch.tensor or func is torch.as_tensor:
-            if _names_cuda(kwargs.get("device")):
-                kwargs.pop("device")
-            return func(*args, **kwargs)
+            result = self._converted(args, kwargs)
+        elif func in device_constructors() and func is not torch.tensor and func is not torch.as_tensor:
+            return self._made(func, args, kwargs)
+        else:
+            result = self._run(func, args, kwargs)
+        if self._meant and any(self._is_meant(t) for t in _tensors((args, kwargs))):
+            self._mean(result)
+        return result
+
+    def _said(self, func: Any, tensor: torch.Tensor) -> Any:
+        return _SAYS[func](tensor) if is_blank(tensor) and not self._is_meant(tensor) else func(tensor)
+
+    def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         asked = kwargs.pop("device", None)
         blank = func(*args, **{**kwargs, "generator": None} if "generator" in kwargs else kwargs, device="meta")
-        if _is_meta(asked) or (self._limit is not None and blank.numel() > self._limit):
+        if _is_meta(asked):
+            self._mean(blank)
+            return blank
+        if self._limit is not None and blank.numel() > self._limit:
             return blank
         return func(*args, **kwargs, device="cpu")
+
+    def _run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """`func` where its tensors are, whatever device is asked for."""
+        if kwargs.get("device") is not None:
+            if _is_meta(kwargs["device"]):
+                self._mean(result := func(*args, **kwargs))
+                return result
+            kwargs.pop("device")
+        if _writes(func) and _is_mixed((args, kwargs)):
+            _forget_values(args[0])
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError) as error:
+            if not any(text in str(error) for text in _MIXED) or not _is_mixed((args, kwargs)):
+                raise
+        return func(*_on_meta(args), **_on_meta(kwargs))
+
+    def _mean(self, made: Any) -> None:
+        for tensor in _tensors(made):
+            self._meant[storage_id(tensor.untyped_storage())] = StorageWeakRef(tensor.untyped_storage())
+
+    def _is_meant(self, tensor: torch.Tensor) -> bool:
+        return bool(self._meant) and storage_id(tensor.untyped_storage()) in self._meant
 
     @staticmethod
     def _converted(args: Any, kwargs: dict[str, Any]) -> Any:
@@ -57,9 +111,59 @@ class Blank(TorchFunctionMode):
         return torch.Tensor.to(tensor, dtype=dtype, copy=kwargs.get("copy", False), memory_format=memory_format)
 
 
-def _names_cuda(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "cuda"
+def is_blank(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has no values, also while it says otherwise."""
+    with DisableTorchFunction():
+        return tensor.is_meta
 
 
 def _is_meta(device: Any) -> bool:
-    return device is not None and torch.device(device).type == "meta"
+    return str(device).partition(":")[0] == "meta" if isinstance(device, (str, torch.device)) else False
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors(part)
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+
+
+def _is_mixed(value: Any) -> bool:
+    return len({is_blank(tensor) for tensor in _tensors(value)}) > 1
+
+
+def _writes(func: Any) -> bool:
+    """Whether a function of tensors changes the first: `copy_`, `__setitem__`, `__iadd__`."""
+    name = getattr(func, "__name__", "")
+    return name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+
+
+def _forget_values(tensor: torch.Tensor) -> None:
+    """Put a small real tensor, and what it is a part of, on meta: something blank is going to be written into it."""
+    if is_blank(tensor):
+        return
+    whole, layout = base_of(tensor), (tensor.size(), tensor.stride(), tensor.storage_offset())
+    try:
+        if whole is None:
+            torch.utils.swap_tensors(tensor, torch.empty_like(tensor, device="meta"))
+            return
+        torch.utils.swap_tensors(tensor, torch.empty(0, device="meta"))  # the part holds the whole, which must be free
+        torch.utils.swap_tensors(whole, torch.empty_like(whole, device="meta"))
+        torch.utils.swap_tensors(tensor, whole.as_strided(*layout))
+    except RuntimeError as error:
+        raise RuntimeError(
+            "a tensor without values is written into a small one that has some, and others are views of that"
+        ) from error
+
+
+def _on_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value if is_blank(value) else value.to("meta")
+    if type(value) in (tuple, list):
+        return type(value)(map(_on_meta, value))
+    if type(value) is dict:
+        return {key: _on_meta(part) for key, part in value.items()}
+    return value

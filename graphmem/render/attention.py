@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphmem.render.text import amount, short, table, wrapped
 from graphmem.report import AttentionPart, AttentionRow, ModuleRow, ReportData
 from graphmem.symbolic.text import formula
@@ -35,13 +37,20 @@ def each(row: ModuleRow | AttentionRow | AttentionPart, report: ReportData) -> s
 
 def _about(row: AttentionRow, report: ReportData, columns: int) -> list[str]:
     where = f", {short(row.where)}" if row.where else ""
-    lines = wrapped(", ".join(f"{p.name} {each(p, report)}" for p in row.parts), columns, _INDENT, "  keeps    ")
+    lines = wrapped(_listed(row.parts, report), columns, _INDENT, "  keeps    ")
+    if row.shared:
+        counted = f"{_listed(row.shared, report)}: kept by attentions above as well, and counted there"
+        lines += wrapped(counted, columns, _INDENT, "  shares   ")
     lines += wrapped(f"{row.why}{where}", columns, _INDENT, "  why      ")
     other = row.instead
     if other is not None:
         keeps = f"{human(other.bytes)}, {formula(other.each, report.symbols)} each"
         lines += wrapped(f"{other.kernel} would keep {keeps}: {other.how}", columns, _INDENT, "  instead  ")
     return lines
+
+
+def _listed(parts: Sequence[AttentionPart], report: ReportData) -> str:
+    return ", ".join(f"{p.name} {each(p, report)}" for p in parts)
 
 
 def _name(row: AttentionRow) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from graphmem.report.tables import (
+    AttentionPart,
     AttentionRow,
     ModuleRow,
     NodeRow,
@@ -79,9 +80,14 @@ def _attention(row: AttentionRow, report: ReportData) -> dict[str, Any]:
         "where": _text(row.where),
         **_size(row.size, report),
         "each": _text(row.each),
-        "parts": [{"part": p.name, "bytes": p.size.bytes, "each": _text(p.each)} for p in row.parts],
+        "parts": [_part(part) for part in row.parts],
+        "shared": [_part(part) for part in row.shared],
         "instead": None if row.instead is None else _instead(row.instead),
     }
+
+
+def _part(part: AttentionPart) -> dict[str, Any]:
+    return {"part": part.name, "bytes": part.size.bytes, "each": _text(part.each)}
 
 
 def _instead(other: OtherKernel) -> dict[str, Any]:

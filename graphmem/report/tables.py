@@ -113,9 +113,11 @@ class AttentionRow:
     kind: "standard" (materialises the scores: s² terms) or "flash" (does not).
     kernel: "eager", "sdpa.math", "sdpa.flash", "sdpa.cudnn", "sdpa.efficient", "flash_attn", "flex", "varlen", ...
     why: what made it that kind, and for SDPA what refused the kernels that would have come first.
-    size: what the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output.
+    size: what the operators of the attention itself keep: q, k, v, scores, probabilities, masks, output. A storage that
+    a row above keeps as well counts there, and not in this one.
     each: the expression for one of the `count` attentions; None where they are not all the same.
-    parts: the same by what the tensors are to the attention. instead: a better kernel; None where there is none.
+    parts: the same by what the tensors are to the attention. shared: what a row above counts, such as a mask for all.
+    instead: a better kernel; None where there is none.
     """
 
     module: str
@@ -128,6 +130,7 @@ class AttentionRow:
     size: Size
     each: sympy.Expr | None
     parts: tuple[AttentionPart, ...]
+    shared: tuple[AttentionPart, ...]
     instead: OtherKernel | None
 
 

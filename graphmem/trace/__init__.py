@@ -10,6 +10,7 @@ frames.py         which lines of the user's are under way
 nodes.py          autograd nodes, and the operators that they differentiate
 fates.py          what became of every storage, once forward is over
 
+starts.py         what backward starts from
 fakes.py          fake tensors in place of the module's own
 inputs.py         the tensors of an input, by their place in it
 results.py        what an operator returns, as the machine would lay it out

@@ -33,6 +33,7 @@ from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.frames import outermost
 from graphmem.trace.inputs import named_tensors
 from graphmem.trace.recorder import Recorder
+from graphmem.trace.starts import Starts, starts_of
 from graphmem.trace.values import Values
 from graphmem.usercode.callables import defined_at
 from graphmem.usercode.garbage import put_off
@@ -65,7 +66,8 @@ def trace(
         inputs: a tensor, a tuple (positional) or a dict (keywords) of tensors and plain values.
         how: the machine that it pretends to run on, and the options; `full_depth` is the caller's.
         point: the values of the symbols, kept in the trace.
-        loss: makes of forward's output what backward starts from; default: the output's `loss`, else the output.
+        loss: makes of forward's output what backward starts from; default: the output's `loss`, a loss that the model
+            keeps in an attribute, or else the output.
         reload: makes the inputs again as real tensors, for models that ask for their values; called only for those.
         most_operators: give up where there are more.
         answers: what fake mode answered in other traces.
@@ -96,7 +98,7 @@ def trace(
     fake, register = Faker(mode, machine.device, how.dtype), recorder.tape.placeholder
     with _undisturbed() as standing, faked(module, fake, register):
         args, kwargs = call_arguments(fake.tree(inputs, register, ""))
-        kept: list[torch.Tensor] = []
+        starts = Starts([])
         with (
             users_turn(fake=True),  # outside of the modes: what it compares is not a part of forward
             torch.enable_grad(),
@@ -108,10 +110,10 @@ def trace(
             cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
             with recorder.watching(), RunAsOn(machine, record), cast:
                 driven = partial(drive, module, args, kwargs, recorder.calls) if drive else None
-                kept = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
+                starts = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
         gc.collect(0)
-        recorder.finish(kept, list(module.buffers()))
-        record.notes += _assumed(record, standing)
+        recorder.finish(starts.tensors, list(module.buffers()))
+        record.notes += [*_assumed(record, standing), *_where_from(starts)]
     return record
 
 
@@ -136,6 +138,11 @@ def _assumed(record: Trace, standing: StandIns) -> list[str]:
     return notes
 
 
+def _where_from(starts: Starts) -> list[str]:
+    kept_in = " and ".join(starts.kept_in)
+    return [f"backward starts from {kept_in}, which forward keeps in the model and does not return"] if kept_in else []
+
+
 @outermost
 def run_forward(
     module: nn.Module,
@@ -144,8 +151,8 @@ def run_forward(
     loss: Loss | None,
     place: Callable[[], str],
     driven: Callable[[], Any] | None = None,
-) -> list[torch.Tensor]:
-    """Forward and loss; what the caller still holds afterwards.
+) -> Starts:
+    """Forward and loss; where backward starts, which is what the caller still holds afterwards.
 
     Args:
         place: the path of the module under way, for an error. driven: runs forward in place of a call of `module`.
@@ -161,24 +168,8 @@ def run_forward(
                 where=defined_at(loss),
                 hint="return the tensor that backward starts from: return output.float().mean()",
             )
-        return [value]
-    found = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if isinstance(found, torch.Tensor):
-        return [found]
-    return _tensors(output)
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    """Every tensor in an output: nested tuples, lists, dicts and dataclasses."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        return [t for v in value.values() for t in _tensors(v)]
-    if isinstance(value, (list, tuple, set)):
-        return [t for v in value for t in _tensors(v)]
-    if hasattr(value, "__dataclass_fields__"):
-        return [t for name in value.__dataclass_fields__ for t in _tensors(getattr(value, name))]
-    return []
+        return Starts([value])
+    return starts_of(module, output)
 
 
 def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

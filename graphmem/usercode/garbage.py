@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -37,3 +39,21 @@ def put_off() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def objects() -> list[Any]:
+    """All that the collector lists, and what somebody has frozen: what can be reached from there or from the modules.
+
+    To thaw it would be quicker, but then nobody could freeze just that again. What only a local variable of a call
+    under way holds is missing.
+    """
+    listed = gc.get_objects()
+    if not gc.get_freeze_count():
+        return listed
+    found = {id(one): one for one in [sys.modules, *listed]}
+    todo = list(found.values())
+    while todo:
+        reached = {id(one): one for one in filter(gc.is_tracked, gc.get_referents(*todo))}
+        todo = [reached[key] for key in reached.keys() - found.keys()]
+        found |= reached
+    return list(found.values())

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from graphmem._torch import lazy_seeds, set_lazy_seeds
+from graphmem._torch import DisableTorchFunction, lazy_seeds, set_lazy_seeds
 from graphmem.patches import patched
 
 # (generator, module, what seeds it); `_Draws` sees what draws
@@ -184,7 +184,9 @@ class _Draws(TorchFunctionMode):
 
 
 def _on_meta(args: Any, kwargs: Any) -> bool:
-    return str(kwargs.get("device")) == "meta" or any(getattr(v, "is_meta", False) for v in (*args, *kwargs.values()))
+    with DisableTorchFunction():  # a model that is built without weights says that they are on the CPU
+        tensors = any(getattr(v, "is_meta", False) for v in (*args, *kwargs.values()))
+    return tensors or str(kwargs.get("device")) == "meta"
 
 
 def _on_cpu(args: Any, kwargs: Any) -> bool:

@@ -176,7 +176,7 @@ class _Step:
         cast = self.settings.how.autocast
         under = torch.autocast(self.settings.device, cast) if cast else contextlib.nullcontext()
         with _running_out("forward"), torch.enable_grad(), watch.hooks(), under, users_turn(real=True):
-            return run_forward(self.module, args, kwargs, self.subject.loss, lambda: "")
+            return run_forward(self.module, args, kwargs, self.subject.loss, lambda: "").tensors
 
     def _backward(self, outputs: list[torch.Tensor]) -> None:
         roots = [t for t in outputs if t.requires_grad]

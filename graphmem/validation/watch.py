@@ -14,6 +14,7 @@ from graphmem._torch import StorageWeakRef, storage_id
 from graphmem.trace.frames import Frames
 from graphmem.trace.nodes import nodes_by_sequence
 from graphmem.trace.packs import Packs
+from graphmem.usercode.garbage import objects
 from graphmem.validation.predict import place_of
 
 
@@ -51,20 +52,21 @@ class Existing:
     Weak references hold no memory, but keep an address from being used again, so that it stays an identity.
 
     Args:
-        earlier: what was found before, among objects that the collector has frozen since and does not list.
+        earlier: what was found before, among objects that are frozen since: the collector does not list them, and
+            whatever else is frozen was known by then.
     """
 
     def __init__(self, earlier: Existing | None = None) -> None:
         self._weak: list[StorageWeakRef] = []
         self.ids: set[int] = set(earlier.ids) if earlier else set()
-        for storage in _known_to_python():
+        for storage in _storages_among(gc.get_objects() if earlier else objects()):
             self._weak.append(StorageWeakRef(storage))
             self.ids.add(storage_id(storage))
 
 
-def _known_to_python() -> Iterator[torch.UntypedStorage]:
-    """The storage of every tensor that the collector lists."""
-    for value in gc.get_objects():
+def _storages_among(values: Iterable[Any]) -> Iterator[torch.UntypedStorage]:
+    """The storage of every tensor among `values`."""
+    for value in values:
         if issubclass(type(value), torch.Tensor):
             with contextlib.suppress(Exception):  # subclasses without a storage of their own
                 yield value.untyped_storage()
@@ -83,7 +85,7 @@ class Left:
         self._weak: list[StorageWeakRef] = []
         self._nbytes: dict[int, int] = {}
         self._once_saved = {weak.cdata for stored in steps for weak in stored.storages}
-        for storage in _known_to_python():
+        for storage in _storages_among(gc.get_objects()):
             if storage.device.type == device and storage_id(storage) not in others:
                 self._weak.append(StorageWeakRef(storage))
                 self._nbytes[storage_id(storage)] = storage.nbytes()

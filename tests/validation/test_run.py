@@ -129,7 +129,12 @@ class Caching(nn.Module):
         return self.lin(x) * self.mask * self.constant * self.mean
 
 
-def test_what_was_there_before_does_not_count() -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
+def test_what_was_there_before_does_not_count(frozen: bool, request: pytest.FixtureRequest) -> None:
+    """Also where somebody has frozen it: the collector does not list that."""
+    if frozen:
+        gc.freeze()
+        request.addfinalizer(gc.unfreeze)
     module = Caching()
     (point,) = validate(module, (torch.randn(8, 16),), device="cpu").points
     assert point.exact

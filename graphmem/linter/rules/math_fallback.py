@@ -44,7 +44,7 @@ CODE, NAME, SEVERITY, DEFAULT = "GM102", "math-fallback", "error", True
 def check(context: Context) -> Iterator[Spot]:
     """Every call that the math path runs, where a change reaches a fused kernel that keeps less."""
     for row, sites in context.attention:
-        if row.kernel != "sdpa.math" or row.instead is None or row.instead.bytes >= row.size.bytes:
+        if row.kernel != "sdpa.math" or row.instead is None:
             continue
         key = alike(sites[0], context.trace)
         change = fusing(key, context.machine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from graphmem.machine import resolve
 from graphmem.machine.pretend import answering_as
 from graphmem.stand_ins import stand_ins
 from graphmem.trace import trace
+from graphmem.trace.starts import could_be_loss, starts_of
 
 MOST_TRIES = 60
 Arguments = dict[str, Argument]
@@ -25,9 +26,10 @@ Arguments = dict[str, Argument]
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """A tensor in forward's output: where it is, and whether it could be a loss."""
+    """A tensor in forward's output: where it is, its shape, and whether it could be a loss."""
 
     path: tuple[Any, ...]
+    shape: tuple[int, ...]
     scalar: bool
 
 
@@ -35,18 +37,39 @@ class Leaf:
 class Accepted:
     """Arguments that forward runs with, and the tensors that it then returns.
 
+    kept_losses: attributes of the model in which forward left a loss of what it returned.
     batch_as_sequence: attention went over the batch, since its layers want the sequence first.
+    idle: labels that forward takes as well, but they bring no loss and change nothing that it returns.
     """
 
     arguments: Arguments
     outputs: tuple[Leaf, ...]
+    kept_losses: tuple[str, ...] = ()
     batch_as_sequence: bool = False
+    idle: Mapping[str, Argument] = field(default_factory=dict)
 
     @property
     def loss(self) -> Leaf | None:
         """The scalar in the output: the one that is called loss, else the first."""
         scalars = [leaf for leaf in self.outputs if leaf.scalar]
         return next((leaf for leaf in scalars if leaf.path and leaf.path[-1] == "loss"), next(iter(scalars), None))
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether forward returns a loss, or keeps one."""
+        return self.loss is not None or bool(self.kept_losses)
+
+    def without(self, given: Accepted | None, labels: frozenset[str]) -> Accepted:
+        """The better of two: this one, without labels, or the one with labels `given`, where these bring no loss.
+
+        What forward returns for labels alone is what it returns in training.
+        """
+        if given is None:
+            return self
+        if given.outputs != self.outputs:
+            return given
+        idle = {n: a for n, a in given.arguments.items() if n in labels and self.arguments.get(n) is OMIT}
+        return replace(self, idle=idle)
 
 
 Build = Callable[[dict[str, int]], nn.Module]
@@ -67,6 +90,7 @@ def search(
     """
     first: tuple[GraphmemError, Arguments] | None = None
     better: GraphmemError | None = None
+    no_loss: Accepted | None = None
     for arguments in itertools.islice(_combinations(choices, lengths), MOST_TRIES):
         try:
             found = attempt(arguments, build, point)
@@ -78,11 +102,13 @@ def search(
             first = first or (error, arguments)
             continue
         optional = [n for n in labels if n in arguments and arguments[n] is not OMIT and OMIT in choices[n]]
-        if optional and found.loss is None:
+        if optional and not found.has_loss:
+            no_loss = no_loss or found
             continue
+        found = found.without(no_loss, labels)
         if found.batch_as_sequence:
-            return attempt(_sequence_first(arguments), build, point), None, arguments
-        return _freed(found, build, point, lengths), None, arguments
+            return attempt(_sequence_first(found.arguments), build, point), None, found.arguments
+        return _freed(found, build, point, lengths), None, found.arguments
     assert first is not None, "there is at least one combination"
     return None, better or first[0], first[1]
 
@@ -98,10 +124,12 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Acc
     with answering_as(machine, building=True):
         module = build(dict(point))
     seen: list[Leaf] = []
+    losses: list[str] = []
     queries: list[tuple[int, ...]] = []
 
     def look(output: Any) -> torch.Tensor:
         seen.extend(_leaves(output))
+        losses.extend(starts_of(module, output).kept_in)
         return torch.zeros(())
 
     attentions = [m for m in module.modules() if isinstance(m, nn.MultiheadAttention) and not m.batch_first]
@@ -120,7 +148,10 @@ def attempt(arguments: Arguments, build: Build, point: Mapping[str, int]) -> Acc
     for hook in hooks:
         hook.remove()
     return Accepted(
-        arguments=arguments, outputs=tuple(seen), batch_as_sequence=(point.get("b"), point.get("s")) in queries
+        arguments=arguments,
+        outputs=tuple(seen),
+        kept_losses=tuple(losses),
+        batch_as_sequence=(point.get("b"), point.get("s")) in queries,
     )
 
 
@@ -149,8 +180,7 @@ def at(output: Any, path: tuple[Any, ...]) -> Any:
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[Leaf]:
     if isinstance(value, torch.Tensor):
-        scalar = value.dim() == 0 and value.is_floating_point() and value.requires_grad
-        yield Leaf(path=path, scalar=scalar)
+        yield Leaf(path=path, shape=tuple(value.shape), scalar=could_be_loss(value))
         return
     pairs: Any = ()
     if isinstance(value, dict):
@@ -159,6 +189,8 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[Leaf]:
         pairs = enumerate(value)
     elif hasattr(value, "__dataclass_fields__"):
         pairs = [(name, getattr(value, name)) for name in value.__dataclass_fields__]
+    elif not path and hasattr(value, "__dict__"):  # a namespace, or a class of the file's own
+        pairs = vars(value).items()
     for key, part in pairs:
         yield from _leaves(part, (*path, key))
 

@@ -195,10 +195,12 @@ def _said(
     if inputs:
         said.append(f"guessed inputs: {', '.join(inputs)}; others with --input")
     scalars = sum(leaf.scalar for leaf in found.outputs)
+    for n, a in found.idle.items():
+        said.append(f"{n} was left out: forward returns no loss with it, and nothing else; --input '{n}={a}' gives it")
     if loss is not None and loss.path:
         several = f", the first of {scalars} scalars" if scalars > 1 and loss.path[-1] != "loss" else ""
         said.append(f"backward starts from output{_path(loss.path)}{several}, as training would")
-    elif loss is None:
+    elif loss is None and not found.kept_losses:
         said.append("forward returns no loss: backward starts from all that it returns; what a loss keeps comes on top")
     return said
 

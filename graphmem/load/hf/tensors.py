@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from graphmem.load.blank import is_blank
 from graphmem.load.hf.config import sub_configs
 from graphmem.load.hf.layers import attribute
 
@@ -141,7 +142,7 @@ def grid_sizes(at: Sizes) -> torch.Tensor:
 def patch_positions(at: Sizes) -> torch.Tensor:
     """Column and row of every patch."""
     positions = at.whole(at["b"], patches_along(at) ** 2, 2)
-    if not positions.is_meta:  # a large one is on meta, and its values are of no use
+    if not is_blank(positions):  # a large one is on meta, and its values are of no use
         side = torch.arange(patches_along(at))
         positions[:] = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).reshape(-1, 2)
     return positions

@@ -1,0 +1,101 @@
+"""What is built without weights cannot tell: it says that it is on the CPU, and works together with what has values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.load.blank import Blank, is_blank
+from support.oracle import real_saved
+from support.reports import predicted
+
+LARGE = 2**18
+
+
+@pytest.fixture
+def building() -> Iterator[None]:
+    with Blank():
+        yield
+
+
+def test_it_says_that_it_is_on_the_cpu(building: None) -> None:
+    layer = nn.Linear(512, 512)
+    for weight in (layer.weight, layer.weight.data, layer.weight[:3], layer.bfloat16().weight, layer.weight * 2):
+        assert (weight.device, weight.device.type, weight.is_meta, weight.is_cpu) == (
+            torch.device("cpu"), "cpu", False, True,
+        )  # fmt: skip
+        assert is_blank(weight)
+
+
+def test_weights_that_are_not_tied_are_not_at_one_address(building: None) -> None:
+    one, other = nn.Linear(512, 512).weight, nn.Linear(512, 512).weight
+    assert one.data_ptr() != other.data_ptr()
+    assert one.view(-1).data_ptr() == one.data_ptr() != one[1:].data_ptr() != 0
+
+
+def test_what_its_author_wants_on_meta_says_so(building: None) -> None:
+    with torch.device("meta"):
+        layer = nn.Linear(4, 4)
+    tensors = [layer.weight, layer.bfloat16().weight, torch.zeros(3, device="meta"), torch.ones(2).to("meta")]
+    tensors.append(torch.zeros_like(torch.ones(2), device="meta"))
+    assert all(t.is_meta for t in tensors)
+    assert not torch.empty(LARGE).is_meta
+
+
+def test_a_tensor_made_where_a_weight_is_goes_together_with_it(building: None) -> None:
+    weight = torch.empty(LARGE)
+    small = torch.arange(4, device=weight.device, dtype=weight.dtype)
+    assert small.tolist() == [0, 1, 2, 3]
+    for mixed in (weight[:4] * small, torch.cat([small, weight]), torch.where(small > 1, weight[:4], small)):
+        assert is_blank(mixed)
+    assert is_blank(torch.zeros_like(weight, device=weight.device))
+    assert not is_blank(small)
+
+
+def test_a_small_tensor_that_a_weight_is_written_to_has_no_values_any_more(building: None) -> None:
+    weight = torch.empty(LARGE)
+    copied, added, item = torch.zeros(4), torch.zeros(4), torch.zeros(4)
+    copied.copy_(weight[:4])
+    added += weight[:4]
+    item[1:3] = weight[:2]
+    whole = torch.zeros(8)
+    whole[2:6].copy_(weight[:4])
+    part = (other := torch.zeros(8))[:4]
+    part *= weight[:4]
+    assert all(map(is_blank, (copied, added, item, whole, part, other)))
+    assert part.data_ptr() == other.data_ptr()
+    another = (third := torch.zeros(8))[:4]
+    with pytest.raises(RuntimeError, match="others are views"):
+        third.copy_(weight[:8])
+    assert another.tolist() == [0] * 4
+
+
+class Adapted(nn.Module):
+    """A library's layer: the adapter gets the base's dtype, unless it is on meta and so will be loaded later."""
+
+    def __init__(self, base: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.base = base
+        self.down, self.up = nn.Linear(base.in_features, rank), nn.Linear(rank, base.out_features)
+        for part in (self.down, self.up):
+            if not any(p.device == torch.device("meta") for p in part.parameters()):
+                part.to(base.weight.device, dtype=base.weight.dtype)
+        self.scale = nn.Parameter(self.base.weight[:, 0] * torch.arange(base.out_features, device=base.weight.device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + self.up(self.down(x.to(self.down.weight.dtype))).tanh() * self.scale
+
+
+@pytest.mark.parametrize("h", [32, 512])
+def test_what_a_library_does_to_weights_it_does_to_blank_ones(h: int) -> None:
+    def model(h: int = h) -> nn.Module:
+        return Adapted(nn.Linear(h, h).bfloat16(), 2 * h)
+
+    def inputs(b: int = 2, s: int = 6, h: int = h) -> tuple[torch.Tensor]:
+        return (torch.randn(b, s, h, dtype=torch.bfloat16),)
+
+    assert predicted(graphmem.analyze(model, inputs, device="cpu")) == real_saved(model(), inputs())
