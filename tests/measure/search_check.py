@@ -88,13 +88,13 @@ def check(
         open_ = {f"{n.op} {Path(n.where.file).name if n.where else ''}" for n in report.nodes if not n.proved}
         found.why = "; ".join(sorted(open_)) or "every size has an expression"
         return found
-    room = Room.of(report)
+    room, beside = Room.of(report), Beside.of(report)
     for _ in range(TRIES if room.free else 0):
         if found.equal + len(found.wrong) + len(found.refused) >= points:
             break
         point = room.draw(chance)
         if point:
-            compare(report, point, found)
+            compare(beside, point, found)
     return found
 
 
@@ -104,60 +104,69 @@ def analysed(subject: Callable[[], Subject], options: dict[str, Any]) -> Any:
         return analyze_subject(within(subject(), LIMIT), read_how({"gpu": "h100", **options}))
 
 
-def compare(report: Any, point: Point, found: Found) -> None:
+@dataclass(frozen=True)
+class Beside:
+    """A report, and a tracer that has seen no point of it."""
+
+    report: Any
+    tracer: Any
+
+    @classmethod
+    def of(cls, report: Any) -> Beside:
+        """They know nothing of what the derivation traced."""
+        return cls(report, report.analysis.tracer.afresh())
+
+    def asked(self, point: Point) -> tuple[Any, str]:
+        """The report at the point, or None and why not."""
+        try:
+            return self.report.at(**point), ""
+        except GraphmemError as error:
+            return None, _plain(error)
+
+    def traced(self, point: Point) -> Any:
+        """A trace of all layers at the point; what follows other sizes does so there, too."""
+        analysis = self.report.analysis
+        whole = {**analysis.working, **point}
+        for name in analysis.derived.follows:
+            whole[name] = evaluate(analysis.derived.following(name), whole) or whole[name]
+        with isolated(keep_stdout_clean=True):
+            return self.tracer(whole)
+
+    def is_wrong(self, point: Point) -> bool:
+        """Whether the report says something else than a trace at a point that both take."""
+        there, _ = self.asked(point)
+        try:
+            return there is not None and _said_sizes(there) != _traced_sizes(self.traced(point))
+        except GraphmemError:
+            return False
+
+
+def compare(beside: Beside, point: Point, found: Found) -> None:
     """Ask the report for a point, trace it, and write down what came out."""
-    there, refusal = _asked(report, point)
+    there, refusal = beside.asked(point)
     try:
-        trace = _traced(report, point)
+        trace = beside.traced(point)
     except GraphmemError as error:
         found.raises[f"{'accepted' if there else 'refused'}: {_plain(error)}"[:100]] += 1
         return
     if there is None:
         found.refused.append((point, refusal))
         return
-    expected, got = _traced_sizes(trace), _said_sizes(there)
-    if expected == got:
+    if _traced_sizes(trace) == _said_sizes(there):
         found.equal += 1
         return
-    least = fewest(point, lambda less: is_wrong(report, less))
-    trace, there = _traced(report, least), report.at(**least)
+    least = fewest(point, beside.is_wrong)
+    trace, (there, _) = beside.traced(least), beside.asked(least)
     found.wrong.append(
         Wrong(
             point=least,
-            working=dict(report.analysis.working),
+            working=dict(beside.report.analysis.working),
             expected=_traced_sizes(trace),
             got=_said_sizes(there),
             formula=str(there.saved.expr),
             lines=_differing(there, trace, least),
         )
     )
-
-
-def is_wrong(report: Any, point: Point) -> bool:
-    """Whether the report says something else than a trace at a point that both take."""
-    there, _ = _asked(report, point)
-    try:
-        return there is not None and _said_sizes(there) != _traced_sizes(_traced(report, point))
-    except GraphmemError:
-        return False
-
-
-def _asked(report: Any, point: Point) -> tuple[Any, str]:
-    """The report at the point, or None and why not."""
-    try:
-        return report.at(**point), ""
-    except GraphmemError as error:
-        return None, _plain(error)
-
-
-def _traced(report: Any, point: Point) -> Any:
-    """A trace of all layers at the point; what follows other sizes does so there, too."""
-    analysis = report.analysis
-    whole = {**analysis.working, **point}
-    for name in analysis.derived.follows:
-        whole[name] = evaluate(analysis.derived.following(name), whole) or whole[name]
-    with isolated(keep_stdout_clean=True):
-        return analysis.tracer.afresh()(whole)
 
 
 def _traced_sizes(trace: Any) -> dict[str, int]:

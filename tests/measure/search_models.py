@@ -207,7 +207,7 @@ def _values(chance: random.Random) -> dict[str, int]:
         "k": chance.choice([k for k in range(1, a + 1) if a % k == 0]),
         "d": chance.choice((d, 16, 64)),
         "f": chance.choice((4 * h, 2 * h, 100, 250, 512, 1000, 1408)),
-        "L": chance.choice((1, 2, 2, 3, 4, 4, 5, 6, 8)),
+        "L": chance.choice((1, 2, 2, 3, 3, 4, 5, 6)),
         "v": chance.choice((100, 256, 257, 1000, 1003, 32000, 50257, 50254)),
         "m": max(s, chance.choice((s, s + 1, 2 * s, 512, 1024, 4096))),
         "w": chance.choice(WINDOWS),

@@ -15,7 +15,7 @@ from torch import nn
 
 from graphmem.load import Subject, from_factories
 from measure.search import Case, Summary, kind_of, search, smallest, targets_of
-from measure.search_check import Found, SlowError, analysed, check, compare, within
+from measure.search_check import Beside, Found, SlowError, analysed, check, compare, within
 from measure.search_models import Made, made
 from measure.search_points import PRIMES, Room, fewest
 from support.repo import ROOT
@@ -60,7 +60,7 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
 
 def test_a_wrong_point_says_what_differs_with_few_symbols_moved() -> None:
     report, found = analysed(subject(131), {}), Found()
-    compare(report, {"b": 5, "h": 24, "s": 131}, found)
+    compare(Beside.of(report), {"b": 5, "h": 24, "s": 131}, found)
     (wrong,) = found.wrong
     assert wrong.point == {"s": 131}
     more = 2 * (2 * 131 * H) * 4  # two more inputs of sin; the output of the last is not kept by a node
@@ -77,7 +77,7 @@ def test_a_wrong_point_says_what_differs_with_few_symbols_moved() -> None:
 def test_refusals_are_apart_from_what_the_model_refuses() -> None:
     report, found = analysed(subject(), {}), Found()
     object.__setattr__(report, "_live", _Refusing(report._live))
-    compare(report, {"s": 100}, found)
+    compare(Beside.of(report), {"s": 100}, found)
     assert found.refused == [({"s": 100}, "no N")]
     assert not found.equal
 
@@ -152,7 +152,7 @@ def test_a_cause_is_said_once(capsys: pytest.CaptureFixture[str], tmp_path: Path
     def checked(_chance: random.Random) -> Found:
         report, found = analysed(subject(131), {}), Found(proved=True)
         for b in (2, 3):
-            compare(report, {"b": b, "s": 131}, found)
+            compare(Beside.of(report), {"b": b, "s": 131}, found)
         return found
 
     summary = Summary()
