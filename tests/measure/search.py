@@ -32,7 +32,6 @@ from measure.search_check import Beside, Found, SlowError, Wrong, analysed, chec
 from measure.search_models import Made, made  # noqa: E402
 
 SOURCES = ("made", "types", "files")
-SMALLER = 25  # so many smaller models are tried for a counterexample
 Check = Callable[[random.Random], Found]
 
 
@@ -100,7 +99,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="model types of transformers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=int, default=10**9, help="at most so many of each source")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of all sources together")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of processor time, of all sources together")
+    parser.add_argument("--smaller", type=int, default=25, help="so many smaller models are tried for a counterexample")
     parser.add_argument("--json", type=Path, help="a file for the summary")
     asked = parser.parse_args()
     sources = ("files",) if asked.files else asked.source
@@ -112,18 +112,25 @@ def main() -> None:
                 "types": lambda: model_types(Path(folder), asked.seed, asked.only),
                 "files": lambda: in_files(asked.files or sorted((ROOT / "samples").glob("*.py")), asked.seed),
             }[source]()
-            search(cases, summary, asked.models, 60 * asked.minutes / len(sources), asked.json)
+            seconds = 60 * asked.minutes / len(sources)
+            search(cases, summary, models=asked.models, seconds=seconds, smaller=asked.smaller, file=asked.json)
     print(summary.text())
     sys.exit(1 if summary.wrong else 0)
 
 
 def search(
-    cases: Iterable[tuple[int, Case]], summary: Summary, models: int, seconds: float, file: Path | None = None
+    cases: Iterable[tuple[int, Case]],
+    summary: Summary,
+    *,
+    models: int,
+    seconds: float,
+    smaller: int = 0,
+    file: Path | None = None,
 ) -> None:
     """Check one model after the other, until there are enough or time is over; `file` has what was found so far."""
-    end, known = time.time() + seconds, {one["kind"] for one in summary.wrong}
+    end, known = time.process_time() + seconds, {one["kind"] for one in summary.wrong}
     for count, (seed, case) in enumerate(cases):
-        if count >= models or time.time() > end:
+        if count >= models or time.process_time() > end:
             break
         try:
             found = case.check(random.Random(seed))
@@ -134,7 +141,7 @@ def search(
             entry["kind"] = kind_of(one)
             if entry["kind"] not in known:
                 known.add(entry["kind"])
-                entry["smallest"] = say(case, one)
+                entry["smallest"] = say(case, one, smaller)
         if file:
             file.write_text(json.dumps(vars(summary), indent=1, default=str) + "\n")
 
@@ -144,7 +151,7 @@ def kind_of(wrong: Wrong) -> str:
     return " | ".join(f"{op} at {line}" for op, line, _ in wrong.lines) or "-"
 
 
-def say(case: Case, wrong: Wrong) -> str | None:
+def say(case: Case, wrong: Wrong, smaller: int) -> str | None:
     """Print a counterexample; the file of the smallest made model that still is one."""
     differ = {name: f"{got:,} for {wrong.expected[name]:,}" for name, got in wrong.got.items()}
     print(f"WRONG  {case.name}    again: {case.again}")
@@ -155,7 +162,7 @@ def say(case: Case, wrong: Wrong) -> str | None:
     sys.stdout.flush()
     if case.made is None:
         return None
-    small = smallest(case.made, wrong.point)
+    small = smallest(case.made, wrong.point, smaller)
     text = f"{small.source}\n\n# wrong at {wrong.point}\n"
     print(text)
     sys.stdout.flush()
@@ -181,9 +188,8 @@ def check_made(model: Made, folder: Path, chance: random.Random) -> Found:
     return check(lambda: load_target(str(file)), dict(model.options), chance)
 
 
-def smallest(model: Made, point: dict[str, int]) -> Made:
-    """The model with as much left out as leaves the formula proved, and wrong at the point."""
-    left = SMALLER
+def smallest(model: Made, point: dict[str, int], left: int) -> Made:
+    """The model with as much left out as leaves the formula proved, and wrong at the point; `left` models are tried."""
     with tempfile.TemporaryDirectory() as folder:
         again = True
         while again and left > 0:

@@ -143,7 +143,7 @@ def test_the_smallest_is_what_is_still_wrong(monkeypatch: pytest.MonkeyPatch) ->
         return any(part in kind for kind in less.kinds)
 
     monkeypatch.setattr("measure.search._still_wrong", still)
-    small = smallest(model, {})
+    small = smallest(model, {}, 25)
     assert small.kinds == ((part,),)
     assert (small.norm, small.options, small.dtype) == ("nn.Identity()", (), "")
 
@@ -156,7 +156,7 @@ def test_a_cause_is_said_once(capsys: pytest.CaptureFixture[str], tmp_path: Path
         return found
 
     summary = Summary()
-    search([(7, Case("cliff", "--seed 7", checked))] * 2, summary, 5, 60, tmp_path / "found.json")
+    search([(7, Case("cliff", "--seed 7", checked))] * 2, summary, models=5, seconds=60, file=tmp_path / "found.json")
     assert (summary.models, summary.proved, summary.points, len(summary.wrong)) == (2, 2, 4, 4)
     assert capsys.readouterr().out.count("WRONG") == 1
     assert '"--seed 7"' in (tmp_path / "found.json").read_text()
