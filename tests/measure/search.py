@@ -136,6 +136,8 @@ def search(
             found = case.check(random.Random(seed))
         except SlowError:
             found = Found(why="slow")
+        except Exception as error:  # graphmem itself, which is another kind of finding
+            found = Found(why=f"CRASH {error!r}"[:160])
         summary.add(case, seed, found)
         for one, entry in zip(found.wrong, summary.wrong[len(summary.wrong) - len(found.wrong) :], strict=True):
             entry["kind"] = kind_of(one)
@@ -219,8 +221,8 @@ def model_types(folder: Path, seed: int, only: list[str]) -> Iterator[tuple[int,
     """Model types of transformers, in an order of chance."""
     from transformers import CONFIG_MAPPING
 
-    names = only or random.Random(seed).sample(sorted(CONFIG_MAPPING), len(CONFIG_MAPPING))
-    for name in names:
+    names = only or sorted(CONFIG_MAPPING)
+    for name in random.Random(seed).sample(names, len(names)):
         again = f"--source types --only {name} --seed {seed}"
         yield seed, Case(name, again, lambda chance, n=name: check_type(n, folder, chance))
 

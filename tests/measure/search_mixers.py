@@ -44,7 +44,7 @@ class Sdpa(nn.Module):
             k, v = (t.repeat_interleave(self.a // self.k, 1) for t in (k, v))
         mask = None if self.kind in ("", "causal") else self.mask(x)
         y = F.scaled_dot_product_attention(
-            q, k, v, mask, self.p, is_causal=self.kind == "causal", enable_gqa=k.shape[1] != self.a
+            q, k, v, mask, self.p, is_causal=self.kind == "causal", enable_gqa=self.k != self.a and not self.repeat
         )
         return self.out(y.transpose(1, 2).flatten(2))
 

@@ -25,12 +25,12 @@ class Room:
 
     @classmethod
     def of(cls, report) -> Room:
-        """What a report says: what it calls fixed does not move."""
+        """What a report says. What it calls fixed does not move; what it leaves out does, since that may be a mistake."""
         derived = report.analysis.derived
         fixed = {*derived.refused, *derived.follows}
         return cls(
             working=report.analysis.working,
-            free=tuple(n for n in report.symbols if n not in fixed),
+            free=tuple(n for n in report.analysis.working if n not in fixed),
             limits=tuple((x.symbol, x.least, x.most, x.multiple_of) for x in report.limits),
             layers=frozenset(derived.depth),
         )

@@ -99,6 +99,26 @@ def test_what_takes_too_long_ends() -> None:
         within(subject()(), -1).build({"b": 2, "s": 64, "h": H})
 
 
+def test_sizes_that_are_not_in_the_formula_move_too() -> None:
+    def model(h: int = H, style: int = 2) -> nn.Module:
+        return _Cliff(h, (64,) if style == 3 else ())
+
+    def inputs(b: int = 2, s: int = 64, h: int = H) -> tuple[torch.Tensor, ...]:
+        return (torch.randn(b, s, h),)
+
+    report = analysed(lambda: from_factories(model, inputs, name="style"), {})
+    assert "style" in Room.of(report).free
+
+
+def test_a_crash_of_graphmem_is_counted() -> None:
+    def crashes(_chance: random.Random) -> Found:
+        raise AttributeError("no such thing")
+
+    summary = Summary()
+    search([(1, Case("x", "", crashes))], summary, models=1, seconds=60)
+    assert summary.failed == {"CRASH AttributeError('no such thing')": 1}
+
+
 def test_points_stay_within_the_limits() -> None:
     room = Room(
         working={"s": 64, "L": 4, "v": 100},
