@@ -25,7 +25,7 @@ class Room:
 
     @classmethod
     def of(cls, report) -> Room:
-        """What a report says. What it calls fixed does not move; what it leaves out does, since that may be a mistake."""
+        """What a report says. What it calls fixed does not move; what it leaves out moves: that may be wrong."""
         derived = report.analysis.derived
         fixed = {*derived.refused, *derived.follows}
         return cls(
