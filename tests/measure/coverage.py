@@ -166,12 +166,12 @@ def try_out(name: str, say: Callable[[Result], None], *, formulas: bool) -> None
     """Say what comes out of a model type, and before that which class it is."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
-        for task, cls in _written(name, file, say):
+        for task, cls in tasks_to_try(name, file, say):
             say({"type": name, "class": cls})
             say({"type": name, "class": cls, **_outcome(str(file), task), **({} if formulas else {"proved": None})})
 
 
-def _written(name, file, say):
+def tasks_to_try(name, file, say):
     """Write the type's default config; the tasks to try, with the class of each."""
     from graphmem.errors import GraphmemError
     from graphmem.load.hf.file import read
@@ -201,18 +201,9 @@ def _written(name, file, say):
 
 def _outcome(file: str, task: str) -> Result:
     """The outcome with few layers in bfloat16; with all of them, or in float32, where the rest does not fit that."""
-    from graphmem.errors import GraphmemError
-    from graphmem.load.hf.file import read
-
     whole = Path(file).read_text()
     try:
-        made = read(file, False)
-        fields, free = made.symbols()
-        shallow = made.changed({fields[n]: 2 for n, v in free.items() if n.startswith("L") and v > 2})
-        Path(file).write_text(json.dumps(dict(shallow.content), default=str))
-        read(file, False).config()
-    except GraphmemError:
-        Path(file).write_text(whole)
+        few_layers(Path(file))
     except Exception as error:
         return {"outcome": "crash", "text": repr(error)[:200], "traceback": traceback.format_exc()}
     few = _in_either(file, task)
@@ -223,6 +214,22 @@ def _outcome(file: str, task: str) -> Result:
     if few["outcome"] == "error" and _raises_without(file, task, str(few["text"])):
         few["without"] = True
     return few
+
+
+def few_layers(file: Path) -> None:
+    """Write the config anew with two layers of each kind; as it is where that is no config."""
+    from graphmem.errors import GraphmemError
+    from graphmem.load.hf.file import read
+
+    whole = file.read_text()
+    try:
+        made = read(str(file), False)
+        fields, free = made.symbols()
+        shallow = made.changed({fields[n]: 2 for n, v in free.items() if n.startswith("L") and v > 2})
+        file.write_text(json.dumps(dict(shallow.content), default=str))
+        read(str(file), False).config()
+    except GraphmemError:
+        file.write_text(whole)
 
 
 _DTYPES = re.compile(r"scalar type|[Uu]nsupported dtype|same dtype|BF16 type|BFloat16")
