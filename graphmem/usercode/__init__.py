@@ -1,7 +1,9 @@
 """The user's code: where it stands, what to call it, how to run it, and how to leave the process as it was.
 
+turn.py        a block in which it runs; what it draws and changes there is put back
 running.py     runs it; what it raises becomes one error with the user's line
-isolate.py     puts back what it sets globally
+isolate.py     keeps it apart: one analysis at a time, and what it sets globally is put back
+settings.py    which settings these are, and what another thread has to do with them
 randomness.py  puts back the random generators
 garbage.py     puts off Python's garbage collection
 callables.py   what to call a function of the user's, and where it stands
