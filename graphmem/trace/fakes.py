@@ -11,6 +11,7 @@ from torch import nn
 
 from graphmem._torch import FakeTensor, FakeTensorMode, mark_parameter
 from graphmem.trace.inputs import children
+from graphmem.trace.undo import undone
 
 # (name, the fake, its kind, the real value where there is one)
 Register = Callable[[str, torch.Tensor, str, torch.Tensor | None], object]
@@ -56,12 +57,10 @@ class Faker:
 def faked(module: nn.Module, fake: Faker, register: Register) -> Iterator[None]:
     """Give `module` fake parameters, buffers and tensor attributes; put everything back afterwards.
 
-    What forward does to the module (a cache it fills, an attribute it sets, a list it appends to) is undone too.
+    What forward does to the module is undone too (graphmem.trace.undo).
     """
-    modules = list(module.modules())
-    saved = [(m, dict(vars(m)), _contents(m)) for m in modules]
     registered: set[int] = set()
-    try:
+    with undone(list(module.modules())):
         for path, m in module.named_modules():
             for kind, table in (("parameter", m._parameters), ("buffer", m._buffers)):
                 fakes = {k: fake(t) if t is not None else None for k, t in table.items()}
@@ -77,41 +76,8 @@ def faked(module: nn.Module, fake: Faker, register: Register) -> Iterator[None]:
                     m.__dict__[key] = made = fake(value, None if value.is_meta else value.device.type)
                     register(f"{path}.{key}".lstrip("."), made, "buffer", _real(value))
         yield
-    finally:
-        for m, attributes, contents in saved:
-            m.__dict__.clear()
-            m.__dict__.update(attributes)
-            for container, before in contents:
-                _refill(container, before)
 
 
 def _real(tensor: torch.Tensor | None) -> torch.Tensor | None:
     """The tensor itself, where it has values. A copy would not die with its owner: see `Values.settle`."""
     return None if tensor is None or tensor.is_meta or isinstance(tensor, FakeTensor) else tensor
-
-
-def _contents(module: nn.Module) -> list[tuple[Any, Any]]:
-    """The module's own lists, dicts and sets with a copy of what is in them."""
-    return [(v, v.copy()) for v in vars(module).values() if type(v) in (list, dict, set)]
-
-
-def _refill(container: Any, before: Any) -> None:
-    if _is_as(container, before):
-        return
-    container.clear()
-    if isinstance(container, list):
-        container.extend(before)
-    else:
-        container.update(before)
-
-
-def _is_as(container: Any, before: Any) -> bool:
-    """Whether nothing was put in or taken out. Items of lists and dicts are compared by identity, since a comparison
-    of tensors gives a tensor; a set does the same by itself, as tensors are equal there only to themselves."""
-    if isinstance(container, set):
-        return bool(container == before)
-    if len(container) != len(before):
-        return False
-    if isinstance(container, dict):
-        return all(k in container and container[k] is v for k, v in before.items())
-    return all(a is b for a, b in zip(container, before, strict=True))
