@@ -12,6 +12,7 @@ fates.py          what became of every storage, once forward is over
 
 starts.py         what backward starts from
 fakes.py          fake tensors in place of the module's own
+undo.py           what a trace leaves in the module's own objects is taken out again
 inputs.py         the tensors of an input, by their place in it
 results.py        what an operator returns, as the machine would lay it out
 answers.py        what fake mode has answered, so that it is asked once
