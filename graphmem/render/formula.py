@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.points import as_text
+from graphmem.points import Point, as_text
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
 
@@ -45,7 +45,8 @@ def python(report: ReportData) -> str:
     proof = "proved" if report.verified.exact else "not proved"
     notes = "".join(f"\n{note}" for note in _about_the_formula(report))
     checks = "".join(
-        f"    if {_outside(limit)}:\n        raise ValueError({_said(limit)!r})\n" for limit in report.limits
+        f"    if {_outside(limit, symbols)}:\n        raise ValueError({_said(limit, symbols)!r})\n"
+        for limit in report.limits
     )
     return f'''"""What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof}).{notes}"""
 
@@ -64,14 +65,22 @@ def _about_the_formula(report: ReportData) -> list[str]:
     return [note for note in report.notes if note.startswith("the formula")]
 
 
-def _outside(limit: Limit) -> str:
+def _outside(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {limit.multiple_of}"
-    return f"{limit.symbol} < {limit.least}" if limit.least is not None else f"{limit.symbol} > {limit.most}"
+    return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
-def _said(limit: Limit) -> str:
+def _said(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
-    side = f">= {limit.least}" if limit.least is not None else f"<= {limit.most}"
-    return f"the formula holds for {limit.symbol} {side} only"
+    side = ">=" if limit.least is not None else "<="
+    return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
+
+
+def _edge(limit: Limit, symbols: Point) -> str:
+    """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
+    if limit.by not in symbols:
+        return str(limit.most if limit.least is None else limit.least)
+    sign = "+" if limit.beside > 0 else "-"
+    return f"{limit.by} {sign} {abs(limit.beside)}" if limit.beside else limit.by

@@ -153,6 +153,8 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
     if far == known or holds.at(far) is not False:
         return None
     up, inside, outside = far > known, known, far
+    if holds.at(known) is False:  # a held-out point has other sizes of the model too, and may be longer for that
+        inside, outside = holds.base[holds.name], known
     on = step if up else -step
     sizes = {v for n, v in holds.base.items() if n in holds.derived.model_symbols}
     for value in sorted(sizes, reverse=not up):
