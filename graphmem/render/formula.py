@@ -6,6 +6,7 @@ import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
 from graphmem.points import Point, as_text
+from graphmem.render.proof import proof
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
 
@@ -30,7 +31,7 @@ def latex(report: ReportData) -> str:
     for name in report.depth:
         expr = sympy.collect(sympy.expand(expr), next((x for x in expr.free_symbols if x.name == name), name))
     text: str = sympy.latex(expr, order="grlex")
-    notes = "".join(f"% {note}\n" for note in _about_the_formula(report))
+    notes = "".join(f"% {note}\n" for note in [proof(report), *_about_the_formula(report)])
     return f"\\[ \\text{{saved for backward}} = {text} \\]\n{notes}"
 
 
@@ -42,13 +43,13 @@ def python(report: ReportData) -> str:
     shown = formula(report.saved.expr, symbols, report.depth)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
-    proof = "proved" if report.verified.exact else "not proved"
     notes = "".join(f"\n{note}" for note in _about_the_formula(report))
     checks = "".join(
         f"    if {_outside(limit, symbols)}:\n        raise ValueError({_said(limit, symbols)!r})\n"
         for limit in report.limits
     )
-    return f'''"""What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof}).{notes}"""
+    title = f"What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof(report)})."
+    return f'''"""{title}{notes}"""
 
 import math
 from fractions import Fraction
