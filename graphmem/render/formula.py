@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.points import Point, as_text
+from graphmem.points import Point, as_text, beside
 from graphmem.render.proof import proof
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
@@ -83,5 +83,4 @@ def _edge(limit: Limit, symbols: Point) -> str:
     """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
     if limit.by not in symbols:
         return str(limit.most if limit.least is None else limit.least)
-    sign = "+" if limit.beside > 0 else "-"
-    return f"{limit.by} {sign} {abs(limit.beside)}" if limit.beside else limit.by
+    return beside(limit.by, limit.beside)
