@@ -42,7 +42,7 @@ def graphmem_fits(request: pytest.FixtureRequest) -> Callable[..., Any]:
     if marker is not None and marker.args:
         given["budget"] = marker.args[0]
 
-    def fits(model: Any, inputs: Any, **options: Any) -> Any:
+    def fits(model: Any, inputs: Any = None, **options: Any) -> Any:
         __tracebackhide__ = True
         from graphmem.analysis.assert_fits import assert_fits
 

@@ -18,6 +18,11 @@ def test_what_fits_passes_and_gives_the_report() -> None:
     assert report.alive.bytes == 4 * (64 + 64 + 32) * 4  # before and after GELU, and the output
 
 
+def test_a_target_brings_its_inputs() -> None:
+    report = graphmem.assert_fits(str(ROOT / "tests" / "support" / "tiny.py"), budget="1MiB")
+    assert report.alive.bytes == 4 * (64 + 64 + 32) * 4
+
+
 @pytest.mark.parametrize("budget", ["2KiB", 2048])
 def test_what_does_not_fit_fails_with_the_largest_causes(budget) -> None:
     with pytest.raises(AssertionError) as failure:
@@ -74,13 +79,18 @@ def test_fits(graphmem_fits) -> None:
     graphmem_fits(model, inputs)
 
 
+@pytest.mark.graphmem_budget("1MiB")
+def test_a_target_fits(graphmem_fits):
+    graphmem_fits(sys.modules[model.__module__].__file__)
+
+
 @pytest.mark.graphmem_budget("1KiB", symbols={"b": 8})
 def test_does_not(graphmem_fits) -> None:
     graphmem_fits(model, inputs)
 """,
     )
     assert code == 1, out
-    assert "1 failed, 1 passed" in out
+    assert "1 failed, 2 passed" in out
     assert "largest causes:" in out
     assert "4.00 KiB over the budget of 1.00 KiB" in out
 

@@ -59,8 +59,10 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
         if bound.keeps_out(there):
             asked = as_text(symbols, ", ") or f"{bound.name}={there[bound.name]}"
             if isinstance(bound, Bound) and bound.refused:
-                raise SymbolError(f"the model accepts {bound}", hint=f"to see its own error, run with {asked}")
-            raise SymbolError(f"the formula holds for {bound} only", hint=f"analyse again with {asked}")
+                raise SymbolError(
+                    f"the model accepts {bound.text(there)}", hint=f"to see its own error, run with {asked}"
+                )
+            raise SymbolError(f"the formula holds for {bound.text(there)} only", hint=f"analyse again with {asked}")
     return there
 
 

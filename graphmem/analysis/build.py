@@ -13,6 +13,7 @@ from graphmem.analysis.report import Report
 from graphmem.analysis.rows import Rows, limit
 from graphmem.analysis.solve import solve
 from graphmem.points import Point
+from graphmem.symbolic.bounds import said_of
 
 
 def build_report(analysis: Analysis, point: Point) -> Report:
@@ -33,9 +34,15 @@ def build_report(analysis: Analysis, point: Point) -> Report:
         attention=rows.attention(),
         not_counted=rows.not_counted(),
         depth=derived.depth,
-        notes=analysis.notes,
+        notes=_notes(analysis, point),
         _live=_Model(analysis, point),
     )
+
+
+def _notes(analysis: Analysis, point: Point) -> tuple[str, ...]:
+    """The notes, with the bounds as they are at `point`: some move with an integer of the model."""
+    found, here = said_of(analysis.bounds), said_of(analysis.bounds, point)
+    return tuple(here if note == found else note for note in analysis.notes)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """How to analyse: the options that every command and every call shares.
 
-how.py          `Options`, as users write them, and `How`, as they are read
+how.py          `Options` and `RunOptions`, as users write them, and `How`, as they are read
 assumptions.py  `--assume`: values to take for granted
 dtypes.py       dtypes by the names that people use
 """
 
 from graphmem.how.assumptions import Assumptions
-from graphmem.how.how import How, Options, read_how
+from graphmem.how.how import How, Options, RunOptions, read_how
 
-__all__ = ["Assumptions", "How", "Options", "read_how"]
+__all__ = ["Assumptions", "How", "Options", "RunOptions", "read_how"]

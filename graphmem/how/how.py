@@ -14,28 +14,35 @@ from graphmem.how.dtypes import as_autocast, as_dtype, dtype_name
 from graphmem.machine import Machine, resolve
 
 
-class Options(TypedDict, total=False):
-    """The options as users write them: in Python, on the command line and in pyproject.toml.
+class RunOptions(TypedDict, total=False):
+    """What a real run takes too: as users write it in Python, on the command line and in pyproject.toml.
 
-    gpu: the GPU whose kernels run, such as "h100" or "sm_86:48GiB". None: the one present, else an H100.
     device: "cuda", or "cpu" for what the CPU keeps.
-    torch_version, cudnn_version: whose backend rules apply ("2.11", "9.19"); default: the installed torch, and the
-        cuDNN that its CUDA build carries.
     dtype: floating-point parameters, buffers and inputs are cast to this; None leaves them.
     autocast: the dtype, as in `torch.autocast(device, dtype)` around forward and loss.
     assume: answers where forward asks for a value that weights or activations decide: {"experts": "worst"} if all
         tokens choose the same experts (default: all experts equally often), {"model.py:88": 3} for a line.
+    """
+
+    device: str
+    dtype: torch.dtype | str | None
+    autocast: torch.dtype | str | None
+    assume: Mapping[str, object] | None
+
+
+class Options(RunOptions, total=False):
+    """The options of an analysis: the same, and which machine to pretend.
+
+    gpu: the GPU whose kernels run, such as "h100" or "sm_86:48GiB". None: the one present, else an H100.
+    torch_version, cudnn_version: whose backend rules apply ("2.11", "9.19"); default: the installed torch, and the
+        cuDNN that its CUDA build carries.
     full_depth: trace all layers, however many. By default graphmem does not if there are very many and the first ones
         are alike; the report says so.
     """
 
     gpu: str | None
-    device: str
     torch_version: str | None
     cudnn_version: str | None
-    dtype: torch.dtype | str | None
-    autocast: torch.dtype | str | None
-    assume: Mapping[str, object] | None
     full_depth: bool
 
 

@@ -4,6 +4,7 @@
     markdown.py   Markdown; html.py shows the same tables
     json.py       JSON
     formula.py    the formula alone: LaTeX, Python, plain ASCII
+    proof.py      what all of them say of the formula's proof
     fit.py        what `graphmem fit` found
     diff.py       what `graphmem diff` found
     text.py       laying out text for a terminal

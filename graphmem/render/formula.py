@@ -5,7 +5,8 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.points import as_text
+from graphmem.points import Point, as_text, beside
+from graphmem.render.proof import proof
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
 
@@ -30,7 +31,7 @@ def latex(report: ReportData) -> str:
     for name in report.depth:
         expr = sympy.collect(sympy.expand(expr), next((x for x in expr.free_symbols if x.name == name), name))
     text: str = sympy.latex(expr, order="grlex")
-    notes = "".join(f"% {note}\n" for note in _about_the_formula(report))
+    notes = "".join(f"% {note}\n" for note in [proof(report), *_about_the_formula(report)])
     return f"\\[ \\text{{saved for backward}} = {text} \\]\n{notes}"
 
 
@@ -42,12 +43,13 @@ def python(report: ReportData) -> str:
     shown = formula(report.saved.expr, symbols, report.depth)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
-    proof = "proved" if report.verified.exact else "not proved"
     notes = "".join(f"\n{note}" for note in _about_the_formula(report))
     checks = "".join(
-        f"    if {_outside(limit)}:\n        raise ValueError({_said(limit)!r})\n" for limit in report.limits
+        f"    if {_outside(limit, symbols)}:\n        raise ValueError({_said(limit, symbols)!r})\n"
+        for limit in report.limits
     )
-    return f'''"""What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof}).{notes}"""
+    title = f"What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof(report)})."
+    return f'''"""{title}{notes}"""
 
 import math
 from fractions import Fraction
@@ -64,14 +66,21 @@ def _about_the_formula(report: ReportData) -> list[str]:
     return [note for note in report.notes if note.startswith("the formula")]
 
 
-def _outside(limit: Limit) -> str:
+def _outside(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {limit.multiple_of}"
-    return f"{limit.symbol} < {limit.least}" if limit.least is not None else f"{limit.symbol} > {limit.most}"
+    return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
-def _said(limit: Limit) -> str:
+def _said(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
-    side = f">= {limit.least}" if limit.least is not None else f"<= {limit.most}"
-    return f"the formula holds for {limit.symbol} {side} only"
+    side = ">=" if limit.least is not None else "<="
+    return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
+
+
+def _edge(limit: Limit, symbols: Point) -> str:
+    """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
+    if limit.by not in symbols:
+        return str(limit.most if limit.least is None else limit.least)
+    return beside(limit.by, limit.beside)

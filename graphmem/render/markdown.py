@@ -5,6 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from graphmem.points import as_text
+from graphmem.render.proof import proof
 from graphmem.report import ReportData
 from graphmem.symbolic.text import formula
 from graphmem.units import human
@@ -25,10 +26,10 @@ def render(report: ReportData) -> str:
 def headline(report: ReportData) -> str:
     """The total in one line, with ** around what matters."""
     symbols = as_text(report.symbols)
-    proof = "proved" if report.verified.exact else "NOT PROVED"
+    expression = formula(report.saved.expr, report.symbols, report.depth)
     return (
         f"**{human(report.saved.bytes)}** ({report.saved.bytes:,} bytes) saved for backward, as on {report.machine}, "
-        f"at {symbols or 'the sizes given'}: {formula(report.saved.expr, report.symbols, report.depth)} ({proof})"
+        f"at {symbols or 'the sizes given'}: {expression} ({proof(report)})"
     )
 
 

@@ -9,6 +9,7 @@ import sympy
 
 from graphmem.points import as_text
 from graphmem.render.attention import attention, each
+from graphmem.render.proof import proof
 from graphmem.render.text import amount, filled, short, table, wrapped
 from graphmem.report import ModuleRow, NodeRow, ReportData
 from graphmem.symbolic.text import formula
@@ -57,7 +58,7 @@ def _saved(report: ReportData, columns: int) -> str:
     lines = [f"{label}  {human(saved.bytes)}  ({saved.bytes:,} bytes; {saved.allocated_bytes:,} allocated)"]
     if report.symbols:
         lines += wrapped(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
-    lines += wrapped(_proof(report), columns, indent)
+    lines += wrapped(proof(report), columns, indent)
     growth = _growth(report)
     if growth:
         lines += wrapped(growth, columns, indent, "s² terms".ljust(len(indent)))
@@ -67,23 +68,6 @@ def _saved(report: ReportData, columns: int) -> str:
         if report.symbols:
             lines += wrapped(f"= {_formula(report, report.alive.expr, folded=True)}", columns, indent)
     return "\n".join(lines)
-
-
-def _proof(report: ReportData) -> str:
-    verified = report.verified
-    if not report.symbols:
-        return "no formula: no size could be varied"
-    if verified.point is None:
-        return "not proved: no other point could be traced"
-    point = as_text({n: verified.point[n] for n in report.symbols})
-    if verified.exact:
-        more = len(verified.points) - 1
-        also = f" and at {more} more point{'s' if more > 1 else ''}" if more else ""
-        return f"proved: 0 bytes off at {point}{also}"
-    missing = sum(n.size.bytes for n in report.nodes if not n.proved)
-    if not missing:
-        return f"NOT PROVED: every size has an expression, but together they are not what is kept at {point}"
-    return f"NOT PROVED: {100 * verified.share:.1f} % have an expression, {human(missing)} a number only"
 
 
 def _growth(report: ReportData) -> str:

@@ -161,13 +161,18 @@ class Verified:
 @dataclass(frozen=True)
 class Limit:
     """Where the formula does not hold: for values of a symbol below `least`, above `most`, or not a multiple of
-    `multiple_of`; None if there is no such limit. refused: beyond it the model raises an error."""
+    `multiple_of`; None if there is no such limit. refused: beyond it the model raises an error.
+
+    by: the integer of the model that the limit moves with, None if it stays: `least` or `most` is that, plus `beside`.
+    """
 
     symbol: str
     least: int | None = None
     most: int | None = None
     multiple_of: int | None = None
     refused: bool = False
+    by: str | None = None
+    beside: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
-from graphmem.points import Point
+from graphmem.points import Point, beside
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.tracer import TraceAt
 
@@ -22,6 +22,7 @@ _LENGTH = 16
 _HEADS = 64
 # Limits are round: 4096 has one bit, 1536 two.
 _ROUND_BITS = 2
+_AS_FOUND: Point = {}
 
 
 class Bound(NamedTuple):
@@ -51,8 +52,10 @@ class Bound(NamedTuple):
         """Whether the formula does not hold at `point`."""
         return point[self.name] > self.at(point) if self.up else point[self.name] < self.at(point)
 
-    def __str__(self) -> str:
-        return f"{self.name} {'<=' if self.up else '>='} {self.value}{f' ({self.by})' if self.by else ''}"
+    def text(self, point: Point) -> str:
+        """`s <= 512 (P)`: the bound as it is at `point`."""
+        moves = f" ({beside(self.by, self.beside)})" if self.by else ""
+        return f"{self.name} {'<=' if self.up else '>='} {self.at(point)}{moves}"
 
 
 class Multiple(NamedTuple):
@@ -65,7 +68,8 @@ class Multiple(NamedTuple):
         """Whether the formula does not hold at `point`."""
         return point[self.name] % self.of != 0
 
-    def __str__(self) -> str:
+    def text(self, _point: Point) -> str:
+        """`s a multiple of 8`."""
         return f"{self.name} a multiple of {self.of}"
 
 
@@ -153,6 +157,8 @@ def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:
     if far == known or holds.at(far) is not False:
         return None
     up, inside, outside = far > known, known, far
+    if holds.at(known) is False:  # a held-out point has other sizes of the model too, and may be longer for that
+        inside, outside = holds.base[holds.name], known
     on = step if up else -step
     sizes = {v for n, v in holds.base.items() if n in holds.derived.model_symbols}
     for value in sorted(sizes, reverse=not up):
@@ -195,12 +201,15 @@ def _roundest(one: int, other: int) -> int:
     return (high - 1) // power * power
 
 
-def said_of(bounds: Sequence[Bound | Multiple]) -> str:
-    """A sentence for the user: where a formula holds, and what happens elsewhere."""
+def said_of(bounds: Sequence[Bound | Multiple], point: Point = _AS_FOUND) -> str:
+    """A sentence for the user: where a formula holds, with the bounds as they are at `point` or else as they were
+    found, and what happens elsewhere."""
     refused = [isinstance(b, Bound) and b.refused for b in bounds]
     kept = () if all(refused) else ("other sizes are kept",)
     raises = ("the model raises an error",) if any(refused) else ()
-    return f"the formula holds for {', '.join(map(str, bounds))}; elsewhere {', or '.join((*kept, *raises))}"
+    return (
+        f"the formula holds for {', '.join(b.text(point) for b in bounds)}; elsewhere {', or '.join((*kept, *raises))}"
+    )
 
 
 def _cause(holds: _Holds, value: int, last: int, on: int) -> tuple[str, int]:

@@ -8,8 +8,8 @@ from typing import Any, Unpack
 import torch
 
 from graphmem.analysis.tracer import Tracer
-from graphmem.errors import MachineError, UsageError
-from graphmem.how import Options, read_how
+from graphmem.errors import MachineError, UsageError, did_you_mean
+from graphmem.how import Options, RunOptions, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.usercode.isolate import isolated
 from graphmem.validation.compare import compare
@@ -34,7 +34,7 @@ def validate(
     input: Mapping[str, str] | None = None,
     task: str | None = None,
     trust_remote_code: bool = False,
-    **options: Unpack[Options],
+    **options: Unpack[RunOptions],
 ) -> Validation:
     """Run forward, loss and backward for real and compare what autograd keeps with the prediction.
 
@@ -44,11 +44,13 @@ def validate(
         steps: training steps for each point; all but the last warm up.
         force: run even if the prediction says it will not fit.
         symbols, loss, config, input, task, trust_remote_code: as for `graphmem.analyze`.
-        options: as for `graphmem.analyze`. device: "cuda" (the default) is the GPU of this process, or "cpu".
+        options: device ("cuda", the default, is the GPU of this process, or "cpu"), dtype, autocast, assume: see
+            `graphmem.how.RunOptions`. The machine is the one that runs, so there are no options for another.
 
     Raises:
         GraphmemError: see `graphmem.errors`. A point that runs out of memory does not raise: see its `failed`.
     """
+    _check_options(options)
     wishes = wishes_of(symbols, config, input, task, trust_remote_code)
     settings = Settings(how=read_how(options), steps=steps)
     with isolated(standing_in=False):
@@ -80,6 +82,16 @@ def validate_subject(load: Callable[[], Subject], settings: Settings, sweep: Swe
         points=results,
         remarks=(*subject.remarks, *(note for name, note in subject.notes.items() if name not in sweep)),
     )
+
+
+def _check_options(options: RunOptions) -> None:
+    """Nothing is pretended here: a machine that was named would be in the headline, and would not have run."""
+    known = RunOptions.__annotations__
+    for name in options:
+        if name in Options.__annotations__ and name not in known:
+            raise UsageError(f"validate runs the model on this machine and takes no {name}", hint=f"leave {name} out")
+        if name not in known:
+            raise UsageError(f"unknown option {name!r}", hint=did_you_mean(name, known))
 
 
 def _check(settings: Settings) -> None:

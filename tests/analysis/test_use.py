@@ -311,6 +311,32 @@ def test_the_function_refuses_what_the_report_refuses() -> None:
     assert "b >= 2" in FORMATS["latex"](report)
 
 
+class Positions(nn.Module):
+    """Learned positions, as many as the model says, and one more token than the input has; the last layer is as wide
+    as that, so their number is in the formula."""
+
+    def __init__(self, positions, more) -> None:
+        super().__init__()
+        self.embed, self.positions = nn.Embedding(50, 8), nn.Embedding(positions, 8)
+        self.out, self.more = nn.Linear(8, positions), more
+
+    def forward(self, ids):
+        ids = nn.functional.pad(ids, (self.more, 0))
+        return self.out(self.embed(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))).sigmoid()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
+    report = graphmem.analyze(lambda P=40: Positions(P, more), ids, device="cpu")
+    function = function_of(report)
+    for P, s in ((64, 60), (64, 64 - more), (24, 24 - more)):
+        real = real_saved(Positions(P, more), ids(s=s))
+        assert function(P=P, s=s) == report.at(P=P, s=s).saved.bytes == sum(size * n for size, n in real.items())
+    for P in (24, 40, 64):
+        with pytest.raises(ValueError, match=f"s <= P{' - 1' if more else ''} only"):
+            function(P=P, s=P - more + 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["L", "f", "h"])
 def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys) -> None:

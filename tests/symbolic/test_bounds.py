@@ -67,14 +67,15 @@ def test_longer_than_the_window() -> None:
     assert report.verified.exact
     assert {"s", "window"} <= set(report.symbols)
     assert any("s >= 100 (window)" in note for note in report.notes)
-    assert {"symbol": "s", "least": 100, "most": None, "multiple_of": None, "refused": False} in report.to_dict()[
-        "limits"
-    ]
-    assert report.at(window=50).limits == (Limit("s", least=50),)
+    (limit,) = report.to_dict()["limits"]
+    own = {"symbol": "s", "least": 100, "most": None, "multiple_of": None, "refused": False}
+    assert limit == {**own, "by": "window", "beside": 0}
+    assert report.at(window=50).limits == (Limit("s", least=50, by="window"),)
     assert report.at(s=3000, b=1).saved.bytes == kept(b=1, s=3000)
     assert report.at(s=60, window=50).saved.bytes == kept(b=2, s=60, window=50)
-    for elsewhere in ({"s": 99}, {"s": 300, "window": 350}):
-        with pytest.raises(SymbolError, match=r"s >= 100 \(window\)"):
+    assert any("s >= 50 (window)" in note for note in report.at(window=50).notes)
+    for elsewhere, least in (({"s": 99}, 100), ({"s": 300, "window": 350}, 350)):
+        with pytest.raises(SymbolError, match=rf"s >= {least} \(window\)"):
             report.at(**elsewhere)
 
 
@@ -217,3 +218,27 @@ def test_no_more_positions_than_the_model_has(s) -> None:
         report.at(s=65)
     assert report.solve("s", budget="1GiB") == 64
     assert report.solve("s", budget=report.at(s=40).saved.bytes) == 40
+
+
+class OneMore(nn.Module):
+    """Has `P` learned positions, for one token more than the input has."""
+
+    def __init__(self, h, P) -> None:
+        super().__init__()
+        self.positions, self.f = nn.Embedding(P, h), nn.Linear(h, P)
+
+    def forward(self, x):
+        x = nn.functional.pad(x, (0, 0, 1, 0))
+        return self.f(x + self.positions(torch.arange(x.shape[1], device=x.device))).tanh()
+
+
+def test_a_limit_that_held_out_points_are_beyond() -> None:
+    """They have more positions and may have longer inputs for that: at the working point these do not run."""
+    report = graphmem.analyze(lambda h=16, P=40: OneMore(h, P), lambda b=4, s=20, h=16: (torch.randn(b, s, h),))
+    assert any(there["s"] > 39 for there in report.verified.points)
+    assert report.limits == (Limit("s", most=39, refused=True, by="P", beside=-1),)
+    with pytest.raises(SymbolError, match=r"the model accepts s <= 39 \(P - 1\)"):
+        report.at(s=40)
+    with pytest.raises(SymbolError, match=r"the model accepts s <= 63 \(P - 1\)"):
+        report.at(s=64, P=64)
+    assert report.solve("s", budget="1GiB") == 39

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from graphmem.cli import main
+from graphmem.errors import UsageError
 from graphmem.validation import allocator, needs, run, step
 from graphmem.validation.allocator import Counters
 from graphmem.validation.compare import compare
@@ -508,6 +509,14 @@ def test_errors(file: str, arguments: list[str], said: str, capsys: pytest.Captu
     assert error.startswith("graphmem: error: ")
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("option", ["gpu", "torch_version", "cudnn_version", "full_depth"], ids="no {}".format)
+def test_another_machine_is_not_for_a_real_run(option: str) -> None:
+    with pytest.raises(UsageError, match=f"runs the model on this machine and takes no {option}"):
+        validate(nn.Linear(2, 2), (torch.randn(2, 2),), device="cpu", **{option: "a100"})
+    with pytest.raises(UsageError, match="unknown option 'devise'"):
+        validate(nn.Linear(2, 2), (torch.randn(2, 2),), **{"devise": "cpu"})
 
 
 @pytest.mark.parametrize(
