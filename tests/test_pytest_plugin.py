@@ -80,7 +80,7 @@ def test_fits(graphmem_fits) -> None:
 
 
 @pytest.mark.graphmem_budget("1MiB")
-def test_a_target_fits(graphmem_fits):
+def test_a_target_fits(graphmem_fits) -> None:
     graphmem_fits(sys.modules[model.__module__].__file__)
 
 

@@ -63,7 +63,18 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
                     f"the model accepts {bound.text(there)}", hint=f"to see its own error, run with {asked}"
                 )
             raise SymbolError(f"the formula holds for {bound.text(there)} only", hint=f"analyse again with {asked}")
+    _check_sizes(analysis, there)
     return there
+
+
+def _check_sizes(analysis: Analysis, point: Point) -> None:
+    """Refuse a point at which a dimension is 1, or less, that is computed from several sizes: h/a. One of 1 broadcasts
+    and needs no copies; one of 0 or less the code cuts off."""
+    for dim in analysis.derived.computed:
+        here, there = (evaluate(dim, at) for at in (analysis.working, point))
+        if there != here and there is not None and (there < 1 or there == 1 or here == 1):
+            raise SymbolError(f"a dimension of {dim} is {there} there, and {here} in the formula's own point",
+                              hint="analyse again at that point")  # fmt: skip
 
 
 def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:

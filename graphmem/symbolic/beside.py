@@ -21,6 +21,8 @@ from graphmem.symbolic.probes import Probes
 # The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
 _STEPS = (1, 2, 8, 64)
 _ALIGNED = 8
+# Inputs are moved by more than sizes of the model: of 65 positions windows of 8 and of 9 both make 72.
+_INPUT_STEP = 11
 _ROUNDED = 32  # the efficient kernel's logsumexp
 
 
@@ -41,28 +43,35 @@ class Beside:
 def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     """Move all symbols a little, at once; where that does not hold, each of them alone."""
     base = probes.base
-    names = [n for n in proposed.moved if n not in probes.repeats and n not in probes.follows]
+    names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
     divided = _divided(proposed, names)
-    trace = probes.at({**base, **_together(base, names, divided)})
+    trace = probes.at(
+        {**base, **_together(base, names, divided, proposed.model_symbols, kernels=bool(proposed.trace.sdpa))}
+    )
     if trace is not None and proposed.holds(trace):
         return Beside(multiples={})
     units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
     contradicting, multiples, unclear = [], {}, []
     for name in names:
         found, failed = _alone(probes, proposed, name, units[name])
-        if isinstance(found, Aligned):
+        if isinstance(found, Aligned) and name in proposed.moved:
             contradicting.append(found)
+        elif isinstance(found, Aligned):
+            unclear.append(name)  # the probe moved nothing, by chance
         elif failed and units[name] == 1 and name in proposed.model_symbols:
             known = math.gcd(base[name], probes.values[name], *(there.point[name] for there in proposed.apart))
-            if known > 1:
+            if known > 1 and name in proposed.moved:
                 multiples[name] = math.gcd(known, found) if found else known
             else:
                 unclear.append(name)
     return Beside(contradicting=tuple(contradicting), multiples=multiples, unclear=tuple(unclear))
 
 
-def _together(base: Point, names: list[str], divided: Mapping[str, set[str]]) -> dict[str, int]:
-    """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 8."""
+def _together(
+    base: Point, names: list[str], divided: Mapping[str, set[str]], model_symbols: frozenset[str], *, kernels: bool
+) -> dict[str, int]:
+    """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 1, or with `kernels`,
+    which want them aligned, of h/a + 8."""
     point: dict[str, int] = {}
 
     def moved(name: str) -> int:
@@ -72,8 +81,11 @@ def _together(base: Point, names: list[str], divided: Mapping[str, set[str]]) ->
             point[name] = base[name]  # where two divide each other
             there = math.prod(moved(d) for d in divided[name])
             quotient, rest = divmod(base[name], math.prod(base[d] for d in divided[name]))
-            if not rest:
-                point[name] = there * _more(quotient, aligned=bool(divided[name]) and quotient % _ALIGNED == 0)
+            if name not in model_symbols:
+                point[name] = base[name] + _INPUT_STEP
+            elif not rest:
+                aligned = kernels and bool(divided[name]) and quotient % _ALIGNED == 0
+                point[name] = there * _more(quotient, aligned=aligned)
         return point[name]
 
     return {n: moved(n) for n in names}

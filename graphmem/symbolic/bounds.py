@@ -6,7 +6,7 @@ One far point on either side tells whether there is a bound at all. To find it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
@@ -77,6 +77,7 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[B
     """The bounds of input lengths, and whether a size of 1 is excluded, for a derivation that is proved."""
     found: list[Bound | Multiple] = []
     base = _shallow(tracer, derived)
+    long = _all_long(tracer, derived, base)
     for name in derived.symbols:
         if name in derived.depth or name in derived.loops:
             continue
@@ -84,12 +85,31 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[B
         known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
         length = known[0] >= _LENGTH and name not in derived.model_symbols
         if length:
-            found += _of_length(holds, known)
+            found += _of_length(holds, known, long=long)
         elif name in derived.model_symbols and known[0] > _HEADS:
             continue
+        elif name not in derived.model_symbols and not long:
+            found += filter(None, [_bound(holds, known[-1], FAR * known[-1] | _ODD, 1)])
         if known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found) and holds.at(1) is False:
             found.append(Bound(name, _least(holds) if length else 2, up=False, refused=holds.refuses(1)))
-    return tuple(found)
+    return (*found, *_of_model_sizes(tracer, derived, base))
+
+
+def _of_model_sizes(tracer: TraceAt, derived: Derivation, base: Point) -> Iterator[Bound]:
+    """Where sizes of the model, all together or one alone, are so large or so small that the formula does not hold: a
+    window that is wider than the input, a width that is capped."""
+    apart = (*derived.depth, *derived.loops, *derived.follows, *derived.refused)
+    names = [n for n in derived.values if n in derived.model_symbols and n not in apart]
+    for up in (True, False):
+        far = {n: base[n] * FAR if up else base[n] // FAR for n in names if up or base[n] % FAR == 0}
+        if not far or _Holds(tracer, derived, {**base, **far}, names[0]).at(far.get(names[0], base[names[0]])):
+            continue
+        for name, value in far.items():
+            holds = _Holds(tracer, derived, base, name)
+            if value > 1 and holds.at(value) is False and holds.runs_alike(value):
+                bound = _bound(holds, base[name], value, min(value, base[name]))
+                if bound is not None:
+                    yield bound
 
 
 def _least(holds: _Holds) -> int:
@@ -112,7 +132,14 @@ def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
     return shallow if alike else derived.base
 
 
-def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
+def _all_long(tracer: TraceAt, derived: Derivation, base: Point) -> bool:
+    """Whether the formula holds where all inputs are long: then none of them has an upper bound."""
+    names = [n for n in derived.symbols if not {n} & {*derived.model_symbols, *derived.depth, *derived.loops}]
+    far = {n: FAR * max(base[n], *(p[n] for p in derived.proofs)) | _ODD for n in names}
+    return bool(names) and _Holds(tracer, derived, {**base, **far}, names[0]).at(far[names[0]]) is True
+
+
+def _of_length(holds: _Holds, known: list[int], *, long: bool) -> list[Bound | Multiple]:
     # If all lengths so far were even, for example, that proves nothing for odd ones.
     base = holds.base[holds.name]
     step = math.gcd(holds.derived.values.get(holds.name, base), *known)
@@ -122,7 +149,7 @@ def _of_length(holds: _Holds, known: list[int]) -> list[Bound | Multiple]:
         low, high = max(low // step, 1) * step, high // step * step
     else:
         step, low, high = 1, low | 1, high | _ODD
-    ends = _bound(holds, known[0], low, step), _bound(holds, known[-1], high, step)
+    ends = _bound(holds, known[0], low, step), None if long else _bound(holds, known[-1], high, step)
     return [*(bound for bound in ends if bound is not None), *([Multiple(holds.name, step)] if aligned else [])]
 
 
@@ -142,6 +169,14 @@ class _Holds(NamedTuple):
             return False
         except GraphmemError:  # an operator without a fake kernel, say: the limit is graphmem's, not the model's
             return None
+
+    def runs_alike(self, value: int) -> bool:
+        """Whether the model runs there, with the kernels of the base: another kernel is noticed without a bound."""
+        try:
+            there, here = self.tracer({**self.base, self.name: value}), self.tracer(self.base)
+        except GraphmemError:
+            return False
+        return [c.backend for c in there.sdpa] == [c.backend for c in here.sdpa]
 
     def refuses(self, value: int) -> bool:
         """Whether the model raises there."""

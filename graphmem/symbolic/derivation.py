@@ -130,6 +130,12 @@ class Proposed(Probed):
         return {member.storage: group for group in self.groups for member in group.members}
 
     @cached_property
+    def computed(self) -> tuple[sympy.Expr, ...]:
+        """Dimensions that are neither a number, nor a symbol or a multiple of one."""
+        dims = {d for g in self.groups if g.dense for d in g.dims or ()}
+        return tuple(sorted((d for d in dims if not d.as_coeff_Mul()[1].is_Symbol and not d.is_Integer), key=str))
+
+    @cached_property
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
         """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions."""
         return tuple(
@@ -142,7 +148,8 @@ class Proposed(Probed):
         call = self.trace.sdpa[index]
         traced: tuple[int, ...] = getattr(call.facts, name)
         found = self._expressed(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
-        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(found or traced, traced, strict=True))
+        known: Sequence[sympy.Expr | None] = found or [None] * len(traced)
+        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
 
     def shape(self, ref: Ref) -> Dims | None:
         """The shape of a tensor as expressions; None where it is not a tensor, or where a dimension has none."""

@@ -30,7 +30,7 @@ def written_out(q, k, v, mask=None, p=0.0):
 class Sdpa(nn.Module):
     """kind: "", "causal", "bool", "float", "padding" (a mask of one row per sequence)."""
 
-    def __init__(self, h, a, k=None, d=None, kind="", repeat=False, p=0.0):
+    def __init__(self, h, a, k=None, d=None, kind="", repeat=False, p=0.0) -> None:
         super().__init__()
         self.a, self.k, self.kind, self.repeat, self.p = a, k or a, kind, repeat, p
         assert d or h % a == 0, "heads have to divide h"
@@ -59,7 +59,7 @@ class Sdpa(nn.Module):
 class Eager(nn.Module):
     """mask: the length of a mask that is cut to s. Heads need not divide h: what is left over is not used."""
 
-    def __init__(self, h, a, k=None, p=0.0, fp32=False, mask=None):
+    def __init__(self, h, a, k=None, p=0.0, fp32=False, mask=None) -> None:
         super().__init__()
         self.a, self.k, self.p, self.fp32 = a, k or a, p, fp32
         d = h // a
@@ -81,7 +81,7 @@ class Eager(nn.Module):
 class Local(nn.Module):
     """Attention within windows of `w` positions; the sequence is padded to whole windows. look: keys of one before."""
 
-    def __init__(self, h, a, w, fused=False, look=False):
+    def __init__(self, h, a, w, fused=False, look=False) -> None:
         super().__init__()
         self.a, self.w, self.fused, self.look = a, w, fused, look
         self.qkv, self.out = nn.Linear(h, 3 * h), nn.Linear(h, h)
@@ -100,7 +100,7 @@ class Local(nn.Module):
 class Sliding(nn.Module):
     """Every position sees `w` before it: written out over diagonals, as many as there are."""
 
-    def __init__(self, h, a, w):
+    def __init__(self, h, a, w) -> None:
         super().__init__()
         self.a, self.w, self.qkv, self.out = a, w, nn.Linear(h, 3 * h), nn.Linear(h, h)
 
@@ -116,7 +116,7 @@ class Sliding(nn.Module):
 class Biased(nn.Module):
     """A learned bias per distance, of which there are `n` on either side; what is farther has that of the farthest."""
 
-    def __init__(self, h, a, n):
+    def __init__(self, h, a, n) -> None:
         super().__init__()
         self.a, self.n, self.bias = a, n, nn.Embedding(2 * n - 1, a)
         self.qkv, self.out = nn.Linear(h, 3 * h), nn.Linear(h, h)
@@ -132,7 +132,7 @@ class Biased(nn.Module):
 class Rotary(nn.Module):
     """Tables for `most` positions in buffers, cut to s; parts of the head, or all of it."""
 
-    def __init__(self, h, a, most, part=1):
+    def __init__(self, h, a, most, part=1) -> None:
         super().__init__()
         self.a, self.qkv, self.out = a, nn.Linear(h, 3 * h), nn.Linear(h, h)
         angles = torch.zeros(most, h // a // part // 2 * 2)
@@ -153,7 +153,7 @@ class Rotary(nn.Module):
 
 
 class Linearly(nn.Module):
-    def __init__(self, h, a):
+    def __init__(self, h, a) -> None:
         super().__init__()
         self.a, self.qkv, self.out = a, nn.Linear(h, 3 * h), nn.Linear(h, h)
 
@@ -165,7 +165,7 @@ class Linearly(nn.Module):
 class Coarser(nn.Module):
     """Keys and values are pooled over `n` positions, the last of them over fewer, or dropped."""
 
-    def __init__(self, h, a, n, ceil=False):
+    def __init__(self, h, a, n, ceil=False) -> None:
         super().__init__()
         self.a, self.n, self.ceil = a, n, ceil
         self.q, self.kv, self.out = nn.Linear(h, h), nn.Linear(h, 2 * h), nn.Linear(h, h)
@@ -178,7 +178,7 @@ class Coarser(nn.Module):
 
 
 class Convolved(nn.Module):
-    def __init__(self, h, n):
+    def __init__(self, h, n) -> None:
         super().__init__()
         self.conv, self.n = nn.Conv1d(h, h, n, padding=n - 1, groups=h), n
 
@@ -189,7 +189,7 @@ class Convolved(nn.Module):
 class Latents(nn.Module):
     """`q` learned queries read the sequence, and the sequence reads them."""
 
-    def __init__(self, h, a, q):
+    def __init__(self, h, a, q) -> None:
         super().__init__()
         self.a, self.latents = a, nn.Parameter(torch.zeros(q, h))
         self.q, self.kv, self.out = nn.Linear(h, h), nn.Linear(h, 2 * h), nn.Linear(h, h)
@@ -204,7 +204,7 @@ class Latents(nn.Module):
 
 
 class Library(nn.Module):
-    def __init__(self, h, a, weights):
+    def __init__(self, h, a, weights) -> None:
         super().__init__()
         self.attention, self.weights = nn.MultiheadAttention(h, a, batch_first=True), weights
 
@@ -218,7 +218,7 @@ class Library(nn.Module):
 class TwoJoint(nn.Module):
     """Both streams attend to both, with projections of their own."""
 
-    def __init__(self, h, a, fused=True):
+    def __init__(self, h, a, fused=True) -> None:
         super().__init__()
         self.a, self.fused = a, fused
         self.first, self.second = nn.Linear(h, 3 * h), nn.Linear(h, 3 * h)
@@ -234,7 +234,7 @@ class TwoJoint(nn.Module):
 class TwoCross(nn.Module):
     """kind: "", "bool" (a mask of all queries and keys), "padding"."""
 
-    def __init__(self, h, a, fused=True, kind=""):
+    def __init__(self, h, a, fused=True, kind="") -> None:
         super().__init__()
         self.a, self.fused, self.kind = a, fused, kind
         self.q, self.kv, self.out = nn.Linear(h, h), nn.Linear(h, 2 * h), nn.Linear(h, h)
@@ -250,7 +250,7 @@ class TwoCross(nn.Module):
 class TwoParts(nn.Module):
     """A part for the first stream alone, or for both."""
 
-    def __init__(self, part, both=False):
+    def __init__(self, part, both=False) -> None:
         super().__init__()
         self.part, self.both = part, both
 

@@ -22,7 +22,7 @@ def up_to(value, multiple):
 
 
 class HandNorm(nn.Module):
-    def __init__(self, h):
+    def __init__(self, h) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(h))
 
@@ -32,7 +32,7 @@ class HandNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, h, f, act=F.gelu, p=0.0):
+    def __init__(self, h, f, act=F.gelu, p=0.0) -> None:
         super().__init__()
         self.up, self.down, self.act, self.p = nn.Linear(h, f), nn.Linear(f, h), act, p
 
@@ -41,7 +41,7 @@ class FeedForward(nn.Module):
 
 
 class Gated(nn.Module):
-    def __init__(self, h, f):
+    def __init__(self, h, f) -> None:
         super().__init__()
         self.both, self.down = nn.Linear(h, 2 * f, bias=False), nn.Linear(f, h, bias=False)
 
@@ -53,7 +53,7 @@ class Gated(nn.Module):
 class InPieces(nn.Module):
     """A feed-forward over pieces of `n` positions."""
 
-    def __init__(self, h, f, n):
+    def __init__(self, h, f, n) -> None:
         super().__init__()
         self.up, self.down, self.n = nn.Linear(h, f), nn.Linear(f, h), n
 
@@ -64,7 +64,7 @@ class InPieces(nn.Module):
 class Experts(nn.Module):
     """Every expert takes as many tokens as it has room for."""
 
-    def __init__(self, h, f, e, room=1.25):
+    def __init__(self, h, f, e, room=1.25) -> None:
         super().__init__()
         self.router, self.room = nn.Linear(h, e, bias=False), room
         self.up, self.down = nn.Parameter(torch.empty(e, h, f)), nn.Parameter(torch.empty(e, f, h))
@@ -81,7 +81,7 @@ class Experts(nn.Module):
 class Adapter(nn.Module):
     """A frozen linear layer with a trained one of rank `r` beside it."""
 
-    def __init__(self, h, r):
+    def __init__(self, h, r) -> None:
         super().__init__()
         self.whole, self.down, self.up = nn.Linear(h, h).requires_grad_(False), nn.Linear(h, r), nn.Linear(r, h)
 
@@ -90,7 +90,7 @@ class Adapter(nn.Module):
 
 
 class Later(nn.Module):
-    def __init__(self, part):
+    def __init__(self, part) -> None:
         super().__init__()
         self.part = part
 
@@ -102,7 +102,7 @@ class Later(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, *parts):
+    def __init__(self, *parts) -> None:
         super().__init__()
         self.norms, self.parts = nn.ModuleList(n for n, _ in parts), nn.ModuleList(p for _, p in parts)
 
@@ -113,7 +113,7 @@ class Layer(nn.Module):
 
 
 class TwoLayer(nn.Module):
-    def __init__(self, *parts):
+    def __init__(self, *parts) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
@@ -126,7 +126,7 @@ class TwoLayer(nn.Module):
 class Tokens(nn.Module):
     """positions: None, or the length of a learned table, which is cut to s."""
 
-    def __init__(self, v, h, positions=None):
+    def __init__(self, v, h, positions=None) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(v, h), nn.Embedding(positions, h) if positions else None
 
@@ -138,7 +138,7 @@ class Tokens(nn.Module):
 class Patches(nn.Module):
     """Patches of an image, with a class token or not, with `count` learned positions or none."""
 
-    def __init__(self, c, h, p, token=False, count=None):
+    def __init__(self, c, h, p, token=False, count=None) -> None:
         super().__init__()
         self.conv = nn.Conv2d(c, h, p, p)
         self.token = nn.Parameter(torch.zeros(1, 1, h)) if token else None
@@ -154,7 +154,7 @@ class Patches(nn.Module):
 class Frames(nn.Module):
     """Frames of sound, strided by two convolutions, as Whisper's."""
 
-    def __init__(self, c, h, stride=2):
+    def __init__(self, c, h, stride=2) -> None:
         super().__init__()
         self.one, self.two = nn.Conv1d(c, h, 3, padding=1), nn.Conv1d(h, h, 3, stride=stride, padding=1)
 
@@ -165,7 +165,7 @@ class Frames(nn.Module):
 class Words(nn.Module):
     """kind: "", "shift" (labels are one behind), "last" (the last position only), "pieces" (of `n` tokens)."""
 
-    def __init__(self, h, v, kind="", n=0):
+    def __init__(self, h, v, kind="", n=0) -> None:
         super().__init__()
         self.head, self.kind, self.n = nn.Linear(h, v, bias=False), kind, n
 
@@ -182,7 +182,7 @@ class Words(nn.Module):
 
 
 class Pooled(nn.Module):
-    def __init__(self, h, c):
+    def __init__(self, h, c) -> None:
         super().__init__()
         self.head = nn.Linear(h, c)
 
@@ -191,7 +191,7 @@ class Pooled(nn.Module):
 
 
 class Net(nn.Module):
-    def __init__(self, stem, layers, head):
+    def __init__(self, stem, layers, head) -> None:
         super().__init__()
         self.stem, self.layers, self.head = stem, nn.ModuleList(layers), head
 
@@ -203,7 +203,7 @@ class Net(nn.Module):
 
 
 class TwoNet(nn.Module):
-    def __init__(self, stem, other, layers, head):
+    def __init__(self, stem, other, layers, head) -> None:
         super().__init__()
         self.stem, self.other, self.layers, self.head = stem, other, nn.ModuleList(layers), head
 

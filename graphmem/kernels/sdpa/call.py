@@ -134,6 +134,9 @@ def _validate(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Ten
         raise RuntimeError(f"scaled_dot_product_attention takes one dtype, and got q, k, v in {', '.join(dtypes)}")
     if mask is not None and mask.dtype not in (torch.bool, torch.float32, q.dtype):
         raise RuntimeError(f"scaled_dot_product_attention takes a mask in bool, float or {dtypes[0]}, not {mask.dtype}")
+    if q.dim() >= 4 and 0 in (q.shape[-3], k.shape[-3]):
+        # With enable_gqa torch divides by the number of key heads, and 0 ends the process.
+        raise RuntimeError("scaled_dot_product_attention without heads")
 
 
 def _autocast(*tensors: torch.Tensor | None) -> list[Any]:
