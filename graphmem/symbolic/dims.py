@@ -12,9 +12,11 @@ from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import Samples, candidates, disguised, evaluate
 from graphmem.symbolic.probes import Probes
+from graphmem.symbolic.rivals import telling_points
 
 Dims = tuple[sympy.Expr, ...]
 
+_MOST_TELLING = 4  # traces to tell apart expressions that agree
 _ROUNDS = 2  # in the first a rounded size is found, in the second a rounding of that
 
 
@@ -41,13 +43,46 @@ def dims_of(
         # A rounded sum, or a rounded quotient, is found once another tensor has shown the sum itself.
         left = [k for k in probes.kept if chosen[k.storage] is None]
         known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
-        again = _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
-        chosen |= {k.storage: _choose(probes, again[k.storage], seen, k) for k in left}
+        found |= _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
+        chosen |= {k.storage: _choose(probes, found[k.storage], seen, k) for k in left}
+    told = _told_apart(probes, found, seen)
+    if told:
+        seen += told
+        chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
     if moving:
         seen += itertools.islice(apart, 1)
     if seen:
         chosen = {k.storage: _choose(probes, [[d] for d in chosen[k.storage] or ()], seen[-1:], k) for k in probes.kept}
     return chosen, seen
+
+
+def _told_apart(
+    probes: Probes, options: Mapping[int, Sequence[Sequence[sympy.Expr]]], seen: Sequence[Aligned]
+) -> list[Aligned]:
+    """Traces at points where expressions differ that agree in all of `seen`."""
+    told: list[Aligned] = []
+    asked = 0
+    while asked < _MOST_TELLING:
+        point = next(telling_points(_rivals(probes, options, [*seen, *told]), probes.base), None)
+        there = probes.aligned_at(point) if point else None
+        asked += 1
+        if there is None:
+            break
+        told.append(there)
+    return told
+
+
+def _rivals(
+    probes: Probes, options: Mapping[int, Sequence[Sequence[sympy.Expr]]], seen: Sequence[Aligned]
+) -> Iterator[list[sympy.Expr]]:
+    """For each dimension of which several expressions agree with all of `seen`, these."""
+    for kept in probes.kept:
+        actual = [(there.point, probes.dims(there, kept)) for there in seen]
+        for i, dim in enumerate(options[kept.storage]):
+            if len(dim) > 1:
+                agree = [e for e in dim if all(i < len(d) and evaluate(e, point) == d[i] for point, d in actual)]
+                if len(agree) > 1:
+                    yield agree
 
 
 def _choices(

@@ -90,7 +90,7 @@ class Probes:
         leaders = self.follows.setdefault(other, [])
         leaders.append(name)
         for value in moves(self.base[name], shapes_model=True)[:_TOGETHER]:
-            found = self._aligned_at({**self.base, name: value}) if self.affordable() else None
+            found = self.aligned_at({**self.base, name: value}) if self.affordable() else None
             if found is not None:
                 self.values[name] = value
                 return found
@@ -104,7 +104,7 @@ class Probes:
         self._limit = EXPLORED + PROVING
         full = [n for n in moved if self._is_full(n)]
         for point in held_out(self.base, moved, self.model_symbols, loops=self.repeats, full=full, near=near):
-            found = self._aligned_at(point) if self.affordable() else None
+            found = self.aligned_at(point) if self.affordable() else None
             if found is not None:
                 yield found
 
@@ -139,7 +139,8 @@ class Probes:
         at_base = Aligned(self.trace, None)
         return any(self.dims(aligned, k) != self.dims(at_base, k) for k in self.kept)
 
-    def _aligned_at(self, point: Point) -> Aligned | None:
+    def aligned_at(self, point: Point) -> Aligned | None:
+        """The trace at `point` beside the base; None where the model refuses it, or keeps something else."""
         trace = self.at(point)
         return None if trace is None else self.aligned(trace)
 
