@@ -6,6 +6,7 @@ it, at twice and at three times. So every symbol is also moved by as little as t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _STEPS = (1, 2, 8, 64)
 _ALIGNED = 8
 # Inputs are moved by more than sizes of the model: of 65 positions windows of 8 and of 9 both make 72.
 _INPUT_STEP = 11
+# Nor are sizes of the model all moved by 1: an image of 33 has whole patches of 3, as one of 32 has of 2.
+_ODD_STEPS = (1, 3, 5, 7)
 _ROUNDED = 32  # the efficient kernel's logsumexp
 
 
@@ -41,15 +44,20 @@ class Beside:
 
 
 def look_beside(probes: Probes, proposed: Proposed) -> Beside:
-    """Move all symbols a little, at once; where that does not hold, each of them alone."""
+    """Move all symbols a little, at once; where that does not hold, each of them alone.
+
+    What divides another size at the base still does only where the model wants it so: patches need not fill an image.
+    """
     base = probes.base
     names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
     divided = _divided(proposed, names)
-    trace = probes.at(
-        {**base, **_together(base, names, divided, proposed.model_symbols, kernels=bool(proposed.trace.sdpa))}
-    )
-    if trace is not None and proposed.holds(trace):
-        return Beside(multiples={})
+    for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
+        trace = probes.at({**base, **_together(base, names, kept, proposed)})
+        if trace is not None and proposed.holds(trace):
+            return Beside(multiples={})
+        if trace is not None:
+            divided = kept
+            break
     units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
     contradicting, multiples, unclear = [], {}, []
     for name in names:
@@ -67,12 +75,12 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     return Beside(contradicting=tuple(contradicting), multiples=multiples, unclear=tuple(unclear))
 
 
-def _together(
-    base: Point, names: list[str], divided: Mapping[str, set[str]], model_symbols: frozenset[str], *, kernels: bool
-) -> dict[str, int]:
-    """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 1, or with `kernels`,
+def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:
+    """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 1, or for kernels,
     which want them aligned, of h/a + 8."""
+    kernels, model_symbols = bool(proposed.trace.sdpa), proposed.model_symbols
     point: dict[str, int] = {}
+    steps = itertools.cycle(_ODD_STEPS)
 
     def moved(name: str) -> int:
         if name not in names:
@@ -85,16 +93,16 @@ def _together(
                 point[name] = base[name] + _INPUT_STEP
             elif not rest:
                 aligned = kernels and bool(divided[name]) and quotient % _ALIGNED == 0
-                point[name] = there * _more(quotient, aligned=aligned)
+                point[name] = there * _more(quotient, aligned=aligned, step=next(steps))
         return point[name]
 
     return {n: moved(n) for n in names}
 
 
-def _more(value: int, *, aligned: bool) -> int:
+def _more(value: int, *, aligned: bool, step: int) -> int:
     """A little more than `value`; an aligned one stays so, but is no multiple of what lengths are rounded to."""
     if not aligned:
-        return value + 1
+        return value + step
     return value + (_ALIGNED if (value + _ALIGNED) % _ROUNDED else 2 * _ALIGNED)
 
 
@@ -135,9 +143,10 @@ def _divided(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:
 
 
 def _dimensions(proposed: Proposed) -> Iterator[sympy.Expr]:
-    shapes: list[Dims] = [g.dims for g in proposed.groups if g.dims is not None and g.dense]
-    for _, of_call in proposed.attentions:
-        shapes += of_call
+    """Those of the calls of attention; where there are none, of all that is kept."""
+    shapes: list[Dims] = [shape for _, of_call in proposed.attentions for shape in of_call]
+    if not shapes:
+        shapes = [g.dims for g in proposed.groups if g.dims is not None and g.dense]
     for shape in shapes:
         for dim in shape:
             yield from sympy.Add.make_args(dim)

@@ -107,7 +107,8 @@ def _of_model_sizes(tracer: TraceAt, derived: Derivation, base: Point) -> Iterat
         for name, value in far.items():
             holds = _Holds(tracer, derived, base, name)
             if value > 1 and holds.at(value) is False and holds.runs_alike(value):
-                bound = _bound(holds, base[name], value, min(value, base[name]))
+                step = 1 if holds.at(base[name] + 1) else min(value, base[name])
+                bound = _bound(holds, base[name], value, step)
                 if bound is not None:
                     yield bound
 

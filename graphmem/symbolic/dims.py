@@ -16,7 +16,8 @@ from graphmem.symbolic.rivals import telling_points
 
 Dims = tuple[sympy.Expr, ...]
 
-_MOST_TELLING = 4  # traces to tell apart expressions that agree
+_MOST_TELLING = 8  # traces to tell apart expressions that agree
+_CHECKS = 3  # times that a trace which was held out may send the search for expressions back
 _ROUNDS = 2  # in the first a rounded size is found, in the second a rounding of that
 
 
@@ -38,6 +39,31 @@ def dims_of(
     seen = list(contradicting)
     if any(len(dim) != 1 for dims in found.values() for dim in dims):
         seen += itertools.islice(apart, 1)
+    for _ in range(_CHECKS):
+        chosen = _chosen(probes, moving, found, seen)
+        held_out = next(apart, None) if moving else None
+        if held_out is None:
+            break
+        seen.append(held_out)
+        if all(_choose(probes, [[d] for d in dims], [held_out], k) for k, dims in _expressed(probes, chosen)):
+            break
+    last = seen[-1:]
+    checked = {k.storage: _choose(probes, [[d] for d in dims], last, k) for k, dims in _expressed(probes, chosen)}
+    return {**chosen, **checked}, seen
+
+
+def _expressed(probes: Probes, chosen: Mapping[int, Dims | None]) -> list[tuple[Kept, Dims]]:
+    return [(k, dims) for k in probes.kept if (dims := chosen[k.storage]) is not None]
+
+
+def _chosen(
+    probes: Probes,
+    moving: Mapping[str, Aligned],
+    found: dict[int, list[list[sympy.Expr]]],
+    seen: list[Aligned],
+) -> dict[int, Dims | None]:
+    """The expressions that agree with all of `seen`. What is looked for further, expressions and traces, is added to
+    `found` and `seen`."""
     chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
     for _ in range(_ROUNDS if seen else 0):
         # A rounded sum, or a rounded quotient, is found once another tensor has shown the sum itself.
@@ -49,11 +75,7 @@ def dims_of(
     if told:
         seen += told
         chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
-    if moving:
-        seen += itertools.islice(apart, 1)
-    if seen:
-        chosen = {k.storage: _choose(probes, [[d] for d in chosen[k.storage] or ()], seen[-1:], k) for k in probes.kept}
-    return chosen, seen
+    return chosen
 
 
 def _told_apart(
