@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.points import Point, as_text, beside
+from graphmem.points import Point, as_text, off_by
 from graphmem.render.proof import proof
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
@@ -81,6 +81,6 @@ def _said(limit: Limit, symbols: Point) -> str:
 
 def _edge(limit: Limit, symbols: Point) -> str:
     """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
-    if limit.by not in symbols:
+    if limit.by is None or limit.by not in symbols:
         return str(limit.most if limit.least is None else limit.least)
-    return beside(limit.by, limit.beside)
+    return off_by(limit.by, limit.beside)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
-from graphmem.points import Point, beside
+from graphmem.points import Point, off_by
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.tracer import TraceAt
 
@@ -54,7 +54,7 @@ class Bound(NamedTuple):
 
     def text(self, point: Point) -> str:
         """`s <= 512 (P)`: the bound as it is at `point`."""
-        moves = f" ({beside(self.by, self.beside)})" if self.by else ""
+        moves = f" ({off_by(self.by, self.beside)})" if self.by else ""
         return f"{self.name} {'<=' if self.up else '>='} {self.at(point)}{moves}"
 
 
