@@ -60,5 +60,5 @@ class _Model:
         there = analysis_for(self.analysis, symbols)
         return build_report(there, moved_to(there, self.point, symbols))
 
-    def solve(self, report: Report, symbol: str, budget: int | str, others: Point) -> int:
+    def solve(self, report: Report, symbol: str, budget: float | str, others: Point) -> int:
         return solve(report, symbol, budget, others)

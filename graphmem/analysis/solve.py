@@ -22,7 +22,7 @@ _NEAR = 512
 def solve(
     report: Report,
     name: str,
-    budget: int | str,
+    budget: float | str,
     others: Mapping[str, int],
     *,
     alive: bool = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,21 @@ class Subject:
     remedy: str = ""
 
 
+def read_symbol(name: str, value: object) -> int:
+    """A value that the user gave for symbol `name`: any kind of whole number, of numpy too.
+
+    Raises:
+        SymbolError: it is not a positive integer.
+    """
+    try:
+        size = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        size = 0
+    if isinstance(value, bool) or size < 1:
+        raise SymbolError(f"{name} must be a positive integer, not {value!r}", hint=f"{name}=4")
+    return size
+
+
 def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) -> Any:
     """The inputs as real tensors, except those that are too large to work anything out of them.
 
@@ -74,6 +90,7 @@ def from_module(
         SymbolError: two symbols of one size, or a size that no input has.
     """
     tensors = named_tensors(inputs)
+    symbols = {name: read_symbol(name, size) for name, size in (symbols or {}).items()}
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}

@@ -118,6 +118,31 @@ def test_what_is_given_must_go_together() -> None:
         graphmem.analyze(Net(), lambda: (torch.randn(2, 8, 32),))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("dtype", torch.int8, "unknown dtype torch.int8"),
+        ("dtype", 8, "unknown dtype 8"),
+        ("autocast", 16, "unknown dtype 16"),
+        ("torch_version", 2.11, "version 2.11: it is not a text"),
+        ("cudnn_version", 9, "version 9: it is not a text"),
+        ("gpu", 3, "unknown GPU 3"),
+        ("assume", ["experts=worst"], r"assume is a dict, not \['experts=worst'\]"),
+        ("assume", {88: 3}, "cannot assume 88=3"),
+        ("input", "x=int64[b,s]", "input is a dict, not 'x=int64"),
+        ("symbols", ["b"], r"symbols is a dict, not \['b'\]"),
+        ("symbols", {"b": [2]}, r"b must be a positive integer, not \[2\]"),
+        ("symbols", {"b": 2.0}, "b must be a positive integer, not 2.0"),
+        ("symbols", {"b": True}, "b must be a positive integer, not True"),
+    ],
+    ids=lambda x: str(x)[:9].replace("gpu", "a gpu"),
+)
+def test_slips_of_the_pen_are_errors_that_say_so(option, value, said) -> None:
+    with pytest.raises(GraphmemError, match=said) as error:
+        graphmem.analyze(Net(), (torch.randn(2, 8, 32),), **{option: value})
+    assert error.value.hint
+
+
 def test_an_unknown_gpu_is_suggested() -> None:
     with pytest.raises(GraphmemError) as error:
         graphmem.analyze(Net(), (torch.randn(2, 8, 32),), gpu="a10")
