@@ -12,6 +12,7 @@ from graphmem.analysis.at import analysis_for, moved_to
 from graphmem.analysis.report import Report
 from graphmem.analysis.rows import Rows, limit
 from graphmem.analysis.solve import solve
+from graphmem.load.subject import read_symbol
 from graphmem.points import Point
 from graphmem.symbolic.bounds import said_of
 
@@ -57,8 +58,9 @@ class _Model:
         return self.analysis.graph
 
     def at(self, symbols: Point) -> Report:
-        there = analysis_for(self.analysis, symbols)
-        return build_report(there, moved_to(there, self.point, symbols))
+        asked = {name: read_symbol(name, value) for name, value in symbols.items()}
+        there = analysis_for(self.analysis, asked)
+        return build_report(there, moved_to(there, self.point, asked))
 
     def solve(self, report: Report, symbol: str, budget: float | str, others: Point) -> int:
         return solve(report, symbol, budget, others)

@@ -98,7 +98,8 @@ class Report(ReportData):
     def __repr__(self) -> str:
         saved = formula(self.saved.expr, self.symbols, self.depth)
         kept = f"{human(self.saved.bytes)} saved for backward = {saved}"
-        return f"<Report of {self.name} at {as_text(self.symbols)}: {kept}>"
+        at = f" at {as_text(self.symbols)}" if self.symbols else ""
+        return f"<Report of {self.name}{at}: {kept}>"
 
     def __hash__(self) -> int:
         return hash((self.name, self.machine, tuple(self.symbols.items()), self.saved.bytes, self.alive.bytes))

@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -101,6 +102,38 @@ def test_factories_with_other_values() -> None:
         report.at(q=3)
     with pytest.raises(GraphmemError, match="positive integer"):
         report.at(s=0)
+
+
+def _narrow(h=32, f=64, window=16):
+    return Net(h, f or 8)
+
+
+def _rows(b=2, s=8, h=32):
+    return (torch.randn(b, s, h),)
+
+
+def test_whole_numbers_of_any_kind_are_symbols() -> None:
+    report = graphmem.analyze(_narrow, _rows, symbols={"s": numpy.int64(4), "f": numpy.int32(48)})
+    assert report.symbols == {"b": 2, "s": 4, "h": 32, "f": 48}
+    assert report.at(s=numpy.int64(6)).symbols["s"] == 6
+    assert type(report.at(s=numpy.int64(6)).saved.bytes) is int
+    with_zero = graphmem.analyze(_narrow, _rows, symbols={"f": 0, "window": -1})  # what these mean is the model's
+    assert with_zero.saved.bytes == 2 * (2 * 8 * 8 * 4)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "said"),
+    [
+        ({"s": True}, "s takes a whole number, such as 8, not True"),
+        ({"f": True}, "f takes a whole number, such as 64, not True"),
+        ({"s": 32.0}, "s takes a whole number, such as 8, not 32.0"),
+        ({"s": 0}, "s must be a positive integer, not 0"),
+        ({"b": -1}, "b must be a positive integer, not -1"),
+    ],
+)
+def test_no_symbol_is_dropped_for_its_value(symbols, said) -> None:
+    with pytest.raises(GraphmemError, match=said):
+        graphmem.analyze(_narrow, _rows, symbols=symbols)
 
 
 def test_loss_releases_the_outputs() -> None:

@@ -357,7 +357,7 @@ TYPED = HEAD + INPUTS + "def model(h=16, p=0.1, deep=True, kinds=('relu', 'gelu'
         ("h", "--set h: not NAME=VALUE"),
         ("=5", "--set =5: not NAME=VALUE"),
         ("", "not NAME=VALUE"),
-        ("s=-8", "negative"),
+        ("s=-8", "s must be a positive integer, not -8"),
     ],
 )
 def test_bad_setting(refuse: Refuse, setting: str, says: str) -> None:
