@@ -14,7 +14,7 @@ from torch import nn
 
 from graphmem.errors import SymbolError, TargetError, did_you_mean
 from graphmem.load.blank import Blank
-from graphmem.load.subject import Point, Subject, read_symbol
+from graphmem.load.subject import Point, Subject, plain, read_symbol
 from graphmem.usercode.callables import defined_at, name_of
 from graphmem.usercode.running import user_code
 
@@ -110,7 +110,7 @@ class _Factories:
                 where=defined_at(self.inputs),
                 hint="return (ids,) or {'input_ids': ids}",
             )
-        return made
+        return plain(made)
 
     def _arguments(self, names: tuple[str, ...], point: Point) -> dict[str, object]:
         return {name: point.get(name, self.values[name]) for name in names}

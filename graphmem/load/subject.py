@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import SymbolError
+from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
@@ -73,6 +73,31 @@ def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) 
         return make_inputs(point, True)
 
 
+def plain(inputs: Any) -> Any:
+    """`inputs` as forward takes them: a namedtuple, or any other tuple or list, by position.
+
+    Raises:
+        TargetError: one inside another, whose type forward may rely on. Its tensors would not be found there.
+    """
+    if not isinstance(inputs, (tuple, list)):
+        _refuse_types_of_their_own(inputs)
+        return inputs
+    for part in inputs:
+        _refuse_types_of_their_own(part)
+    return tuple(inputs)
+
+
+def _refuse_types_of_their_own(value: Any) -> None:
+    kind = type(value)
+    if isinstance(value, (tuple, list)) and kind not in (tuple, list) and named_tensors(value):
+        raise TargetError(
+            f"the inputs have a {kind.__name__} of tensors inside, and only plain tuples, lists and dicts can be moved",
+            hint="let forward take a plain tuple or dict, or the tensors one by one",
+        )
+    for _, _, part in children(value, ""):
+        _refuse_types_of_their_own(part)
+
+
 def from_module(
     module: nn.Module,
     inputs: Any,
@@ -89,6 +114,7 @@ def from_module(
     Raises:
         SymbolError: two symbols of one size, or a size that no input has.
     """
+    inputs = plain(inputs)
     tensors = named_tensors(inputs)
     symbols = {name: read_symbol(name, size) for name, size in (symbols or {}).items()}
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
