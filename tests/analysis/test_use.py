@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.analysis.fit import fit
 from graphmem.cli import main
 from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
@@ -350,6 +351,18 @@ def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys) -> None:
     weights = next(n.bytes for n in there.not_counted if n.what == "parameters")
     assert (found["parameters"], found["alive"]) == (weights, there.alive.bytes)
     assert weights + there.alive.bytes <= 8 * 2**20
+
+
+def test_where_nothing_fits_the_weights_are_those_of_the_least() -> None:
+    def layers(L=6):
+        return nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(L)))
+
+    report = graphmem.analyze(layers, lambda b=4: (torch.randn(b, 8),))
+    found = fit(report, "L", 400, 0)
+    assert (found.value, found.parameters) == (None, sum(p.nbytes for p in layers(L=1).parameters()))
+    assert "L=1 needs" in found.why
+    with pytest.raises(SymbolError, match="x is not in the formula"):
+        fit(report, "x", 400, 0)
 
 
 @pytest.mark.slow
