@@ -10,7 +10,7 @@ from graphmem.accounts.saved import ALIVE
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import analysis_for, moved_to
 from graphmem.analysis.report import Report
-from graphmem.analysis.rows import Rows, limit
+from graphmem.analysis.rows import Rows, limits
 from graphmem.analysis.solve import solve
 from graphmem.load.subject import read_symbol
 from graphmem.points import Point
@@ -29,7 +29,7 @@ def build_report(analysis: Analysis, point: Point) -> Report:
         saved=rows.total(analysis.saved),
         alive=rows.total(analysis.tables(*ALIVE)),
         verified=rows.verified(),
-        limits=tuple(limit(bound, point) for bound in analysis.bounds),
+        limits=limits(analysis, point),
         nodes=tuple(sorted((rows.node(g) for g in analysis.saved), key=lambda n: -n.size.bytes)),
         modules=rows.modules(),
         attention=rows.attention(),

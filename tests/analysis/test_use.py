@@ -1,5 +1,6 @@
 """What formulas are used for: what fits, what differs, and taking them away."""
 
+import dataclasses
 import json
 import random
 import xml.etree.ElementTree as ET
@@ -181,8 +182,10 @@ def test_the_python_function_needs_no_graphmem_and_is_exact(reports) -> None:
         try:
             expected = report.at(**elsewhere).saved.bytes
         except SymbolError:
-            continue
-        assert function(**elsewhere) == expected
+            with pytest.raises(ValueError, match="formula holds for"):
+                function(**elsewhere)
+        else:
+            assert function(**elsewhere) == expected
 
 
 def test_latex(reports) -> None:
@@ -336,6 +339,64 @@ def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
     for P in (24, 40, 64):
         with pytest.raises(ValueError, match=f"s <= P{' - 1' if more else ''} only"):
             function(P=P, s=P - more + 1)
+
+
+def test_the_function_of_what_is_not_proved_is_for_one_point() -> None:
+    report = graphmem.analyze(shifted, ids, device="cpu")
+    unproved = dataclasses.replace(report, verified=dataclasses.replace(report.verified, exact=False))
+    function = function_of(unproved)
+    assert function() == report.saved.bytes
+    with pytest.raises(ValueError, match="not proved, so it is for b=4"):
+        function(s=21)
+
+
+class Turns(nn.Module):
+    """A state that goes from position to position."""
+
+    def __init__(self, h) -> None:
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        state, states = torch.zeros_like(x[:, 0]), []
+        for i in range(x.shape[1]):
+            state = torch.tanh(state * 0.9 + self.f(x[:, i]))
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+class Wide(nn.Module):
+    """Heads of 16: h is 16 a."""
+
+    def __init__(self, h, a) -> None:
+        super().__init__()
+        self.f, self.a = nn.Linear(h, h), a
+
+    def forward(self, x):
+        return self.f(x).unflatten(-1, (self.a, 16)).sigmoid().flatten(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "outside"),
+    [
+        (lambda h=64: Turns(h), {"symbol": "s", "least": 12}, {"s": 9}),
+        (lambda h=64, a=4: Wide(h, a), {"symbol": "a", "equals": "h/16"}, {"h": 72}),
+    ],
+    ids=["turns", "follows"],
+)
+def test_the_function_refuses_turns_and_sizes_that_the_formula_is_not_for(model, limit, outside) -> None:
+    report = graphmem.analyze(model, lambda b=2, s=12, h=64: (torch.randn(b, s, h),), device="cpu")
+    assert any(limit.items() <= entry.items() for entry in report.to_dict()["limits"])
+    with pytest.raises(SymbolError):
+        report.at(**outside)
+    with pytest.raises(ValueError, match="the formula holds for"):
+        function_of(report)(**outside)
+    assert function_of(report)(b=3) == report.at(b=3).saved.bytes
+
+
+def test_the_function_names_the_kernel_that_it_is_for(reports) -> None:
+    assert "sizes at which attention runs sdpa." in FORMATS["python"](reports[1])
+    assert "sizes at which" not in FORMATS["python"](reports[0])
 
 
 @pytest.mark.slow
