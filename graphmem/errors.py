@@ -5,6 +5,7 @@ GraphmemError              exit code 2; what happened, where, how to fix it
 |-- TargetError            the file, module or factory cannot be found or loaded
 |-- ModelError             the user's code raised: while loading, while building or in forward
 |-- SymbolError            a symbol that is unknown, or a size that cannot be evaluated there
+|   `-- NothingFitsError   no value of the symbol that is solved for is small enough
 |-- MachineError           an unknown GPU, or a device that this torch cannot pretend to be
 |-- DataDependentError     forward asks for the value of a tensor
 |-- MissingKernelError     an operator that cannot run on fake tensors
@@ -62,6 +63,14 @@ class ModelError(GraphmemError):
 
 class SymbolError(GraphmemError):
     """A symbol that is unknown, or a size that has no formula in it."""
+
+
+class NothingFitsError(SymbolError):
+    """No value of a symbol is small enough. least: the smallest that there is a formula for, if there is one."""
+
+    def __init__(self, what: str, *, least: int | None, hint: str) -> None:
+        super().__init__(what, hint=hint)
+        self.least = least
 
 
 class MachineError(GraphmemError):

@@ -20,7 +20,7 @@ def as_text(point: Point, separator: str = " ") -> str:
     return separator.join(f"{name}={value}" for name, value in point.items())
 
 
-def beside(name: str, by: int) -> str:
+def off_by(name: str, by: int) -> str:
     """`P - 1`; `P` alone for 0."""
     return f"{name} {'+' if by > 0 else '-'} {abs(by)}" if by else name
 

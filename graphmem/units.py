@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from graphmem.errors import UsageError
@@ -41,19 +42,21 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
-def read_size(size: str | int, option: str) -> int:
+def read_size(size: str | float, option: str) -> int:
     """The bytes that the user gave for `option`: as a number, or as a text that `parse_bytes` reads.
 
     Args:
         option: as the user writes it: ``--memory`` on the command line, ``budget`` in Python.
 
     Raises:
-        UsageError: the text cannot be read.
+        UsageError: it cannot be read.
     """
-    if isinstance(size, int):
-        return size
     try:
-        return parse_bytes(size)
+        if isinstance(size, str):
+            return parse_bytes(size)
+        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < math.inf:
+            raise ValueError(f"{size!r} is not a number of bytes")
+        return int(size)
     except ValueError as error:
         example = f"{option} 40GiB" if option.startswith("--") else f'{option}="40GiB"'
         raise UsageError(f"cannot read {option}: {error}", hint=example) from None

@@ -13,7 +13,8 @@ from support.floors import PACKAGE
 ROOMS = {
     str(file.parent.relative_to(PACKAGE)): file
     for file in sorted(PACKAGE.rglob("__init__.py"))
-    if "packages" not in file.parts and file.parent != PACKAGE  # docs/how_it_works.md has the files of the ground floor
+    if "packages" not in file.relative_to(PACKAGE).parts
+    and file.parent != PACKAGE  # docs/how_it_works.md has the files of the ground floor
 }
 # Rooms to which people add a file: the list has the rest, and says what the others are.
 OPEN = {"attention", "kernels", "linter/formats", "linter/rules", "render"}

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphmem.units import allocated, human, parse_bytes, unit_for
+from graphmem.errors import UsageError
+from graphmem.units import allocated, human, parse_bytes, read_size, unit_for
 
 BYTES = st.integers(min_value=0, max_value=2**50)
 
@@ -22,7 +23,7 @@ def test_the_unit_is_the_largest_that_leaves_one_or_more(nbytes: int) -> None:
     name, size = unit_for(nbytes)
     assert size == {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[name]
     assert nbytes >= size or nbytes == 0
-    assert nbytes < 1024 * size or name == "GiB"
+    assert nbytes < 1024 * size or name == "TiB"
 
 
 @given(BYTES)
@@ -43,3 +44,15 @@ def test_spellings_of_one_amount(number: int, ending: str, space: str) -> None:
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(ValueError, match="not a number of bytes"):
         parse_bytes(text)
+
+
+def test_a_size_is_a_number_or_a_text() -> None:
+    assert read_size(80e9, "budget") == read_size(80 * 10**9, "budget") == 80_000_000_000
+    assert read_size("1 KiB", "budget") == 1024
+
+
+@pytest.mark.parametrize("size", [None, True, -1, float("nan"), float("inf"), [1], "much"])
+def test_what_is_no_size(size: object) -> None:
+    with pytest.raises(UsageError, match=r"cannot read budget: .* is not a number of bytes") as error:
+        read_size(size, "budget")  # type: ignore[arg-type]
+    assert error.value.hint == 'budget="40GiB"'

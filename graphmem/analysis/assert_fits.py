@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from graphmem.analysis.report import Report
 
 
-def assert_fits(model: Any, inputs: Any = None, *, budget: str | int, **options: Any) -> Report:
+def assert_fits(model: Any, inputs: Any = None, *, budget: str | float, **options: Any) -> Report:
     """Analyse, and fail if forward leaves more alive than `budget`.
 
     Args:

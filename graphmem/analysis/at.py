@@ -23,7 +23,7 @@ def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
     derived = analysis.derived
     to_one = {b.name for b in analysis.bounds if isinstance(b, Bound) and b.from_two and symbols.get(b.name) == 1}
     only_one = {n for n in derived.refused if analysis.working[n] == 1}
-    from_one = {n for n, v in symbols.items() if n in only_one and isinstance(v, int) and v > 1}
+    from_one = {n for n, v in symbols.items() if n in only_one and v > 1}
     crossed = to_one | from_one
     return analysis.anew({**analysis.working, **{n: symbols[n] for n in crossed}}) if crossed else analysis
 
@@ -37,8 +37,6 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
     for name, value in symbols.items():
         if name not in analysis.working:
             raise SymbolError(f"unknown symbol {name!r}", hint=f"known: {', '.join(analysis.working)}")
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise SymbolError(f"{name} must be a positive integer, not {value!r}")
         if value != analysis.working[name] and name in analysis.derived.refused:
             raise SymbolError(
                 f"{name} is not in the formula: it was only traced at {analysis.working[name]}",

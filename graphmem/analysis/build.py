@@ -10,8 +10,9 @@ from graphmem.accounts.saved import ALIVE
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import analysis_for, moved_to
 from graphmem.analysis.report import Report
-from graphmem.analysis.rows import Rows, limit
+from graphmem.analysis.rows import Rows, limits
 from graphmem.analysis.solve import solve
+from graphmem.load.subject import read_symbol
 from graphmem.points import Point
 from graphmem.symbolic.bounds import said_of
 
@@ -28,7 +29,7 @@ def build_report(analysis: Analysis, point: Point) -> Report:
         saved=rows.total(analysis.saved),
         alive=rows.total(analysis.tables(*ALIVE)),
         verified=rows.verified(),
-        limits=tuple(limit(bound, point) for bound in analysis.bounds),
+        limits=limits(analysis, point),
         nodes=tuple(sorted((rows.node(g) for g in analysis.saved), key=lambda n: -n.size.bytes)),
         modules=rows.modules(),
         attention=rows.attention(),
@@ -57,8 +58,9 @@ class _Model:
         return self.analysis.graph
 
     def at(self, symbols: Point) -> Report:
-        there = analysis_for(self.analysis, symbols)
-        return build_report(there, moved_to(there, self.point, symbols))
+        asked = {name: read_symbol(name, value) for name, value in symbols.items()}
+        there = analysis_for(self.analysis, asked)
+        return build_report(there, moved_to(there, self.point, asked))
 
-    def solve(self, report: Report, symbol: str, budget: int | str, others: Point) -> int:
+    def solve(self, report: Report, symbol: str, budget: float | str, others: Point) -> int:
         return solve(report, symbol, budget, others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from graphmem.analysis.solve import solve
-from graphmem.errors import GraphmemError, SymbolError
+from graphmem.errors import GraphmemError, NothingFitsError, SymbolError
 from graphmem.report.fit import Fit
 from graphmem.usercode.isolate import isolated
 
@@ -29,10 +29,9 @@ def fit(report: Report, symbol: str, memory: int, reserve: int) -> Fit:
 
     try:
         largest = solve(report, symbol, max(memory - reserve, 0), {}, alive=True, besides=parameters)
-    except SymbolError as error:
-        if not error.what.startswith("nothing fits"):
-            raise
-        return Fit(symbol, None, error.what, memory, weights(point), reserve, report)
+    except NothingFitsError as error:
+        least = point[symbol] if error.least is None else error.least
+        return Fit(symbol, None, error.what, memory, parameters(least), reserve, report)
     near = (v for v in range(largest, max(0, largest - _NEAR), -1) if _runs(report, symbol, v))
     value = next(near, None)
     if value is None:

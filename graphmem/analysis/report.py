@@ -29,7 +29,7 @@ class Live(Protocol):
     @property
     def graph(self) -> torch.fx.Graph: ...
     def at(self, symbols: Mapping[str, int]) -> Report: ...
-    def solve(self, report: Report, symbol: str, budget: int | str, others: Mapping[str, int]) -> int: ...
+    def solve(self, report: Report, symbol: str, budget: float | str, others: Mapping[str, int]) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -53,7 +53,7 @@ class Report(ReportData):
         """
         return self._model.at(symbols)
 
-    def solve(self, symbol: str, *, budget: int | str, **others: int) -> int:
+    def solve(self, symbol: str, *, budget: float | str, **others: int) -> int:
         """The largest value of `symbol` at which what is saved stays within `budget` (bytes, or "80GiB"), with `others`
         in place of the working point's values: `report.solve("s", budget="40GiB", b=1)`. Nothing is traced, except for
         a size of 1, as in `at`.
@@ -98,7 +98,8 @@ class Report(ReportData):
     def __repr__(self) -> str:
         saved = formula(self.saved.expr, self.symbols, self.depth)
         kept = f"{human(self.saved.bytes)} saved for backward = {saved}"
-        return f"<Report of {self.name} at {as_text(self.symbols)}: {kept}>"
+        at = f" at {as_text(self.symbols)}" if self.symbols else ""
+        return f"<Report of {self.name}{at}: {kept}>"
 
     def __hash__(self) -> int:
         return hash((self.name, self.machine, tuple(self.symbols.items()), self.saved.bytes, self.alive.bytes))

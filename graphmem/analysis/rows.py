@@ -38,7 +38,18 @@ from graphmem.units import allocated
 from graphmem.usercode.paths import shown
 
 
-def limit(bound: Bound | Multiple, point: Point) -> Limit:
+def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
+    """Everything beyond which the formula does not hold, or was not proved."""
+    derived = analysis.derived
+    lowest = {name: min(derived.base[name], analysis.working[name]) for name in derived.loops}
+    return (
+        *(_limit(bound, point) for bound in analysis.bounds),
+        *(Limit(name, least=turns) for name, turns in lowest.items()),
+        *(Limit(name, equals=str(derived.following(name))) for name in derived.follows),
+    )
+
+
+def _limit(bound: Bound | Multiple, point: Point) -> Limit:
     """The row of a bound."""
     if isinstance(bound, Multiple):
         return Limit(bound.name, multiple_of=bound.of)

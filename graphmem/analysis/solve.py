@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from graphmem.errors import GraphmemError, SymbolError
+from graphmem.errors import GraphmemError, NothingFitsError, SymbolError
 from graphmem.report.fit import most_taken
 from graphmem.symbolic.curves import evaluate
 from graphmem.units import human, read_size
@@ -22,7 +22,7 @@ _NEAR = 512
 def solve(
     report: Report,
     name: str,
-    budget: int | str,
+    budget: float | str,
     others: Mapping[str, int],
     *,
     alive: bool = False,
@@ -37,8 +37,9 @@ def solve(
 
     Raises:
         UsageError: the budget cannot be read.
-        SymbolError: the symbol is not in the formula, a value is not a positive integer, nothing fits, or the formula
-            does not hold near the answer.
+        NothingFitsError: no value fits.
+        SymbolError: the symbol is not in the formula, a value is not a positive integer, or the formula does not hold
+            near the answer.
     """
     limit = read_size(budget, "budget")
     if name in others:
@@ -69,7 +70,9 @@ def solve(
         value = 1 if first is not None and first <= limit else 0
     if not value:
         needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
-        raise SymbolError(f"nothing fits into {human(limit)}: {needed}", hint="more memory, or smaller other symbols")
+        raise NothingFitsError(
+            f"nothing fits into {human(limit)}: {needed}", least=least, hint="more memory, or smaller other symbols"
+        )
     value = min(value, most_taken(there, name) or value)
     if value >= _TOP:
         raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")

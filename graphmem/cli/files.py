@@ -36,19 +36,29 @@ def write(content: str | bytes, file: str | None, option: str = "-o") -> None:
         return
     content = content.encode() if isinstance(content, str) else content
     path = Path(os.path.realpath(file))  # a link stays a link
-    if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-        path.write_bytes(content)
-        return
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
+            path.write_bytes(content)
+        else:
+            _replace(path, content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """As a whole, or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(content)
         if path.exists():
             shutil.copymode(path, partial)
         partial.replace(path)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
+        raise
 
 
 def show(content: str | bytes) -> None:

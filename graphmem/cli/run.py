@@ -138,6 +138,8 @@ def _lint(options: argparse.Namespace) -> int:
     check_output(options.output)
     given = with_settings(vars(options))
     request = read_request(given)
+    if not request.rules:
+        raise UsageError("no rule is left to run", hint="--ignore takes away all that --select names")
     result = lint(request, given["targets"], lambda target: _report(argparse.Namespace(**{**given, "target": target})))
     if options.write_baseline:
         from graphmem.linter.baseline import DEFAULT_FILE, baseline_text

@@ -37,7 +37,7 @@ def with_settings(options: dict[str, Any]) -> dict[str, Any]:
         if not action.choices:
             continue
         allowed = tuple(action.choices)
-        merged[action.dest] = merged[action.dest] or allowed[0]  # the first is the default
+        merged[action.dest] = allowed[0] if merged[action.dest] is None else merged[action.dest]  # first: the default
         if merged[action.dest] not in allowed:
             raise UsageError(f"[tool.graphmem] {key} = {merged[action.dest]!r}", hint=f"one of {', '.join(allowed)}")
     if not merged["targets"]:

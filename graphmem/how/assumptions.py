@@ -44,9 +44,11 @@ def read_assumptions(texts: Mapping[str, object]) -> Assumptions:
     Raises:
         UsageError: what it cannot read.
     """
+    if not isinstance(texts, Mapping):
+        raise UsageError(f"assume is a dict, not {texts!r}", hint='assume={"experts": "worst"}')
     experts, values = BALANCED, {}
     for key, value in texts.items():
-        file, colon, line = key.rpartition(":")
+        file, colon, line = str(key).rpartition(":")
         if key == EXPERTS and value in (BALANCED, WORST):
             experts = str(value)
         elif colon and line.isdigit():

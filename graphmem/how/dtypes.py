@@ -17,12 +17,12 @@ def as_dtype(name: torch.dtype | str | None) -> torch.dtype | None:
     """A dtype by the names people use: bf16, float16, torch.float32.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or a dtype that weights cannot have.
     """
-    if name is None or isinstance(name, torch.dtype):
-        return name
-    found = _DTYPES.get(name.lower().removeprefix("torch."))
-    if found is None:
+    if name is None:
+        return None
+    found = _DTYPES.get(name.lower().removeprefix("torch.")) if isinstance(name, str) else name
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise UsageError(f"unknown dtype {name!r}", hint="bf16, fp16, fp32 or fp64")
     return found
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 
 from graphmem.errors import SymbolError, TargetError, did_you_mean
 from graphmem.load.blank import Blank
-from graphmem.load.subject import Point, Subject
+from graphmem.load.subject import Point, Subject, plain, read_symbol
 from graphmem.usercode.callables import defined_at, name_of
 from graphmem.usercode.running import user_code
 
@@ -42,8 +43,10 @@ def from_factories(
     for key, value in (settings or {}).items():
         if key not in both:
             raise SymbolError(f"unknown symbol {key!r} in --set", hint=suggestion(key, both))
-        both[key] = read_setting(key, value, both[key])
-    symbols = {k: v for k, v in both.items() if isinstance(v, int) and not isinstance(v, bool)}
+        default, both[key] = both[key], read_setting(key, value, both[key])
+        if key in of_inputs and _is_size(default):  # of a model, 0 or -1 may mean something
+            read_symbol(key, both[key])
+    symbols = {k: v for k, v in both.items() if _is_whole(v)}
     made_by = _Factories(model=model, inputs=inputs, of_model=tuple(of_model), of_inputs=tuple(of_inputs), values=both)
     return Subject(
         name=name,
@@ -107,7 +110,7 @@ class _Factories:
                 where=defined_at(self.inputs),
                 hint="return (ids,) or {'input_ids': ids}",
             )
-        return made
+        return plain(made)
 
     def _arguments(self, names: tuple[str, ...], point: Point) -> dict[str, object]:
         return {name: point.get(name, self.values[name]) for name in names}
@@ -128,10 +131,21 @@ def _defaults(function: Callable[..., Any]) -> dict[str, object]:
     return found
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_size(value: object) -> bool:
+    return _is_whole(value) and value > 0
+
+
 def read_setting(name: str, value: object, default: object) -> object:
-    """A setting from the command line as a value of its default's type."""
-    if not isinstance(value, str) or isinstance(default, str):
+    """A setting from the command line as a value of its default's type; one from Python as it is, but a whole number
+    of any kind as an int, since only that is a symbol."""
+    if isinstance(default, str):
         return value
+    if not isinstance(value, str):
+        return _whole(name, value, default) if _is_whole(default) else value
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
@@ -150,6 +164,15 @@ def read_setting(name: str, value: object, default: object) -> object:
         f"--set {name}={value}: {name} takes a value of type {type(default).__name__}, such as {default!r}",
         hint=f"--set {name}={default}",
     )
+
+
+def _whole(name: str, value: object, default: int) -> object:
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        raise SymbolError(f"{name} takes a whole number, such as {default}, not {value!r}", hint=f"{name}={int(value)}")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return value
 
 
 def suggestion(name: str, known: Mapping[str, object]) -> str:

@@ -25,7 +25,14 @@ def wishes_of(
     task: str | None,
     trust_remote_code: bool,
 ) -> Wishes:
-    """The arguments as the command line would give them."""
+    """The arguments as the command line would give them.
+
+    Raises:
+        UsageError: one that is no dict.
+    """
+    for name, given, example in (("symbols", symbols, {"s": 4096}), ("input", input, {"idx": "int64[b,s]"})):
+        if given is not None and not isinstance(given, Mapping):
+            raise UsageError(f"{name} is a dict, not {given!r}", hint=f"{name}={example}")
     texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
     return Wishes(settings=symbols or {}, inputs=texts, config=config, task=task, trust_remote_code=trust_remote_code)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphmem.errors import SymbolError
+from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
@@ -48,6 +49,21 @@ class Subject:
     remedy: str = ""
 
 
+def read_symbol(name: str, value: object) -> int:
+    """A value that the user gave for symbol `name`: any kind of whole number, of numpy too.
+
+    Raises:
+        SymbolError: it is not a positive integer.
+    """
+    try:
+        size = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        size = 0
+    if isinstance(value, bool) or size < 1:
+        raise SymbolError(f"{name} must be a positive integer, not {value!r}", hint=f"{name}=4")
+    return size
+
+
 def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) -> Any:
     """The inputs as real tensors, except those that are too large to work anything out of them.
 
@@ -55,6 +71,31 @@ def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) 
     """
     with Blank(limit=VALUES_LIMIT):
         return make_inputs(point, True)
+
+
+def plain(inputs: Any) -> Any:
+    """`inputs` as forward takes them: a namedtuple, or any other tuple or list, by position.
+
+    Raises:
+        TargetError: one inside another, whose type forward may rely on. Its tensors would not be found there.
+    """
+    if not isinstance(inputs, (tuple, list)):
+        _refuse_types_of_their_own(inputs)
+        return inputs
+    for part in inputs:
+        _refuse_types_of_their_own(part)
+    return tuple(inputs)
+
+
+def _refuse_types_of_their_own(value: Any) -> None:
+    kind = type(value)
+    if isinstance(value, (tuple, list)) and kind not in (tuple, list) and named_tensors(value):
+        raise TargetError(
+            f"the inputs have a {kind.__name__} of tensors inside, and only plain tuples, lists and dicts can be moved",
+            hint="let forward take a plain tuple or dict, or the tensors one by one",
+        )
+    for _, _, part in children(value, ""):
+        _refuse_types_of_their_own(part)
 
 
 def from_module(
@@ -73,7 +114,9 @@ def from_module(
     Raises:
         SymbolError: two symbols of one size, or a size that no input has.
     """
+    inputs = plain(inputs)
     tensors = named_tensors(inputs)
+    symbols = {name: read_symbol(name, size) for name, size in (symbols or {}).items()}
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}

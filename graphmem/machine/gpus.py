@@ -46,6 +46,8 @@ def find_gpu(key: str) -> Gpu:
     Raises:
         MachineError: no such GPU is known.
     """
+    if not isinstance(key, str):
+        raise MachineError(f"unknown GPU {key!r}", hint='a name, such as gpu="h100"')
     if key.lower().startswith("sm"):
         return _by_capability(key)
     plain = re.sub(r"[^a-z0-9]", "", key.lower())

@@ -67,6 +67,8 @@ def resolve(
 
 
 def _release(text: str) -> tuple[int, ...]:
+    if not isinstance(text, str):  # as a number 2.10 is 2.1
+        raise MachineError(f"cannot read the version {text!r}: it is not a text", hint='write it like "2.11"')
     try:
         major, minor, *patch = (int(part) for part in text.split("+")[0].split(".")[:3])
         return (major, minor, *patch)

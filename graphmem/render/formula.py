@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
-from graphmem.points import Point, as_text, beside
+from graphmem.points import Point, as_text, off_by
 from graphmem.render.proof import proof
 from graphmem.report import Limit, ReportData
 from graphmem.symbolic.text import formula
@@ -43,11 +45,14 @@ def python(report: ReportData) -> str:
     shown = formula(report.saved.expr, symbols, report.depth)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
-    notes = "".join(f"\n{note}" for note in _about_the_formula(report))
+    notes = "".join(f"\n{note}" for note in [*_about_the_formula(report), *_kernels(report)])
     checks = "".join(
         f"    if {_outside(limit, symbols)}:\n        raise ValueError({_said(limit, symbols)!r})\n"
         for limit in report.limits
+        if _names(limit) <= symbols.keys()
     )
+    proved = report.verified.exact and report.verified.point is not None
+    checks += "" if proved or not symbols else _only_here(symbols)
     title = f"What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof(report)})."
     return f'''"""{title}{notes}"""
 
@@ -66,13 +71,35 @@ def _about_the_formula(report: ReportData) -> list[str]:
     return [note for note in report.notes if note.startswith("the formula")]
 
 
+def _names(limit: Limit) -> set[str]:
+    """What the check of a limit has to know."""
+    return set(re.findall(r"[^\W\d]\w*", limit.equals)) if limit.equals else {limit.symbol}
+
+
+def _kernels(report: ReportData) -> list[str]:
+    """The kernels that the formula is for: at other sizes another one may run, and only graphmem can tell."""
+    named = ", ".join(dict.fromkeys(row.kernel for row in report.attention if row.kernel.startswith("sdpa.")))
+    return [f"the formula is for sizes at which attention runs {named}"] if named else []
+
+
+def _only_here(symbols: Point) -> str:
+    """What is not proved is known where it was traced, and nowhere else."""
+    elsewhere = " or ".join(f"{name} != {value}" for name, value in symbols.items())
+    said = f"the formula is not proved, so it is for {as_text(symbols, ', ')} only"
+    return f"    if {elsewhere}:\n        raise ValueError({said!r})\n"
+
+
 def _outside(limit: Limit, symbols: Point) -> str:
+    if limit.equals is not None:  # one that is no argument follows by itself, to whole numbers
+        return f"{limit.symbol} != {limit.equals}" if limit.symbol in symbols else f"({limit.equals}) % 1"
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {limit.multiple_of}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
 def _said(limit: Limit, symbols: Point) -> str:
+    if limit.equals is not None:
+        return f"the formula holds for {limit.symbol} = {limit.equals} only"
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
     side = ">=" if limit.least is not None else "<="
@@ -81,6 +108,6 @@ def _said(limit: Limit, symbols: Point) -> str:
 
 def _edge(limit: Limit, symbols: Point) -> str:
     """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
-    if limit.by not in symbols:
+    if limit.by is None or limit.by not in symbols:
         return str(limit.most if limit.least is None else limit.least)
-    return beside(limit.by, limit.beside)
+    return off_by(limit.by, limit.beside)

@@ -9,9 +9,11 @@ from graphmem.report.tables import ReportData
 
 @dataclass(frozen=True)
 class Fit:
-    """The answer, in bytes. value: the largest that fits; None if nothing does, and `why`. at: the report there.
+    """The answer, in bytes. value: the largest that fits; None if nothing does, and `why`. at: the report there, or the
+    one that was asked where nothing fits.
 
-    parameters: the weights themselves. reserve: what the user keeps free for gradients, optimizer state, temporaries.
+    parameters: the weights themselves, at the smallest value where nothing fits.
+    reserve: what the user keeps free for gradients, optimizer state, temporaries.
     """
 
     symbol: str

@@ -160,9 +160,10 @@ class Verified:
 
 @dataclass(frozen=True)
 class Limit:
-    """Where the formula does not hold: for values of a symbol below `least`, above `most`, or not a multiple of
-    `multiple_of`; None if there is no such limit. refused: beyond it the model raises an error.
+    """Where the formula does not hold: for values of a symbol below `least`, above `most`, not a multiple of
+    `multiple_of`, or not what `equals` says in other symbols; None if there is no such limit.
 
+    refused: beyond it the model raises an error.
     by: the integer of the model that the limit moves with, None if it stays: `least` or `most` is that, plus `beside`.
     """
 
@@ -173,6 +174,7 @@ class Limit:
     refused: bool = False
     by: str | None = None
     beside: int = 0
+    equals: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

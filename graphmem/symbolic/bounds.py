@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphmem.errors import GraphmemError, ModelError, SymbolError
-from graphmem.points import Point, beside
+from graphmem.points import Point, off_by
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.tracer import TraceAt
 
@@ -54,7 +54,7 @@ class Bound(NamedTuple):
 
     def text(self, point: Point) -> str:
         """`s <= 512 (P)`: the bound as it is at `point`."""
-        moves = f" ({beside(self.by, self.beside)})" if self.by else ""
+        moves = f" ({off_by(self.by, self.beside)})" if self.by else ""
         return f"{self.name} {'<=' if self.up else '>='} {self.at(point)}{moves}"
 
 
@@ -92,7 +92,8 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[B
             found += filter(None, [_bound(holds, known[-1], FAR * known[-1] | _ODD, 1)])
         if known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found) and holds.at(1) is False:
             found.append(Bound(name, _least(holds) if length else 2, up=False, refused=holds.refuses(1)))
-    return (*found, *_of_model_sizes(tracer, derived, base))
+    moving = {b.by for b in found if isinstance(b, Bound)}
+    return (*found, *(b for b in _of_model_sizes(tracer, derived, base) if b.name not in moving))
 
 
 def _of_model_sizes(tracer: TraceAt, derived: Derivation, base: Point) -> Iterator[Bound]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 
@@ -52,7 +52,7 @@ def validate(
     """
     _check_options(options)
     wishes = wishes_of(symbols, config, input, task, trust_remote_code)
-    settings = Settings(how=read_how(options), steps=steps)
+    settings = Settings(how=read_how(cast(Options, options)), steps=steps)
     with isolated(standing_in=False):
         return validate_subject(lambda: subject_of(model, inputs, loss, wishes), settings, sweep or {}, force=force)
 
@@ -95,6 +95,8 @@ def _check_options(options: RunOptions) -> None:
 
 
 def _check(settings: Settings) -> None:
+    if not isinstance(settings.steps, int) or isinstance(settings.steps, bool):
+        raise UsageError(f"steps is a whole number, not {settings.steps!r}", hint="steps=2")
     if settings.steps < 1:
         raise UsageError(f"--steps {settings.steps}: at least one step has to be run", hint="--steps 2")
     if settings.device == "cuda" and not torch.cuda.is_available():

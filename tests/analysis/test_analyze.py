@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -103,6 +104,38 @@ def test_factories_with_other_values() -> None:
         report.at(s=0)
 
 
+def _narrow(h=32, f=64, window=16):
+    return Net(h, f or 8)
+
+
+def _rows(b=2, s=8, h=32):
+    return (torch.randn(b, s, h),)
+
+
+def test_whole_numbers_of_any_kind_are_symbols() -> None:
+    report = graphmem.analyze(_narrow, _rows, symbols={"s": numpy.int64(4), "f": numpy.int32(48)})
+    assert report.symbols == {"b": 2, "s": 4, "h": 32, "f": 48}
+    assert report.at(s=numpy.int64(6)).symbols["s"] == 6
+    assert type(report.at(s=numpy.int64(6)).saved.bytes) is int
+    with_zero = graphmem.analyze(_narrow, _rows, symbols={"f": 0, "window": -1})  # what these mean is the model's
+    assert with_zero.saved.bytes == 2 * (2 * 8 * 8 * 4)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "said"),
+    [
+        ({"s": True}, "s takes a whole number, such as 8, not True"),
+        ({"f": True}, "f takes a whole number, such as 64, not True"),
+        ({"s": 32.0}, "s takes a whole number, such as 8, not 32.0"),
+        ({"s": 0}, "s must be a positive integer, not 0"),
+        ({"b": -1}, "b must be a positive integer, not -1"),
+    ],
+)
+def test_no_symbol_is_dropped_for_its_value(symbols, said) -> None:
+    with pytest.raises(GraphmemError, match=said):
+        graphmem.analyze(_narrow, _rows, symbols=symbols)
+
+
 def test_loss_releases_the_outputs() -> None:
     module, x = Net(), torch.randn(2, 8, 32)
     kept = graphmem.analyze(module, (x,))
@@ -116,6 +149,31 @@ def test_what_is_given_must_go_together() -> None:
         graphmem.analyze(lambda: Net(), (torch.randn(2, 8, 32),))
     with pytest.raises(GraphmemError, match="inputs is a function"):
         graphmem.analyze(Net(), lambda: (torch.randn(2, 8, 32),))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("dtype", torch.int8, "unknown dtype torch.int8"),
+        ("dtype", 8, "unknown dtype 8"),
+        ("autocast", 16, "unknown dtype 16"),
+        ("torch_version", 2.11, "version 2.11: it is not a text"),
+        ("cudnn_version", 9, "version 9: it is not a text"),
+        ("gpu", 3, "unknown GPU 3"),
+        ("assume", ["experts=worst"], r"assume is a dict, not \['experts=worst'\]"),
+        ("assume", {88: 3}, "cannot assume 88=3"),
+        ("input", "x=int64[b,s]", "input is a dict, not 'x=int64"),
+        ("symbols", ["b"], r"symbols is a dict, not \['b'\]"),
+        ("symbols", {"b": [2]}, r"b must be a positive integer, not \[2\]"),
+        ("symbols", {"b": 2.0}, "b must be a positive integer, not 2.0"),
+        ("symbols", {"b": True}, "b must be a positive integer, not True"),
+    ],
+    ids=lambda x: str(x)[:9].replace("gpu", "a gpu"),
+)
+def test_slips_of_the_pen_are_errors_that_say_so(option, value, said) -> None:
+    with pytest.raises(GraphmemError, match=said) as error:
+        graphmem.analyze(Net(), (torch.randn(2, 8, 32),), **{option: value})
+    assert error.value.hint
 
 
 def test_an_unknown_gpu_is_suggested() -> None:

@@ -85,3 +85,8 @@ def test_str_is_the_table_and_repr_a_line(report: graphmem.Report) -> None:
     assert "\n" not in repr(report)
     assert "b=2 s=8" in repr(report)
     assert repr(report).endswith("= L(8sbh) - 4sbh>")
+
+
+def test_repr_without_a_point() -> None:
+    line = repr(graphmem.analyze(nn.Sigmoid(), torch.tensor(1.0, requires_grad=True)))
+    assert line == "<Report of Sigmoid: 4 B saved for backward = 4>"

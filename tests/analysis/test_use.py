@@ -1,5 +1,6 @@
 """What formulas are used for: what fits, what differs, and taking them away."""
 
+import dataclasses
 import json
 import random
 import xml.etree.ElementTree as ET
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.analysis.fit import fit
 from graphmem.cli import main
 from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
@@ -180,8 +182,10 @@ def test_the_python_function_needs_no_graphmem_and_is_exact(reports) -> None:
         try:
             expected = report.at(**elsewhere).saved.bytes
         except SymbolError:
-            continue
-        assert function(**elsewhere) == expected
+            with pytest.raises(ValueError, match="formula holds for"):
+                function(**elsewhere)
+        else:
+            assert function(**elsewhere) == expected
 
 
 def test_latex(reports) -> None:
@@ -337,6 +341,64 @@ def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
             function(P=P, s=P - more + 1)
 
 
+def test_the_function_of_what_is_not_proved_is_for_one_point() -> None:
+    report = graphmem.analyze(shifted, ids, device="cpu")
+    unproved = dataclasses.replace(report, verified=dataclasses.replace(report.verified, exact=False))
+    function = function_of(unproved)
+    assert function() == report.saved.bytes
+    with pytest.raises(ValueError, match="not proved, so it is for b=4"):
+        function(s=21)
+
+
+class Turns(nn.Module):
+    """A state that goes from position to position."""
+
+    def __init__(self, h) -> None:
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x):
+        state, states = torch.zeros_like(x[:, 0]), []
+        for i in range(x.shape[1]):
+            state = torch.tanh(state * 0.9 + self.f(x[:, i]))
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+class Wide(nn.Module):
+    """Heads of 16: h is 16 a."""
+
+    def __init__(self, h, a) -> None:
+        super().__init__()
+        self.f, self.a = nn.Linear(h, h), a
+
+    def forward(self, x):
+        return self.f(x).unflatten(-1, (self.a, 16)).sigmoid().flatten(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "outside"),
+    [
+        (lambda h=64: Turns(h), {"symbol": "s", "least": 12}, {"s": 9}),
+        (lambda h=64, a=4: Wide(h, a), {"symbol": "a", "equals": "h/16"}, {"h": 72}),
+    ],
+    ids=["turns", "follows"],
+)
+def test_the_function_refuses_turns_and_sizes_that_the_formula_is_not_for(model, limit, outside) -> None:
+    report = graphmem.analyze(model, lambda b=2, s=12, h=64: (torch.randn(b, s, h),), device="cpu")
+    assert any(limit.items() <= entry.items() for entry in report.to_dict()["limits"])
+    with pytest.raises(SymbolError):
+        report.at(**outside)
+    with pytest.raises(ValueError, match="the formula holds for"):
+        function_of(report)(**outside)
+    assert function_of(report)(b=3) == report.at(b=3).saved.bytes
+
+
+def test_the_function_names_the_kernel_that_it_is_for(reports) -> None:
+    assert "sizes at which attention runs sdpa." in FORMATS["python"](reports[1])
+    assert "sizes at which" not in FORMATS["python"](reports[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["L", "f", "h"])
 def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys) -> None:
@@ -350,6 +412,18 @@ def test_fit_counts_the_parameters_of_the_model_that_fits(name, capsys) -> None:
     weights = next(n.bytes for n in there.not_counted if n.what == "parameters")
     assert (found["parameters"], found["alive"]) == (weights, there.alive.bytes)
     assert weights + there.alive.bytes <= 8 * 2**20
+
+
+def test_where_nothing_fits_the_weights_are_those_of_the_least() -> None:
+    def layers(L=6):
+        return nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(L)))
+
+    report = graphmem.analyze(layers, lambda b=4: (torch.randn(b, 8),))
+    found = fit(report, "L", 400, 0)
+    assert (found.value, found.parameters) == (None, sum(p.nbytes for p in layers(L=1).parameters()))
+    assert "L=1 needs" in found.why
+    with pytest.raises(SymbolError, match="x is not in the formula"):
+        fit(report, "x", 400, 0)
 
 
 @pytest.mark.slow

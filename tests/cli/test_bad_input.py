@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from graphmem.cli import main
+from graphmem.cli.files import write
+from graphmem.errors import UsageError
 
 HEAD = "import torch\nfrom torch import nn\n"
 MODEL = "def model(h=16): return nn.Linear(h, h)\n"
@@ -357,7 +359,7 @@ TYPED = HEAD + INPUTS + "def model(h=16, p=0.1, deep=True, kinds=('relu', 'gelu'
         ("h", "--set h: not NAME=VALUE"),
         ("=5", "--set =5: not NAME=VALUE"),
         ("", "not NAME=VALUE"),
-        ("s=-8", "negative"),
+        ("s=-8", "s must be a positive integer, not -8"),
     ],
 )
 def test_bad_setting(refuse: Refuse, setting: str, says: str) -> None:
@@ -442,6 +444,13 @@ def test_output_that_cannot_be_written(
     assert "cannot write" in stderr
     assert "-o takes a file in an existing folder" in stderr
     assert sorted(p.name for p in file.parent.rglob("*")) == ["folder", "model.py"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_device_that_cannot_be_written() -> None:
+    with pytest.raises(UsageError, match="cannot write /dev/full: No space left on device"):
+        write("a report", "/dev/full")
+    assert Path("/dev/full").is_char_device()
 
 
 class Full(io.StringIO):

@@ -76,6 +76,8 @@ def test_a_new_option_is_a_key(project: Path, monkeypatch: pytest.MonkeyPatch) -
         ("threshold = 'x%'", "1% or 10MiB"),
         ("at = ['s']", "--at s=8192"),
         ("select = ['GM777']", "there is no rule 'GM777'"),
+        ("select = ['GM1']\nignore = ['GM1']", "no rule is left to run"),
+        ("device = ''", "[tool.graphmem] device = ''"),
         ("select = [", "is not TOML"),
         ("baseline = 'none.json'", "--write-baseline makes one"),
     ],

@@ -15,6 +15,7 @@ import graphmem
 from graphmem._torch import TRIED
 from graphmem.cli.options import parser
 from graphmem.errors import MachineError
+from graphmem.kernels import registry
 from graphmem.linter import rule as rules
 from graphmem.linter.engine import Checker
 from graphmem.machine import gpus, resolve
@@ -124,7 +125,6 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel() -> None:
-    registry = pytest.importorskip("graphmem.kernels.registry")
     operator = torch.ops.aten.hardswish.default
     made = module("graphmem.kernels.hardswish", example("A kernel"))
     corrections = registry.kernels_on("cpu").corrections

@@ -1,13 +1,17 @@
 """Factories as people write them, and models that behave by more than their sizes."""
 
+from collections import namedtuple
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import graphmem
+from graphmem.errors import TargetError
 from graphmem.load import Wishes, load_target
 from graphmem.load.blank import Blank, is_blank
+from support.oracle import real_saved
 from support.repo import ROOT
 
 
@@ -164,3 +168,36 @@ def test_nothing_kept_is_said() -> None:
     report = graphmem.analyze(module, inputs())
     assert report.saved.bytes == 0
     assert any("keeps nothing" in note for note in report.notes)
+
+
+Pair = namedtuple("Pair", ["x", "mask"])
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Linear(8, 8)
+
+    def forward(self, x, mask=None):
+        x, mask = x if mask is None else (x, mask)
+        return (self.f(x) * mask).sigmoid()
+
+
+def pair(b=2, s=6):
+    return Pair(torch.randn(b, s, 8), torch.ones(b, s, 1))
+
+
+@pytest.mark.parametrize("given", [(Masked(), pair()), (Masked, pair)], ids=["module", "functions"])
+def test_inputs_are_a_namedtuple(given) -> None:
+    module, inputs = given
+    report = graphmem.analyze(module, inputs, device="cpu")
+    assert report.verified.exact
+    real = real_saved(Masked(), tuple(pair()))
+    assert report.saved.bytes == sum(size * n for size, n in real.items())
+    assert graphmem.validate(module, inputs, device="cpu", sweep={"b": [2, 3]}).exact
+
+
+def test_a_namedtuple_inside_the_inputs_is_refused() -> None:
+    for given in ((Masked(), {"x": pair()}), (Masked(), (pair(),)), (Masked, lambda b=2: ([pair(b)],))):
+        with pytest.raises(TargetError, match="the inputs have a Pair of tensors inside"):
+            graphmem.analyze(*given, device="cpu")

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from graphmem.cli import main
-from graphmem.errors import UsageError
+from graphmem.errors import GraphmemError, UsageError
 from graphmem.validation import allocator, needs, run, step
 from graphmem.validation.allocator import Counters
 from graphmem.validation.compare import compare
@@ -579,6 +579,28 @@ def test_a_stand_in_is_no_package(capsys: pytest.CaptureFixture[str]) -> None:
         pytest.skip("flash-attn is installed")
     assert on_cpu(str(ROOT / "samples" / "kernels.py:flash_attn"), "--set", "s=8", "--set", "h=32") == 2
     assert "flash_attn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ({"b": 4}, "the sweep of b is a list of values, not 4"),
+        ({"b": []}, r"the sweep of b is a list of values, not \[\]"),
+        ({"b": "12"}, "the sweep of b is a list of values, not '12'"),
+        ({"b": ["2"]}, "b must be a positive integer, not '2'"),
+        ({"b": [1, 0]}, "b must be a positive integer, not 0"),
+        ("b=1,2", "a sweep is a dict, not 'b=1,2'"),
+    ],
+)
+def test_what_is_no_sweep(sweep: Any, said: str) -> None:
+    with pytest.raises(GraphmemError, match=said):
+        points_of(sweep, {"b": 2})
+
+
+@pytest.mark.parametrize("steps", ["2", 2.0, True])
+def test_steps_are_a_whole_number(steps: Any) -> None:
+    with pytest.raises(UsageError, match=f"steps is a whole number, not {steps!r}"):
+        validate(nn.Linear(2, 2), (torch.randn(2, 2),), device="cpu", steps=steps)
 
 
 def test_points_of_a_sweep() -> None:

@@ -26,7 +26,7 @@ from graphmem.load.discover.search import Accepted, Arguments, Build, Leaf, at, 
 from graphmem.load.discover.spec import OMIT, Argument, Spec, read
 from graphmem.load.factories import read_setting, suggestion
 from graphmem.load.names import LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY
-from graphmem.load.subject import Point, Subject
+from graphmem.load.subject import Point, Subject, read_symbol
 from graphmem.trace.failures import signature
 
 # Sizes that only the inputs have. The sequence is as long as the model's own limit allows, but no longer than this.
@@ -128,7 +128,7 @@ def _point(plan: Plan, choices: Mapping[str, list[Argument]], settings: Mapping[
     point = dict(plan.point)
     for name in sorted(names - point.keys()):
         if name in settings:
-            point[name] = int(read_setting(name, settings[name], 1))  # type: ignore[call-overload]
+            point[name] = read_symbol(name, read_setting(name, settings[name], 1))
         elif name in _BATCHES:
             point[name] = BATCH
         elif name in _SEQUENCES:
