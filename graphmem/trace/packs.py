@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.utils.checkpoint
@@ -68,8 +68,7 @@ class Passed:
         self.made = made
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A storage that a node still holds, and the tensor as it was packed."""
 
     weak: StorageWeakRef
