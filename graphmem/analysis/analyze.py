@@ -131,6 +131,7 @@ class _Analyst:
                 *subject.remarks,
                 *(note for name, note in subject.notes.items() if name in derived.symbols),
                 *remarks,
+                *filter(None, [how.machine.not_followed]),
             ),
             how=how,
             tracer=self.tracer,
