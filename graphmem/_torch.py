@@ -121,6 +121,11 @@ with _needed("know which tensors share a storage, and how long it lives"):
 with _needed("build a model on the meta device"):
     base_of: Callable[[torch.Tensor], torch.Tensor | None] = _attribute(torch.Tensor, "_base")
 
+# How a block begins in which saved tensors are packed by hooks: torch/csrc/autograd/init.cpp, called in
+# torch/autograd/graph.py.
+with _needed("see what a model's own hooks make of saved tensors"):
+    PUSH_HOOKS = _place(torch._C._autograd, "_push_saved_tensors_default_hooks")
+
 # The negative bit of a saved tensor: aten/src/ATen/native/native_functions.yaml.
 with _needed("hand back a saved tensor as it was"):
     neg_view = torch._neg_view

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
-from graphmem.accounts.saved import SAVED, sort_storages
+from graphmem.accounts.saved import ELSEWHERE, SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import runs_the_same_kernels
 from graphmem.analysis.build import build_report
@@ -18,12 +18,18 @@ from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
 from graphmem.points import Memo, Point
+from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.usercode.garbage import set_aside
 from graphmem.usercode.isolate import isolated
 
-_NOTHING_SAVED = (
+_NO_GRADIENT = (
     "autograd keeps nothing: nothing requires a gradient, or the output does not depend on anything that does"
+)
+_ALL_ELSEWHERE = "all that is saved for backward lies on another device: see 'saved elsewhere'"
+_ALL_BEFORE = (
+    "autograd keeps nothing that forward made: backward needs what exists anyway (parameters, inputs), or makes it "
+    "again (checkpoints)"
 )
 
 
@@ -115,8 +121,7 @@ class _Analyst:
             full_depth=how.full_depth,
         )
         derived, bounds, remarks = derive_for(search, working, short=short)
-        if not any(g.key.table == SAVED for g in derived.groups):
-            remarks.append(_NOTHING_SAVED)
+        remarks += _where_nothing_is_saved(derived)
         return Analysis(
             name=subject.name,
             working=working,
@@ -126,9 +131,20 @@ class _Analyst:
                 *subject.remarks,
                 *(note for name, note in subject.notes.items() if name in derived.symbols),
                 *remarks,
+                *filter(None, [how.machine.not_followed]),
             ),
             how=how,
             tracer=self.tracer,
             anew=self._anew,
             parameters=Parameters(self.tracer, derived.base, derived.periods),
         )
+
+
+def _where_nothing_is_saved(derived: Derivation) -> list[str]:
+    """Why nothing is saved for backward, where that is so."""
+    tables = {group.key.table for group in derived.groups}
+    if SAVED in tables:
+        return []
+    if not derived.trace.differentiable:
+        return [_NO_GRADIENT]
+    return [_ALL_ELSEWHERE if ELSEWHERE in tables else _ALL_BEFORE]

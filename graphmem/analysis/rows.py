@@ -260,7 +260,7 @@ _OTHER_TABLES = {
     BUFFER: "the model's own tensor: autograd holds it, but it exists anyway",
     OUTPUT: "held by the caller of forward, not by an autograd node",
     OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
-    ELSEWHERE: "saved on another device, such as RNG seeds on the CPU",
+    ELSEWHERE: "saved for backward on another device: RNG seeds on the CPU, or what was moved there",
 }
 
 

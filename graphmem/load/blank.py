@@ -10,6 +10,7 @@ out what it does to weights (peft does not cast its adapters). So where somebody
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,12 @@ _SAYS: dict[Any, Callable[[torch.Tensor], Any]] = {
 _MIXED = ("meta", "Expected all tensors to be on the same device")
 
 
+class _Kind(Enum):
+    """What a function of tensors does, as far as it matters here."""
+
+    READS, SAYS, MOVES, FILLS, CONVERTS, MAKES, WRITES, RUNS = range(8)
+
+
 class Blank(TorchFunctionMode):
     """Inside the block, tensors of more than `limit` elements are made on meta; with None everything is real."""
 
@@ -40,26 +47,27 @@ class Blank(TorchFunctionMode):
     def __init__(self, limit: int | None = LIMIT) -> None:
         super().__init__()
         self._limit = limit
+        self._kinds: dict[Any, _Kind] = {}
         # What the user's code itself wants on meta says so. The references keep an identity from being used again.
         self._meant: dict[int, StorageWeakRef] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func in _SAYS:
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = _kind(func)
+        if kind is _Kind.READS:
+            return func(*args, **kwargs)
+        if kind is _Kind.SAYS:
             return self._said(func, args[0])
-        if func in _MOVES:
-            return args[0]
-        if func in _FILLS and is_blank(filled := args[0] if args else kwargs["tensor"]):
-            return filled
-        if func is torch.Tensor.to and any(map(_is_meta, (*args[1:2], kwargs.get("device")))):
-            self._mean(result := func(*args, **kwargs))
-            return result
-        if func is torch.Tensor.to:
-            result = self._converted(args, kwargs)
-        elif func in device_constructors() and func is not torch.tensor and func is not torch.as_tensor:
+        if kind is _Kind.MAKES:
             return self._made(func, args, kwargs)
+        if kind is _Kind.MOVES or (kind is _Kind.FILLS and is_blank(args[0] if args else kwargs["tensor"])):
+            return args[0] if args else kwargs["tensor"]
+        if kind is _Kind.CONVERTS:
+            result = self._converted(args, kwargs)
         else:
-            result = self._run(func, args, kwargs)
+            result = self._run(func, args, kwargs, writes=kind is _Kind.WRITES)
         if self._meant and any(self._is_meant(t) for t in _tensors((args, kwargs))):
             self._mean(result)
         return result
@@ -77,14 +85,14 @@ class Blank(TorchFunctionMode):
             return blank
         return func(*args, **kwargs, device="cpu")
 
-    def _run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _run(self, func: Any, args: Any, kwargs: dict[str, Any], *, writes: bool) -> Any:
         """`func` where its tensors are, whatever device is asked for."""
         if kwargs.get("device") is not None:
             if _is_meta(kwargs["device"]):
                 self._mean(result := func(*args, **kwargs))
                 return result
             kwargs.pop("device")
-        if _writes(func) and _is_mixed((args, kwargs)):
+        if writes and _is_mixed((args, kwargs)):
             _forget_values(args[0])
         try:
             return func(*args, **kwargs)
@@ -100,15 +108,35 @@ class Blank(TorchFunctionMode):
     def _is_meant(self, tensor: torch.Tensor) -> bool:
         return bool(self._meant) and storage_id(tensor.untyped_storage()) in self._meant
 
-    @staticmethod
-    def _converted(args: Any, kwargs: dict[str, Any]) -> Any:
-        """Tensor.to without the device: only the change of dtype or of memory format is made."""
+    def _converted(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Tensor.to without the device, unless that is meta: only the dtype or the memory format changes."""
         tensor, *rest = args
+        if any(map(_is_meta, (*rest[:1], kwargs.get("device")))):
+            self._mean(result := torch.Tensor.to(*args, **kwargs))
+            return result
         dtype = kwargs.get("dtype") or next((a for a in rest if isinstance(a, torch.dtype)), None)
         other = kwargs.get("other") or next((a for a in rest if isinstance(a, torch.Tensor)), None)
         dtype = other.dtype if other is not None else dtype or tensor.dtype
         memory_format = kwargs.get("memory_format") or torch.preserve_format
         return torch.Tensor.to(tensor, dtype=dtype, copy=kwargs.get("copy", False), memory_format=memory_format)
+
+
+def _kind(func: Any) -> _Kind:
+    name = getattr(func, "__name__", "")
+    if func in _SAYS:
+        return _Kind.SAYS
+    if name == "__get__":
+        return _Kind.READS
+    if func in _MOVES:
+        return _Kind.MOVES
+    if func in _FILLS:
+        return _Kind.FILLS
+    if func is torch.Tensor.to:
+        return _Kind.CONVERTS
+    if func in device_constructors() and func is not torch.tensor and func is not torch.as_tensor:
+        return _Kind.MAKES
+    changes_first = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and name[-2:] != "__")
+    return _Kind.WRITES if changes_first else _Kind.RUNS
 
 
 def is_blank(tensor: torch.Tensor) -> bool:
@@ -133,12 +161,6 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 def _is_mixed(value: Any) -> bool:
     return len({is_blank(tensor) for tensor in _tensors(value)}) > 1
-
-
-def _writes(func: Any) -> bool:
-    """Whether a function of tensors changes the first: `copy_`, `__setitem__`, `__iadd__`."""
-    name = getattr(func, "__name__", "")
-    return name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
 
 
 def _forget_values(tensor: torch.Tensor) -> None:

@@ -33,6 +33,20 @@ class Machine:
     def release(self) -> str:
         return ".".join(map(str, self.torch))
 
+    @property
+    def not_followed(self) -> str | None:
+        """What of the release does not follow `torch`, where another one is installed; None where that is the same."""
+        installed = _installed_torch()
+        if self.torch[:2] == installed[:2]:
+            return None
+        here = f"the installed torch {'.'.join(map(str, installed[:2]))}"
+        if self.device == "cpu":
+            return f"nothing here follows torch {self.release}: on the CPU all operators are those of {here}"
+        return (
+            f"the choice of attention kernels follows torch {self.release}; "
+            f"the operators that run, and what they save, are those of {here}"
+        )
+
     def describe(self) -> str:
         """For a headline: ``NVIDIA H100 80GB HBM3, torch 2.13, cuDNN 9.20``."""
         release = f"torch {self.release}"

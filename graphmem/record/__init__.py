@@ -11,6 +11,7 @@ from graphmem.record.sdpa import SdpaFacts
 from graphmem.record.trace import (
     CHECKPOINT,
     MARK,
+    NO_NODE,
     UNREACHED,
     Call,
     Keep,
@@ -30,6 +31,7 @@ from graphmem.record.trace import (
 __all__ = [
     "CHECKPOINT",
     "MARK",
+    "NO_NODE",
     "UNREACHED",
     "Call",
     "Keep",

@@ -26,6 +26,8 @@ MARK = "_graphmem_ref"
 # Names of keepers that are not nodes of backward's graph.
 CHECKPOINT = "Checkpoint"  # not a node: a checkpoint without reentering holds its inputs itself
 UNREACHED = "an autograd node that the outputs do not reach"
+# In place of autograd's number, for operators that a hook of the model's runs while a node saves a tensor.
+NO_NODE = -1
 
 
 class Place(NamedTuple):
@@ -71,7 +73,8 @@ class Op:
     outputs: one entry for each value returned, None where it is not a tensor.
     call: index into Trace.calls of the innermost module call.
     stack: the user's lines under way, innermost first; torch's and graphmem's own are left out.
-    sequence: autograd's sequence number at the time, by which operators and autograd nodes find each other.
+    sequence: autograd's sequence number at the time, by which operators and autograd nodes find each other; NO_NODE for
+        what a hook of the model's runs while a node saves a tensor.
     kind: "call", "parameter", "buffer" or "input".
     """
 
@@ -167,6 +170,7 @@ class Trace:
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
+    differentiable: backward can start: what the caller holds has an autograd graph.
     value: works out what a small tensor held; raises UnknownValueError where that cannot be known.
     """
 
@@ -180,6 +184,7 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False
+    differentiable: bool = False
     value: Callable[[Ref], torch.Tensor] = field(default=_unknown, repr=False, compare=False)
 
     def signature(self) -> list[tuple[str, int]]:
@@ -197,7 +202,7 @@ class Trace:
         fact = op.outputs[ref.output]
         if op.kind != "call":
             return fact is not None and fact.requires_grad
-        before = self.ops[: ref.op]
+        before = [b for b in self.ops[: ref.op] if b.sequence != NO_NODE]
         return op.sequence > max((b.sequence for b in before), default=0) or (
             bool(before) and saves_what_it_overwrites(before[-1], op)
         )

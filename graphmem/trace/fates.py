@@ -30,7 +30,8 @@ def settle(tape: Tape, packs: Packs[Saved], held: Sequence[torch.Tensor], buffer
         buffers: the module's, after forward: a running statistic that forward made anew has replaced the one before.
     """
     storages = tape.record.storages
-    keeps = _keeps(tape, packs, nodes_by_sequence(held))
+    tape.record.differentiable = any(tensor.requires_grad for tensor in held)
+    keeps = _keeps(tape, packs, nodes_by_sequence(held), held)
     for order, index in enumerate(keeps):
         storages[index].packed = order
     for storage, weak in zip(storages, tape.weak, strict=True):
@@ -43,15 +44,25 @@ def settle(tape: Tape, packs: Packs[Saved], held: Sequence[torch.Tensor], buffer
             storage.origin = "buffer"
 
 
-def _keeps(tape: Tape, packs: Packs[Saved], nodes: dict[int, str]) -> dict[int, list[Keep]]:
+def _keeps(
+    tape: Tape, packs: Packs[Saved], nodes: dict[int, str], held: Sequence[torch.Tensor]
+) -> dict[int, list[Keep]]:
     """Storage -> who keeps it, in the order in which the storages were packed."""
     ops, clones = differentiated(tape.record, nodes)
     keeps: dict[int, list[Keep]] = {}
-    for packed, _ in packs.alive():
+
+    def add(packed: Packed[Saved], index: int | None) -> None:
         keep = _keep(packed, clones.get(packed.sequence, packed.sequence), nodes, ops)
-        known = keeps.setdefault(packed.note.storage, [])
-        if keep not in known:
+        if index is not None and keep not in (known := keeps.setdefault(index, [])):
             known.append(keep)
+
+    for packed, storage in packs.alive():
+        add(packed, tape.index(storage.identity))
+    explained = {*keeps, *(s.index for s in map(tape.known, held) if s is not None)}
+    for packed, storage in packs.left():
+        index = tape.index(storage.identity)
+        if index is not None and index not in explained and not tape.weak[index].expired():
+            add(packed, index)
     return keeps
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from graphmem._torch import node_number
-from graphmem.record import Trace, saves_what_it_overwrites
+from graphmem.record import NO_NODE, Trace, saves_what_it_overwrites
 
 
 def nodes_by_sequence(outputs: Iterable[torch.Tensor]) -> dict[int, str]:
@@ -31,7 +31,7 @@ def differentiated(trace: Trace, nodes: dict[int, str]) -> tuple[dict[int, int],
     what an operator overwrites, the number of that operator's node."""
     ops: dict[int, int] = {}
     clones: dict[int, int] = {}
-    calls = [op for op in trace.ops if op.kind == "call"]
+    calls = [op for op in trace.ops if op.kind == "call" and op.sequence != NO_NODE]
     for before, op in itertools.pairwise(calls):
         if saves_what_it_overwrites(before, op):
             latest = op.sequence - 1  # the clone's own node, if it has one, which nothing leads to

@@ -16,7 +16,7 @@ import torch
 
 from graphmem._torch import TorchDispatchMode, sequence_number
 from graphmem.errors import TooLongError
-from graphmem.record import Trace
+from graphmem.record import NO_NODE, Trace
 from graphmem.trace.calls import Calls
 from graphmem.trace.fates import Saved, settle
 from graphmem.trace.frames import Frames
@@ -65,7 +65,7 @@ class Recorder(TorchDispatchMode):
             return args[0].device if func is _DEVICE else func(*args, **kwargs)
         if self._most is not None and len(self._record.ops) >= self._most:
             raise TooLongError(f"forward runs more than {self._most} operators")
-        sequence = sequence_number()
+        sequence = NO_NODE if self._packs.packing else sequence_number()
         described = tuple(map(self.tape.described, args)), {k: self.tape.described(v) for k, v in kwargs.items()}
         result = self._results.of(func, args, kwargs, described)
         stack, compiled = self._frames.users()

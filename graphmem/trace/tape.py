@@ -77,6 +77,10 @@ class Tape:
         index = self._storages.get(storage_id(tensor.untyped_storage()))
         return None if index is None else self.record.storages[index]
 
+    def index(self, identity: int) -> int | None:
+        """The index of a storage by its address; None where nothing recorded it."""
+        return self._storages.get(identity)
+
     def entered(self, tensor: torch.Tensor) -> int:
         """The index of a tensor's storage; a constant is entered where nothing recorded it."""
         address = storage_id(tensor.untyped_storage())

@@ -61,6 +61,8 @@ def _rows(point: PointResult, validation: Validation) -> list[list[str]]:
         [label, "saved", *_compared(predicted.saved_bytes, measured.saved_bytes), _exactness(point)],
         ["", "storages", *_compared(len(predicted.saved), len(measured.saved)), ""],
     ]
+    if predicted.elsewhere or measured.elsewhere:
+        rows.append(["", "elsewhere", *_compared(predicted.elsewhere, measured.elsewhere), ""])
     if measured.rise is not None:
         off = measured.rise.allocated - point.allocated_rise
         rows += [

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from graphmem._torch import StorageWeakRef, storage_id
+from graphmem.record import Place
 from graphmem.trace.frames import Frames
 from graphmem.trace.nodes import nodes_by_sequence
-from graphmem.trace.packs import Packs
+from graphmem.trace.packs import Held, Packed, Packs
 from graphmem.usercode.garbage import objects
 from graphmem.validation.predict import place_of
 
@@ -127,19 +128,25 @@ class Watch:
         nodes = nodes_by_sequence(outputs)
         done = set(before)
         saved, weak, elsewhere = [], [], 0
-        for packed, holder in self._packs.alive():
-            nbytes = holder.storage.nbytes()
-            if storage_id(holder.storage) in done or not nbytes:
+        for packed, held in (*self._packs.alive(), *self._left(outputs)):
+            if held.identity in done or not held.nbytes:
                 continue
-            done.add(storage_id(holder.storage))
-            if holder.storage.device.type != device:
-                elsewhere += nbytes
+            done.add(held.identity)
+            if held.device != device:
+                elsewhere += held.nbytes
                 continue
             node = nodes.get(packed.sequence, "an autograd node")
-            dtype, where = str(holder.dtype).removeprefix("torch."), place_of(packed.note)
-            saved.append(Observed(nbytes, tuple(holder.shape), dtype, node, where))
-            weak.append(StorageWeakRef(holder.storage))
+            dtype, where = str(held.dtype).removeprefix("torch."), place_of(packed.note)
+            saved.append(Observed(held.nbytes, held.shape, dtype, node, where))
+            weak.append(held.weak)
         return Stored(tuple(saved), elsewhere, tuple(weak))
+
+    def _left(self, outputs: list[torch.Tensor]) -> Iterator[tuple[Packed[Place | None], Held]]:
+        """What hooks of the model's own gave a name for, and still hold."""
+        mine = storages_of(outputs)
+        for packed, held in self._packs.left():
+            if held.identity not in mine and not held.weak.expired():
+                yield packed, held
 
 
 def storages_of(tensors: Iterable[torch.Tensor]) -> set[int]:

@@ -101,3 +101,23 @@ def test_any_other_gpu_by_capability_and_memory() -> None:
     report = graphmem.analyze(make(), inputs(), gpu="sm_61:8GiB")
     assert [a.kernel for a in report.attention] == ["sdpa.efficient"]
     assert "GPU sm_61 8.00 GiB" in report.machine
+
+
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [("cuda", "the choice of attention kernels follows torch 2.9"), ("cpu", "nothing here follows torch 2.9")],
+)
+def test_the_report_says_what_follows_another_release_and_what_does_not(device: str, says: str) -> None:
+    make, inputs = small_models.MODELS["sdpa causal"]
+    (note,) = (n for n in graphmem.analyze(make(), inputs(), device=device, torch_version="2.9").notes if "2.9" in n)
+    installed = ".".join(torch.__version__.split(".")[:2])
+    assert note.startswith(says)
+    assert note.endswith(f"those of the installed torch {installed}")
+
+
+@pytest.mark.parametrize("patch", ["", ".0"])
+def test_the_installed_release_needs_no_such_note(patch: str) -> None:
+    make, inputs = small_models.MODELS["sdpa causal"]
+    installed = ".".join(torch.__version__.split(".")[:2]) + patch
+    notes = graphmem.analyze(make(), inputs(), torch_version=installed).notes
+    assert not any("installed torch" in note for note in notes)
