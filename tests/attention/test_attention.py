@@ -141,6 +141,20 @@ def test_what_it_would_keep_instead_is_what_that_keeps(dtype):
     assert row.instead.how == "scaled_dot_product_attention"
 
 
+def test_instead_where_v_is_in_another_dtype():
+    """No kernel takes that, so the way is the one of calls in fp32."""
+
+    def attend(q, k, v):
+        return (q.bfloat16() @ k.bfloat16().mT / 4).float().softmax(-1) @ v
+
+    def in_bf16(q, k, v):
+        return F.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+
+    row = attention_of(attend)
+    assert row.instead.how == "scaled_dot_product_attention; bf16 or fp16, as under torch.autocast"
+    assert row.instead.bytes == kept_by(in_bf16, torch.float32)
+
+
 def test_instead_of_the_math_path():
     def grouped(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
