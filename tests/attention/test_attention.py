@@ -1,5 +1,10 @@
 """What is found as attention, of which kind, what is not, and what each keeps."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -221,15 +226,25 @@ def test_nothing_instead_of_what_no_fused_kernel_does():
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
 
 
-def test_instead_where_only_flex_attention_fits():
-    def capped(q, k, v):
-        return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
+def capped_attention(q, k, v):
+    return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
 
-    row = attention_of(capped, torch.bfloat16)
+
+def test_instead_where_only_flex_attention_fits():
+    row = attention_of(capped_attention, torch.bfloat16)
     assert row.instead.kernel == "flex"
     assert "score_mod for tanh" in row.instead.how
     each = 2 * 4 * 24
     assert row.instead.bytes == 4 * each * 16 * 2 + each * 4 + 4 * 4  # q, k, v, output; lse; the empty block mask
+
+
+@pytest.mark.slow
+def test_instead_in_a_process_that_has_compiled_nothing():
+    """torch.compile's package is not imported there before it is needed, and no other test is in such a process."""
+    code = "from test_attention import *; print(attention_of(capped_attention, torch.bfloat16).instead.kernel)"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    run = [sys.executable, "-c", code]
+    assert subprocess.check_output(run, text=True, env={**os.environ, "PYTHONPATH": paths}) == "flex\n"
 
 
 def test_what_is_fused_already_has_nothing_instead():
