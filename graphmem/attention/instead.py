@@ -82,8 +82,6 @@ def _by_sdpa(site: Site, call: FusedCall, derived: Derivation, machine: Machine)
 
 
 def _by_flex(operands: Operands, derived: Derivation, machine: Machine) -> Instead | None:
-    from torch.nn.attention import flex_attention  # noqa: F401  # slow to import, and seldom needed
-
     shapes = _operands((operands.q, operands.k, operands.v), derived)
     fact = derived.trace.fact(operands.q)
     if shapes is None or fact is None:
@@ -183,11 +181,15 @@ class _Sdpa(nn.Module):
 
 
 class _Flex(nn.Module):
-    def forward(self, q: Any, k: Any, v: Any) -> Any:
-        from torch.nn.attention.flex_attention import flex_attention
+    def __init__(self) -> None:
+        super().__init__()
+        from torch.nn.attention.flex_attention import flex_attention  # slow to import, and seldom needed
 
-        gqa = q.shape[1] != k.shape[1]
-        return torch.compile(flex_attention)(q, k, v, enable_gqa=gqa)
+        # Wrapped before the trace: a trace replaces what torch.compile wraps only if its package was imported before.
+        self.attend = torch.compile(flex_attention)
+
+    def forward(self, q: Any, k: Any, v: Any) -> Any:
+        return self.attend(q, k, v, enable_gqa=q.shape[1] != k.shape[1])
 
 
 def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ def _term(term: sympy.Expr) -> str:
         number = number.replace("1", "")
     elif not coefficient.is_Integer:
         number = f"({number})"
-    if above and number not in ("", "-") and _separator(above):
+    if number not in ("", "-") and _separator(above):
         number += "·"
     return number + top + (f"/{bottom}" if bottom else "")
 
@@ -102,10 +102,5 @@ def _separator(powers: Mapping[str, int]) -> str:
 
 def _spelled(powers: Mapping[str, int]) -> list[tuple[str, int]]:
     """The habits of the literature: sbh and sbv, but as²b for scores and abs for one number per row of them."""
-    if "a" in powers and powers.get("s", 0) >= 2:
-        habit = "asb"
-    elif "a" in powers:
-        habit = "abs"
-    else:
-        habit = "sb"
+    habit = "asb" if powers.get("s", 0) >= 2 else "abs" if "a" in powers else "sb"
     return sorted(powers.items(), key=lambda p: habit.index(p[0]) if p[0] in habit else len(habit))

@@ -1,5 +1,10 @@
 """What is found as attention, of which kind, what is not, and what each keeps."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -142,6 +147,20 @@ def test_what_it_would_keep_instead_is_what_that_keeps(dtype) -> None:
     assert row.instead.how == "scaled_dot_product_attention"
 
 
+def test_instead_where_v_is_in_another_dtype() -> None:
+    """No kernel takes that, so the way is the one of calls in fp32."""
+
+    def attend(q, k, v):
+        return (q.bfloat16() @ k.bfloat16().mT / 4).float().softmax(-1) @ v
+
+    def in_bf16(q, k, v):
+        return F.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16())
+
+    row = attention_of(attend)
+    assert row.instead.how == "scaled_dot_product_attention; bf16 or fp16, as under torch.autocast"
+    assert row.instead.bytes == kept_by(in_bf16, torch.float32)
+
+
 def test_instead_of_the_math_path() -> None:
     def grouped(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
@@ -239,15 +258,31 @@ def test_nothing_instead_of_what_no_fused_kernel_does() -> None:
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
 
 
+<<<<<<< HEAD
 def test_instead_where_only_flex_attention_fits() -> None:
     def capped(q, k, v):
         return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
+=======
+def capped_attention(q, k, v):
+    return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
+>>>>>>> w-mutate
 
-    row = attention_of(capped, torch.bfloat16)
+
+def test_instead_where_only_flex_attention_fits() -> None:
+    row = attention_of(capped_attention, torch.bfloat16)
     assert row.instead.kernel == "flex"
     assert "score_mod for tanh" in row.instead.how
     each = 2 * 4 * 24
     assert row.instead.bytes == 4 * each * 16 * 2 + each * 4 + 4 * 4  # q, k, v, output; lse; the empty block mask
+
+
+@pytest.mark.slow
+def test_instead_in_a_process_that_has_compiled_nothing() -> None:
+    """torch.compile's package is not imported there before it is needed, and no other test is in such a process."""
+    code = "from test_attention import *; print(attention_of(capped_attention, torch.bfloat16).instead.kernel)"
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    run = [sys.executable, "-c", code]
+    assert subprocess.check_output(run, text=True, env={**os.environ, "PYTHONPATH": paths}) == "flex\n"
 
 
 def test_what_is_fused_already_has_nothing_instead() -> None:

@@ -16,6 +16,10 @@ CASES = [
     (2 * s * b * v, "2sbv"),
     (a * s**2 * b, "as²b"),
     (4 * s * b * h * k / a, "4sbhk/a"),
+    (1 / a, "1/a"),
+    (-1 / a, "-1/a"),
+    (sympy.Rational(3, 2) / a, "(3/2)/a"),
+    (3 / symbol("width"), "3/width"),
     (s * b * h * sympy.Rational(8, 3), "(8/3)sbh"),
     (4 * a * b * 32 * sympy.ceiling(s / 32), "4abceil32(s)"),
     (2 * s * b * h - 2 * b * h, "2sbh - 2bh"),
@@ -41,6 +45,7 @@ def test_text(expression, text) -> None:
 def test_depth_is_factored_out() -> None:
     assert formula(L * (34 * s * b * h + 5 * a * s**2 * b) + 2 * s * b * v, POINT, ("L",)) == "L(34sbh + 5as²b) + 2sbv"
     assert formula(L * 2 * s * b * h, POINT, ("L",)) == "L(2sbh)"
+    assert formula(L * 2 * s * b * h - 2 * b * h, POINT, ("L",)) == "L(2sbh) - 2bh"
 
 
 @pytest.mark.parametrize(

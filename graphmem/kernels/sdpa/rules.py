@@ -30,10 +30,10 @@ class BackendRule:
     cost: int = 1
 
 
-def _below(major: int, minor: int) -> Callable[[SdpaFacts, Machine], str | None]:
+def _below(major: int) -> Callable[[SdpaFacts, Machine], str | None]:
     def refuses(_f: SdpaFacts, t: Machine) -> str | None:
-        if t.gpu.capability < (major, minor):
-            return f"{t.gpu.name} is below compute capability {major}.{minor}"
+        if t.gpu.capability[0] < major:
+            return f"{t.gpu.name} is below compute capability {major}.0"
         return f"{t.gpu.name} is newer than torch {t.release}" if t.gpu.capability > (12, 1) else None
 
     return refuses
@@ -47,8 +47,13 @@ def _as_four_dims(f: SdpaFacts) -> SdpaFacts:
     return replace(f, q=four_dims(f.q), k=four_dims(f.k), v=four_dims(f.v))
 
 
-def _half_only(f: SdpaFacts, t: Machine) -> str | None:
-    return None if f.half else f"{_name(f.dtypes[0])} (it takes bf16 and fp16)"
+def _half_only(f: SdpaFacts, _t: Machine) -> str | None:
+    return None if f.half and _of_one_dtype(f) else f"{_names(f)} (it takes bf16 and fp16)"
+
+
+def _of_one_dtype(f: SdpaFacts) -> bool:
+    """Always so in a call that a model makes; an attention that it writes out may keep v in another dtype."""
+    return len(set(f.dtypes)) == 1
 
 
 def _in_bf16(f: SdpaFacts) -> SdpaFacts:
@@ -60,8 +65,8 @@ def _in_fp16(f: SdpaFacts) -> SdpaFacts:
 
 
 def _efficient_dtype(f: SdpaFacts, t: Machine) -> str | None:
-    allowed = [torch.float16, torch.float32] + ([torch.bfloat16] if t.gpu.capability >= (8, 0) else [])
-    return None if f.dtypes[0] in allowed else f"{_name(f.dtypes[0])} on this GPU"
+    allowed = {torch.float16, torch.float32} | ({torch.bfloat16} if t.gpu.capability[0] >= 8 else set())
+    return None if _of_one_dtype(f) and set(f.dtypes) <= allowed else f"{_names(f)} on this GPU"
 
 
 def _no_mask(f: SdpaFacts, _t: Machine) -> str | None:
@@ -97,9 +102,9 @@ def _flash_head_size(f: SdpaFacts, _t: Machine) -> str | None:
 
 def _flash_small_sm_head_size(f: SdpaFacts, t: Machine) -> str | None:
     capability = t.gpu.capability
-    if not f.requires_grad or not ((8, 6) <= capability <= (8, 9) or capability >= (12, 0)):
+    if not f.requires_grad or not ((8, 6) <= capability <= (8, 9) or capability[0] >= 12):
         return None
-    if 192 < f.head <= 224 or (f.head > 224 and f.dropout > 0):
+    if f.head > 192 and (f.head <= 224 or f.dropout > 0):
         return f"backward with head size {f.head} on compute capability {capability[0]}.{capability[1]}"
     return None
 
@@ -119,13 +124,13 @@ def _with_one_batch(f: SdpaFacts) -> SdpaFacts:
 
 def _implicit_multi_query(f: SdpaFacts, t: Machine) -> bool:
     """https://github.com/pytorch/pytorch/pull/191085, in 2.14."""
-    return t.torch[:2] >= (2, 14) and f.k[-3] == f.v[-3] == 1
+    return t.torch >= (2, 14) and f.k[-3] == f.v[-3] == 1
 
 
 def _heads_equal(f: SdpaFacts, t: Machine) -> str | None:
     if f.q[-3] == f.k[-3] == f.v[-3] or _implicit_multi_query(f, t):
         return None
-    if t.torch[:2] >= (2, 14) and f.gqa and f.k[-3] == f.v[-3] and f.q[-3] % f.k[-3] == 0:
+    if t.torch >= (2, 14) and f.gqa and not _key_and_value_heads(f, t) and not _heads_divide(f, t):
         return None
     return "grouped query: it needs as many key heads as query heads"
 
@@ -171,8 +176,7 @@ def _contiguous(f: SdpaFacts) -> SdpaFacts:
 def _efficient_alignment(f: SdpaFacts, t: Machine) -> str | None:
     """minimum_gemm_alignment: 16 bytes where tensor cores are used, else 4 elements from sm80 on and 1 before."""
     major = t.gpu.capability[0]
-    tensor_cores = major >= 8 or (major == 7 and f.half)
-    alignment = max(4 if major >= 8 else 1, (8 if f.half else 4) if tensor_cores else 1)
+    alignment = 8 if f.half and major >= 7 else 4 if major >= 8 else 1
     if f.q[-1] != f.k[-1]:
         return "q and k differ in head size"
     wrong = next((d for d in (f.q[-1], f.v[-1]) if d % alignment), None)
@@ -187,7 +191,7 @@ def _padded_to_8(f: SdpaFacts) -> SdpaFacts:
 
 
 def _offsets(f: SdpaFacts, t: Machine) -> str | None:
-    aligned = f.offsets_aligned or t.gpu.capability < (8, 0)
+    aligned = f.offsets_aligned or t.gpu.capability[0] < 8
     return None if aligned else "q, k or v does not start at a multiple of 16 bytes"
 
 
@@ -207,18 +211,16 @@ def _cudnn_head_limit(f: SdpaFacts, t: Machine) -> str | None:
     """check_cudnn_tensor_shapes: 256 on Hopper with cuDNN 9.10 (https://github.com/pytorch/pytorch/pull/161210); since
     2.14 on sm90 and sm10x with cuDNN after 9.22 (https://github.com/pytorch/pytorch/pull/185553)."""
     capability, pair = t.gpu.capability, (f.q[-1], f.v[-1])
-    datacenter = capability == (9, 0) or capability[0] == 10
-    limit = 128
-    if t.torch[:2] >= (2, 14):
-        if datacenter and t.cudnn > 92200 and not (capability == (10, 7) and t.cudnn <= 92500):
-            limit = 256
-        elif datacenter and t.cudnn >= 91100 and pair == (192, 128):
-            limit = 192
-    elif capability == (9, 0) and t.cudnn >= 91000:
-        limit = 256
-    elif t.torch[:2] >= (2, 11) and capability[0] == 10 and t.cudnn >= 91100 and pair == (192, 128):
-        limit = 192
-    return None if max(pair) <= limit else f"head size {max(pair)} > {limit}"
+    if t.torch >= (2, 14):
+        datacenter = capability == (9, 0) or capability[0] == 10
+        to_256 = datacenter and t.cudnn > (92500 if capability == (10, 7) else 92200)
+        to_192 = datacenter and t.cudnn >= 91100
+    else:
+        to_256 = capability == (9, 0) and t.cudnn >= 91000
+        to_192 = capability[0] == 10 and t.cudnn >= 91100 and t.torch >= (2, 11)
+    limit = 256 if to_256 else 128
+    fits = max(pair) <= limit or (to_192 and pair == (192, 128))
+    return None if fits else f"head size {max(pair)} > {limit}"
 
 
 def _cudnn_head_backward(f: SdpaFacts, t: Machine) -> str | None:
@@ -247,10 +249,17 @@ def _deterministic(f: SdpaFacts, _t: Machine) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 
+<<<<<<< HEAD
 _DIMS = BackendRule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
 _HALF = BackendRule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
 _BATCH = BackendRule(
     _batches_equal, "check_batch_size_and_num_heads_dense", "expand k and v to q's batch size", _with_one_batch
+=======
+_DIMS = Refusal(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
+_HALF = Refusal(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
+_BATCH = Refusal(
+    _batches_equal, "check_batch_size_and_num_heads_dense", "expand q, k and v to one batch size", _with_one_batch
+>>>>>>> w-mutate
 )
 _FLAG = BackendRule(
     _flag_for_gqa, "check_batch_size_and_num_heads_dense", "enable_gqa=True", lambda f: replace(f, gqa=True)
@@ -270,7 +279,11 @@ def _strides(ignore_one: bool) -> BackendRule:
 
 RULES: dict[str, tuple[BackendRule, ...]] = {
     "flash": (
+<<<<<<< HEAD
         BackendRule(_below(8, 0), "check_flash_attention_hardware_support"),
+=======
+        Refusal(_below(8), "check_flash_attention_hardware_support"),
+>>>>>>> w-mutate
         _DIMS,
         BackendRule(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
         BackendRule(_head_sizes_equal, "check_head_dim_size_flash"),
@@ -282,7 +295,11 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
         _LENGTHS, _strides(ignore_one=True),
     ),
     "efficient": (
+<<<<<<< HEAD
         BackendRule(_below(5, 0), "check_mem_efficient_hardware_support"),
+=======
+        Refusal(_below(5), "check_mem_efficient_hardware_support"),
+>>>>>>> w-mutate
         _DIMS,
         BackendRule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
         BackendRule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
@@ -299,8 +316,13 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
     "cudnn": (
         BackendRule(_cudnn_there, "can_use_cudnn_attention"),
         # https://github.com/pytorch/pytorch/pull/163903
+<<<<<<< HEAD
         BackendRule(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
         BackendRule(_below(8, 0), "check_cudnn_hardware_support"),
+=======
+        Refusal(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
+        Refusal(_below(8), "check_cudnn_hardware_support"),
+>>>>>>> w-mutate
         _DIMS, _HALF,
         BackendRule(_no_mask_gradient, "check_attn_mask_shape"),
         BackendRule(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
@@ -318,5 +340,5 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
 }  # fmt: skip
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _names(f: SdpaFacts) -> str:
+    return " and ".join(dict.fromkeys(str(dtype).removeprefix("torch.") for dtype in f.dtypes))
