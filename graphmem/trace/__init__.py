@@ -5,6 +5,7 @@ recorder.py       watches that forward from three sides; its parts are the next 
 
 tape.py           writes operators and storages into the record, in the order in which they come by
 packs.py          what autograd packs, and what of it is still held
+reach.py          tensors that an object of the user's own hooks holds
 calls.py          which module is running
 frames.py         which lines of the user's are under way
 nodes.py          autograd nodes, and the operators that they differentiate

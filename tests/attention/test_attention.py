@@ -258,14 +258,8 @@ def test_nothing_instead_of_what_no_fused_kernel_does() -> None:
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
 
 
-<<<<<<< HEAD
-def test_instead_where_only_flex_attention_fits() -> None:
-    def capped(q, k, v):
-        return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
-=======
 def capped_attention(q, k, v):
     return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
->>>>>>> w-mutate
 
 
 def test_instead_where_only_flex_attention_fits() -> None:

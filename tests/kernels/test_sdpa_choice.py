@@ -134,7 +134,7 @@ def test_the_way_that_asks_least(changes, backend, cost) -> None:
 
 
 class Attends(nn.Module):
-    def __init__(self, backends, **options):
+    def __init__(self, backends, **options) -> None:
         super().__init__()
         self.context = lambda: sdpa_kernel(backends, **options)
 

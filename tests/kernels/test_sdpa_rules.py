@@ -46,29 +46,8 @@ def dims(q, k, v):
         (STRIDED, STRIDES),
     ],
 )
-<<<<<<< HEAD
-def test_first_by_release(release, hopper, blackwell, ampere) -> None:
-    assert [chosen(target(gpu, release)) for gpu in ("h100", "b200", "a100")] == [hopper, blackwell, ampere]
-
-
-def test_first_by_cudnn() -> None:
-    assert chosen(target("h100", "2.10", "9.19")) == "cudnn"
-    assert chosen(target("h100", "2.13", "9.15.0")) == "flash"
-    assert chosen(target("h100", "2.13", "9.15.1")) == "cudnn"
-
-
-def test_first_by_environment(monkeypatch) -> None:
-    monkeypatch.setenv("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
-    assert chosen(target("h100", "2.13")) == "flash"
-    assert chosen(target("h100", "2.9")) == "cudnn"
-    monkeypatch.setenv("TORCH_CUDNN_SDPA_PREFERRED", "0")
-    assert chosen(target("h100", "2.9")) == "flash"
-    monkeypatch.setenv("TORCH_CUDNN_SDPA_PREFERRED", "1")
-    assert chosen(target("h100", "2.8")) == "cudnn"
-=======
 def test_what_every_kernel_refuses(backend, changes, reason) -> None:
     assert why(backend, target(), changes) == reason
->>>>>>> w-mutate
 
 
 @pytest.mark.parametrize(
@@ -84,36 +63,11 @@ def test_what_every_kernel_refuses(backend, changes, reason) -> None:
         *((b, "sm_122:8GiB", "GPU sm_122 8.00 GiB is newer than torch 2.13") for b in ("flash", "efficient", "cudnn")),
     ],
 )
-<<<<<<< HEAD
-def test_by_gpu_and_head_size(gpu, release, head, backend) -> None:
-    assert chosen(target(gpu, release), head=head) == backend
-
-
-def test_rules_that_came_with_a_release() -> None:
-    dropout = {"dropout": 0.1}
-    assert chosen(target("h100", "2.11"), **dropout) == "cudnn"
-    assert chosen(target("h100", "2.12"), **dropout) == "flash"
-    assert chosen(target("h100", "2.12"), dropout=0.125) == "cudnn"
-    offsets = {"offsets_aligned": False, "mask": "float", "mask_requires_grad": True}
-    assert chosen(target("a100", "2.12"), **offsets) == "efficient"
-    assert chosen(target("a100", "2.13"), **offsets) == "math"
-
-
-def sizes(q=64, k=None, v=None, batch=(2, 2, 2), heads=(8, 8, 8)):
-    """Changes to the facts: head sizes, batch sizes and numbers of heads of q, k and v."""
-    every = zip("qkv", batch, heads, (q, q if k is None else k, q if v is None else v), strict=True)
-    return {name: (b, a, 128, d) for name, b, a, d in every}
-
-
-FP32, FP16 = (torch.float32,) * 3, (torch.float16,) * 3
-# Backend, GPU, release, what is just taken, and what is just refused.
-=======
 def test_gpus(backend, gpu, reason) -> None:
     assert why(backend, target(gpu), {"dtypes": FP16}) == reason
 
 
 # Backend, GPU, torch, what is just taken, what is just refused, and why.
->>>>>>> w-mutate
 LIMITS = [
     ("flash", "h100", "2.13", {}, {"mask": "bool"}, "there is an attn_mask"),
     ("flash", "a100", "2.13", sizes(200), sizes(64, v=72), "q, k and v differ in head size"),
@@ -191,36 +145,13 @@ LIMITS = [
 ]
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(("backend", "gpu", "release", "taken", "refused"), LIMITS)
-def test_where_a_rule_begins(backend, gpu, release, taken, refused) -> None:
-=======
 @pytest.mark.parametrize(("backend", "gpu", "release", "taken", "refused", "reason"), LIMITS)
 def test_where_a_rule_begins(backend, gpu, release, taken, refused, reason) -> None:
->>>>>>> w-mutate
     machine = target(gpu, release)
     assert why(backend, machine, taken) is None
     assert why(backend, machine, refused).startswith(reason)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(("cudnn", "dropout"), [("9.11.0", True), ("9.12", False), ("9.13.9", False), ("9.14", True)])
-def test_releases_of_cudnn_without_dropout(cudnn, dropout) -> None:
-    machine = target("h100", "2.11", cudnn)
-    assert (chosen(machine, order=("cudnn",), dropout=0.25) == "cudnn") == dropout
-
-
-@pytest.mark.parametrize(("cudnn", "backend"), [("8.9", None), ("9.0", "cudnn"), ("9.9", "cudnn")])
-def test_cudnn_has_to_be_there(cudnn, backend) -> None:
-    assert chosen(target("h100", "2.13", cudnn), order=("cudnn",)) == backend
-
-
-@pytest.mark.parametrize(("cudnn", "limit"), [("9.9", 128), ("9.10", 256)])
-def test_the_largest_head_of_cudnn(cudnn, limit) -> None:
-    machine = target("h100", "2.13", cudnn)
-    assert chosen(machine, order=("cudnn",), **sizes(limit)) == "cudnn"
-    assert chosen(machine, order=("cudnn",), **sizes(limit + 8)) is None
-=======
 # The backward of flash on what is not a datacenter's GPU: head size, other facts, whether it is refused.
 BACKWARD = [
     (192, {}, False), (193, {}, True), (224, {}, True), (224, INFERENCE, False), (225, {}, False), (256, {}, False),
@@ -312,7 +243,6 @@ def test_releases_of_cudnn_without_dropout(release, cudnn, refused) -> None:
 @pytest.mark.parametrize(("cudnn", "refused"), [("8.99.99", True), ("9.0", False), ("9.9", False)])
 def test_cudnn_has_to_be_there(cudnn, refused) -> None:
     assert why("cudnn", target("h100", "2.13", cudnn), {}) == ("no cuDNN of at least 9.0" if refused else None)
->>>>>>> w-mutate
 
 
 def test_every_rule_says_where_it_comes_from() -> None:
@@ -361,55 +291,9 @@ MASKED = {
         ("cudnn", "a mask of", MASKED, MASKED | {"mask_shape": (1, 8, 128, 128), "mask_broadcasts": True}),
     ],
 )
-<<<<<<< HEAD
-def test_the_way_to_a_fused_kernel(gpu, changes, backend, steps) -> None:
-    machine = target(gpu)
-    assert chosen(machine, **changes) == "math"
-    way = reachable(facts(machine, **changes), machine)
-    assert way.backend == backend
-    assert [step.startswith(start) for step, start in zip(way.steps, steps, strict=True)] == [True] * len(steps)
-    assert choose(way.facts, machine)[0] == backend
-
-
-def test_where_there_is_no_way() -> None:
-    machine = target("v100")
-    assert reachable(facts(machine, dtypes=(torch.float64,) * 3), machine).steps == ("fp16",)
-    assert reachable(facts(machine, q=(2, 8, 0, 64)), machine) is None
-
-
-# -- what the model's code sets --------------------------------------------------------------------------------------
-
-
-class Attends(nn.Module):
-    def __init__(self, backends, **options) -> None:
-        super().__init__()
-        self.context = lambda: sdpa_kernel(backends, **options)
-
-    def forward(self, q):
-        with self.context():
-            return F.scaled_dot_product_attention(q, q, q)
-
-
-def test_an_order_that_the_code_sets() -> None:
-    q = (torch.empty(2, 8, 128, 64, dtype=torch.bfloat16, device="meta", requires_grad=True),)
-    efficient_first = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
-    machine = How(machine=target())
-    assert trace(Attends(efficient_first, set_priority=True), q, machine).sdpa[0].backend == "efficient"
-    assert trace(Attends(efficient_first), q, machine).sdpa[0].backend == "cudnn"
-    with sdpa_kernel(efficient_first, set_priority=True):
-        around = trace(Attends(efficient_first), q, machine)
-    assert around.sdpa[0].backend == "efficient"
-
-
-def test_facts_are_plain_values() -> None:
-    """They are compared, and read at other points."""
-    machine = target()
-    assert dataclasses.replace(facts(machine), q=Q) == facts(machine)
-=======
 def test_the_call_after_the_way_out(backend, start, changes, then) -> None:
     assert after(backend, start, changes) == facts(target(), **then)
 
 
 def test_without_a_mask() -> None:
     assert without_mask(facts(target(), **MASKED)) == facts(target())
->>>>>>> w-mutate

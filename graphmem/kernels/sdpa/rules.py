@@ -249,17 +249,10 @@ def _deterministic(f: SdpaFacts, _t: Machine) -> str | None:
     return "torch.use_deterministic_algorithms is on" if f.deterministic else None
 
 
-<<<<<<< HEAD
 _DIMS = BackendRule(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
 _HALF = BackendRule(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
 _BATCH = BackendRule(
-    _batches_equal, "check_batch_size_and_num_heads_dense", "expand k and v to q's batch size", _with_one_batch
-=======
-_DIMS = Refusal(_four_dims, "check_tensor_shapes", "pass q, k and v as (batch, heads, s, head size)", _as_four_dims)
-_HALF = Refusal(_half_only, "check_dtypes_low_precision", "bf16 or fp16, as under torch.autocast", _in_bf16, cost=3)
-_BATCH = Refusal(
     _batches_equal, "check_batch_size_and_num_heads_dense", "expand q, k and v to one batch size", _with_one_batch
->>>>>>> w-mutate
 )
 _FLAG = BackendRule(
     _flag_for_gqa, "check_batch_size_and_num_heads_dense", "enable_gqa=True", lambda f: replace(f, gqa=True)
@@ -279,11 +272,7 @@ def _strides(ignore_one: bool) -> BackendRule:
 
 RULES: dict[str, tuple[BackendRule, ...]] = {
     "flash": (
-<<<<<<< HEAD
-        BackendRule(_below(8, 0), "check_flash_attention_hardware_support"),
-=======
-        Refusal(_below(8), "check_flash_attention_hardware_support"),
->>>>>>> w-mutate
+        BackendRule(_below(8), "check_flash_attention_hardware_support"),
         _DIMS,
         BackendRule(_no_mask, "check_for_attn_mask", "no mask (is_causal=True if it is causal)", without_mask, cost=3),
         BackendRule(_head_sizes_equal, "check_head_dim_size_flash"),
@@ -295,18 +284,12 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
         _LENGTHS, _strides(ignore_one=True),
     ),
     "efficient": (
-<<<<<<< HEAD
-        BackendRule(_below(5, 0), "check_mem_efficient_hardware_support"),
-=======
-        Refusal(_below(5), "check_mem_efficient_hardware_support"),
->>>>>>> w-mutate
+        BackendRule(_below(5), "check_mem_efficient_hardware_support"),
         _DIMS,
         BackendRule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
         BackendRule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
-        BackendRule(
-            _offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, since=(2, 13)
-        ),
+        BackendRule(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, since=(2, 13)),
         _BATCH,
         BackendRule(
             _heads_equal, "check_batch_size_and_num_heads_dense", "repeat the key and value heads", _heads_repeated
@@ -316,13 +299,8 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
     "cudnn": (
         BackendRule(_cudnn_there, "can_use_cudnn_attention"),
         # https://github.com/pytorch/pytorch/pull/163903
-<<<<<<< HEAD
         BackendRule(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
-        BackendRule(_below(8, 0), "check_cudnn_hardware_support"),
-=======
-        Refusal(_cudnn_dropout_version, "can_use_cudnn_attention", since=(2, 9)),
-        Refusal(_below(8), "check_cudnn_hardware_support"),
->>>>>>> w-mutate
+        BackendRule(_below(8), "check_cudnn_hardware_support"),
         _DIMS, _HALF,
         BackendRule(_no_mask_gradient, "check_attn_mask_shape"),
         BackendRule(_mask_broadcasts, "check_attn_mask_shape", "a mask of two or four dimensions", _mask_of_four_dims),
