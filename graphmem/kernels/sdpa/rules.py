@@ -289,7 +289,9 @@ RULES: dict[str, tuple[BackendRule, ...]] = {
         BackendRule(_efficient_dtype, "can_use_mem_efficient_attention", "fp16", _in_fp16, cost=3),
         BackendRule(_efficient_alignment, "check_head_dim_size_mem_efficient", _PAD, _padded_to_8),
         # https://github.com/pytorch/pytorch/pull/184258
-        BackendRule(_offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, since=(2, 13)),
+        BackendRule(
+            _offsets, "check_data_ptr_alignment_mem_efficient", "make q, k and v contiguous", _contiguous, since=(2, 13)
+        ),
         _BATCH,
         BackendRule(
             _heads_equal, "check_batch_size_and_num_heads_dense", "repeat the key and value heads", _heads_repeated
