@@ -20,7 +20,7 @@ from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.probes import Probes
 
 # The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
-_STEPS = (1, 2, 8, 64)
+_STEPS = (1, 8)
 _ALIGNED = 8
 # Inputs are moved by more than sizes of the model: of 65 positions windows of 8 and of 9 both make 72.
 _INPUT_STEP = 11

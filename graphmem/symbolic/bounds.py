@@ -103,7 +103,9 @@ def _of_model_sizes(tracer: TraceAt, derived: Derivation, base: Point) -> Iterat
     names = [n for n in derived.values if n in derived.model_symbols and n not in apart]
     for up in (True, False):
         far = {n: base[n] * FAR if up else base[n] // FAR for n in names if up or base[n] % FAR == 0}
-        if not far or _Holds(tracer, derived, {**base, **far}, names[0]).at(far.get(names[0], base[names[0]])):
+        there = {**base, **far}
+        all_ = _Holds(tracer, derived, there, names[0]) if far else None
+        if all_ is None or all_.refuses(there[names[0]]) or all_.at(there[names[0]]):
             continue
         for name, value in far.items():
             holds = _Holds(tracer, derived, base, name)

@@ -183,10 +183,16 @@ def _rounded(
                 before = _to_multiple(base, multiple, up=up)
                 after = {n: _to_multiple(value, multiple, up=up) for n, value in moved.items()}
                 if before and all(seen.at_moved[n] * before == seen.at_base * (after[n] or 0) for n in odd):
-                    rounded = sympy.ceiling(size / multiple) if up else sympy.floor(size / multiple)
+                    rounded = _in_blocks(size, multiple, up=up)
                     factor = _monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
                     found.append(factor * rounded)
     return found
+
+
+@cache
+def _in_blocks(size: sympy.Expr, multiple: int, *, up: bool) -> sympy.Expr:
+    """How many multiples a size fills. sympy takes a millisecond for one, and thousands are tried."""
+    return sympy.ceiling(size / multiple) if up else sympy.floor(size / multiple)
 
 
 def _shorter(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
