@@ -37,7 +37,7 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
     for name, value in symbols.items():
         if name not in analysis.working:
             raise SymbolError(f"unknown symbol {name!r}", hint=f"known: {', '.join(analysis.working)}")
-        if value != analysis.working[name] and name in analysis.derived.refused:
+        if value != analysis.working[name] and name in analysis.derived.fixed:
             raise SymbolError(
                 f"{name} is not in the formula: it was only traced at {analysis.working[name]}",
                 hint=f"analyse again with {name}={value}",
@@ -70,9 +70,11 @@ def _check_sizes(analysis: Analysis, point: Point) -> None:
     and needs no copies; one of 0 or less the code cuts off."""
     for dim in analysis.derived.computed:
         here, there = (evaluate(dim, at) for at in (analysis.working, point))
-        if there != here and there is not None and (there < 1 or there == 1 or here == 1):
-            raise SymbolError(f"a dimension of {dim} is {there} there, and {here} in the formula's own point",
-                              hint="analyse again at that point")  # fmt: skip
+        if there is not None and there != here and (there <= 1 or here == 1):
+            raise SymbolError(
+                f"at that point a dimension of {dim} is {there}; the formula was derived where it is {here}",
+                hint="analyse again at that point",
+            )
 
 
 def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:

@@ -10,6 +10,7 @@ points.py      which points to trace
 probes.py      traces there that correspond to a base trace
 align.py       which operators of two traces correspond
 single.py      one layer of each kind in place of several
+spoiling.py    symbols without which the rest may have a formula
 enough.py      whether that told as much as several would
 group.py       storages that differ only in their layer, or in the turn of a loop
 loops.py       symbols that say how often a line runs

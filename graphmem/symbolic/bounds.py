@@ -103,9 +103,7 @@ def _of_model_sizes(tracer: TraceAt, derived: Derivation, base: Point) -> Iterat
     names = [n for n in derived.values if n in derived.model_symbols and n not in apart]
     for up in (True, False):
         far = {n: base[n] * FAR if up else base[n] // FAR for n in names if up or base[n] % FAR == 0}
-        there = {**base, **far}
-        all_ = _Holds(tracer, derived, there, names[0]) if far else None
-        if all_ is None or all_.refuses(there[names[0]]) or all_.at(there[names[0]]):
+        if not far or _holds(tracer, derived, {**base, **far}) is not False or _refuses(tracer, {**base, **far}):
             continue
         for name, value in far.items():
             holds = _Holds(tracer, derived, base, name)
@@ -140,7 +138,26 @@ def _all_long(tracer: TraceAt, derived: Derivation, base: Point) -> bool:
     """Whether the formula holds where all inputs are long: then none of them has an upper bound."""
     names = [n for n in derived.symbols if not {n} & {*derived.model_symbols, *derived.depth, *derived.loops}]
     far = {n: FAR * max(base[n], *(p[n] for p in derived.proofs)) | _ODD for n in names}
-    return bool(names) and _Holds(tracer, derived, {**base, **far}, names[0]).at(far[names[0]]) is True
+    return bool(names) and _holds(tracer, derived, {**base, **far}) is True
+
+
+def _holds(tracer: TraceAt, derived: Derivation, point: Point) -> bool | None:
+    """Whether the model runs at `point`, and the formula holds there; None where graphmem cannot tell."""
+    try:
+        return derived.holds(tracer(point))
+    except (ModelError, SymbolError):
+        return False
+    except GraphmemError:  # an operator without a fake kernel, say: the limit is graphmem's, not the model's
+        return None
+
+
+def _refuses(tracer: TraceAt, point: Point) -> bool:
+    """Whether the model raises there."""
+    try:
+        tracer(point)
+    except GraphmemError as error:
+        return isinstance(error, (ModelError, SymbolError))
+    return False
 
 
 def _of_length(holds: _Holds, known: list[int], *, long: bool) -> list[Bound | Multiple]:
@@ -167,12 +184,7 @@ class _Holds(NamedTuple):
 
     def at(self, value: int, **others: int) -> bool | None:
         """None where graphmem cannot tell."""
-        try:
-            return self.derived.holds(self.tracer({**self.base, **others, self.name: value}))
-        except (ModelError, SymbolError):
-            return False
-        except GraphmemError:  # an operator without a fake kernel, say: the limit is graphmem's, not the model's
-            return None
+        return _holds(self.tracer, self.derived, {**self.base, **others, self.name: value})
 
     def runs_alike(self, value: int) -> bool:
         """Whether the model runs there, with the kernels of the base: another kernel is noticed without a bound."""
@@ -184,11 +196,7 @@ class _Holds(NamedTuple):
 
     def refuses(self, value: int) -> bool:
         """Whether the model raises there."""
-        try:
-            self.tracer({**self.base, self.name: value})
-        except GraphmemError as error:
-            return isinstance(error, (ModelError, SymbolError))
-        return False
+        return _refuses(self.tracer, {**self.base, self.name: value})
 
 
 def _bound(holds: _Holds, known: int, far: int, step: int) -> Bound | None:

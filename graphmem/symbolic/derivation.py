@@ -73,6 +73,7 @@ class Probed:
     loops: symbols that count the turns of a loop.
     moved: for every other symbol that moves a size a trace with it alone moved, to its value in `values`.
     refused: symbols whose other values run other operators, or do not run: formulas hold for their base value only.
+    left_out: those of them that were not tried, since a size that they move has no expression, or they are unclear.
     skipped: those of them that were not tried, because tracing forward often enough would take too long.
     doubtful: symbols that run other operators at some of the values tried.
     follows: symbols that cannot be moved alone, and those with which each moves in proportion.
@@ -90,6 +91,7 @@ class Probed:
     moved: Mapping[str, Aligned]
     values: Point
     refused: tuple[str, ...]
+    left_out: frozenset[str]
     skipped: tuple[str, ...]
     doubtful: tuple[str, ...]
     follows: Mapping[str, tuple[str, ...]]
@@ -194,6 +196,11 @@ class Derivation(Proposed):
     exact: bool
     multiples: Mapping[str, int]
     unclear: tuple[str, ...]
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Symbols for whose base value only the formula holds."""
+        return (*self.refused, *self.unclear)
 
     @property
     def is_clear(self) -> bool:

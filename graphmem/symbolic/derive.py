@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.record import Trace
-from graphmem.symbolic.align import Aligned, Base, sizes_of
+from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.beside import Beside, look_beside
 from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed
 from graphmem.symbolic.dims import dims_of, shared
@@ -36,21 +36,27 @@ MORE_PROOFS = 2
 MOST_PAIRS = 12
 # With so many traces that contradict what was proposed nothing further is proposed.
 MOST_CONTRADICTING = 20
-# So many symbols that may spoil a formula are left out, one at a time.
-MOST_LEFT_OUT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """What every attempt at a problem starts from. deeper: per depth symbol a trace with one layer more."""
+    """What every attempt at a problem starts from.
+
+    deeper: per depth symbol a trace with one layer more. without: symbols that are left out.
+    """
 
     problem: Problem
     base: Base
     deeper: Mapping[str, Trace]
+    without: frozenset[str]
 
 
 def derive(
-    problem: Problem, depth: Mapping[str, int], unlike: Sequence[str] = (), *, leave_out: bool = False
+    problem: Problem,
+    depth: Mapping[str, int],
+    unlike: Sequence[str] = (),
+    *,
+    without: frozenset[str] = frozenset(),
 ) -> Derivation | None:
     """Trace what is needed around the working point and derive. None where `depth` does not repeat layers that are
     alike.
@@ -58,13 +64,13 @@ def derive(
     Args:
         depth: symbols that count layers, and how many layers make one period: 1 where all are alike.
         unlike: symbols that count layers of which not all are alike: they are not moved.
-        leave_out: where symbols spoil the formula of all the others, do without them.
+        without: symbols that are left out, since they spoil the formula of all the others: they are not moved.
     """
     tracer = problem.tracer
     base = {**problem.working, **{d: SHALLOW * period for d, period in depth.items()}}
     trace = tracer(base)
     deeper = {d: tracer({**base, d: base[d] + period}) for d, period in depth.items()}
-    start = _Start(problem=problem, base=Base(trace, problem.account), deeper=deeper)
+    start = _Start(problem=problem, base=Base(trace, problem.account), deeper=deeper, without=without)
     try:
         single = single_of(tracer, start.base, depth or dict.fromkeys(unlike, 1))
         derived = _derived(start, single) if single else None
@@ -74,11 +80,7 @@ def derive(
         # One layer is a short cut. A model may not run with it (a list of kinds that is too long, an index of the last
         # layer); what is wrong with the model itself is raised again below, without the short cut.
         pass
-    derived = _derived(start, None)
-    if derived is None or not leave_out or derived.is_clear:
-        return derived
-    without = (_derived(start, None, spoiling) for spoiling in _spoiling(derived))
-    return next((found for found in without if found is not None and found.exact), derived)
+    return _derived(start, None)
 
 
 def _derived(start: _Start, single: Single | None, still: frozenset[str] = frozenset()) -> Derivation | None:
@@ -99,26 +101,10 @@ def _derived(start: _Start, single: Single | None, still: frozenset[str] = froze
     return derived
 
 
-def _spoiling(derived: Derivation) -> list[frozenset[str]]:
-    """Symbols without which the rest may have formulas: those whose small steps run other operators; or, one at a time
-    and then all of them, those that move a size without a formula. Symbols of the model come first."""
-    if derived.exact:
-        return [frozenset(derived.unclear)]
-    left = [k for g in derived.groups if g.dims is None for k in g.members]
-    at_base = [sizes_of(k, derived.trace, Aligned(derived.trace, None)) for k in left]
-    moving = {
-        n: sum(sizes_of(k, derived.trace, there) != size for k, size in zip(left, at_base, strict=True))
-        for n, there in derived.moved.items()
-    }
-    names = sorted((n for n in moving if moving[n]), key=lambda n: (n not in derived.model_symbols, -moving[n]))
-    of_model = frozenset(n for n in names if n in derived.model_symbols)
-    return [*(frozenset({n}) for n in names[:MOST_LEFT_OUT]), *([of_model] if len(of_model) > 1 else [])]
-
-
 def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | None:
     """Move every symbol alone. None where the turns of a loop are not alike."""
     base, depth = start.base.trace.point, list(start.deeper)
-    still |= {n for n, v in probes.base.items() if v != base[n]}
+    still |= start.without | {n for n, v in probes.base.items() if v != base[n]}
     names = [n for n, v in base.items() if n not in (*depth, *still) and v > 0]
     moved = {n: there for n in names if (there := probes.moved(n)) is not None}
     left = [n for n in names if n not in moved and n in probes.model_symbols and n not in probes.skipped]
@@ -140,6 +126,7 @@ def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | No
         moved={n: there for n, there in moved.items() if n in probes.repeats or probes.moves_something(there)},
         values=dict(probes.values),
         refused=tuple(n for n in base if n in {*names, *still} - {*depth, *moved, *probes.follows}),
+        left_out=start.without,
         skipped=tuple(probes.skipped),
         doubtful=tuple(dict.fromkeys(probes.doubtful)),
         follows={name: tuple(leaders) for name, leaders in probes.follows.items()},

@@ -18,7 +18,6 @@ Dims = tuple[sympy.Expr, ...]
 
 _MOST_TELLING = 8  # traces to tell apart expressions that agree
 _CHECKS = 3  # times that a trace which was held out may send the search for expressions back
-_ROUNDS = 2  # in the first a rounded size is found, in the second a rounding of that
 
 
 def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | None:
@@ -45,15 +44,13 @@ def dims_of(
         if held_out is None:
             break
         seen.append(held_out)
-        if all(_choose(probes, [[d] for d in dims], [held_out], k) for k, dims in _expressed(probes, chosen)):
+        checked = {
+            k.storage: _choose(probes, [[d] for d in chosen[k.storage] or ()], [held_out], k) for k in probes.kept
+        }
+        if checked == chosen:
             break
-    last = seen[-1:]
-    checked = {k.storage: _choose(probes, [[d] for d in dims], last, k) for k, dims in _expressed(probes, chosen)}
-    return {**chosen, **checked}, seen
-
-
-def _expressed(probes: Probes, chosen: Mapping[int, Dims | None]) -> list[tuple[Kept, Dims]]:
-    return [(k, dims) for k in probes.kept if (dims := chosen[k.storage]) is not None]
+        chosen = checked
+    return chosen, seen
 
 
 def _chosen(
@@ -65,12 +62,15 @@ def _chosen(
     """The expressions that agree with all of `seen`. What is looked for further, expressions and traces, is added to
     `found` and `seen`."""
     chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
-    for _ in range(_ROUNDS if seen else 0):
+    tried: set[sympy.Expr] | None = None
+    while seen and (left := [k for k in probes.kept if chosen[k.storage] is None]):
         # A rounded sum, or a rounded quotient, is found once another tensor has shown the sum itself.
-        left = [k for k in probes.kept if chosen[k.storage] is None]
         known = {d for dims in chosen.values() for d in dims or () if not d.is_Integer and not d.is_Symbol}
+        if known == tried:
+            break
         found |= _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
         chosen |= {k.storage: _choose(probes, found[k.storage], seen, k) for k in left}
+        tried = known
     told = _told_apart(probes, found, seen)
     if told:
         seen += told
@@ -83,14 +83,16 @@ def _told_apart(
 ) -> list[Aligned]:
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
-    asked = 0
-    while asked < _MOST_TELLING:
-        point = next(telling_points(_rivals(probes, options, [*seen, *told]), probes.base), None)
-        there = probes.aligned_at(point) if point else None
-        asked += 1
-        if there is None:
+    asked: list[Point] = []
+    while len(asked) < _MOST_TELLING:
+        points = telling_points(_rivals(probes, options, [*seen, *told]), probes.base)
+        point = next((p for p in points if p not in asked), None)
+        if point is None:
             break
-        told.append(there)
+        asked.append(point)
+        there = probes.aligned_at(point)
+        if there is not None:
+            told.append(there)
     return told
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import sympy
 
@@ -14,25 +15,19 @@ from graphmem.symbolic.curves import evaluate
 
 # Roundings are to less than this: within so many steps two of them differ.
 _FARTHEST = 520
-# A model need not take the first value at which two differ: h has to be a multiple of a.
-_TRIES = 3
 
 
 def telling_points(rivals: Iterable[Sequence[sympy.Expr]], base: Point) -> Iterator[Point]:
-    """Points beside `base`, with one symbol moved, at which the first of some rivals differs from another one."""
+    """Points beside `base`, with one symbol moved, at which the first of some rivals differs from another one.
+
+    Of each stretch of such points there is the first: a model that refuses it, since h has to be a multiple of a, may
+    take the next one.
+    """
     for first, *others in rivals:
         for other in others:
-            for name in sorted({x.name for x in (first - other).free_symbols}):
-                yield from _apart(first, other, base, name)
-
-
-def _apart(first: sympy.Expr, other: sympy.Expr, base: Point, name: str) -> Iterator[Point]:
-    points = ({**base, name: base[name] + step} for step in range(1, _FARTHEST))
-    differing = (point for point in points if evaluate(first, point) != evaluate(other, point))
-    last = 0
-    for tried, point in enumerate(differing):
-        if tried == _TRIES:
-            return
-        if point[name] != last + 1:
-            yield point
-        last = point[name]
+            for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
+                points = ({**base, name: base[name] + step} for step in range(_FARTHEST))
+                differing = (evaluate(first, point) != evaluate(other, point) for point in points)
+                for step, (before, here) in enumerate(pairwise(differing), 1):
+                    if here and not before:
+                        yield {**base, name: base[name] + step}

@@ -14,6 +14,7 @@ from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, derive
 from graphmem.symbolic.problem import Problem
+from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
 from graphmem.symbolic.tracer import Tracer
 
@@ -47,11 +48,13 @@ class Search:
     deepest: Mapping[str, int]
     full_depth: bool = False
 
-    def derive(self, working: Point, depth: Mapping[str, int], *, leave_out: bool = False) -> Derivation | None:
+    def derive(
+        self, working: Point, depth: Mapping[str, int], *, without: frozenset[str] = frozenset()
+    ) -> Derivation | None:
         """`derive` around `working`."""
         problem = Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
         unlike = () if depth else (*self.depth, *self.unlike)
-        return derive(problem, depth, unlike, leave_out=leave_out)
+        return derive(problem, depth, unlike, without=without)
 
 
 def derive_for(
@@ -85,9 +88,16 @@ def _worth_bounding(derived: Derivation) -> bool:
 
 def _fixed(derived: Derivation) -> Iterator[str]:
     """What to say about the symbols that the formula does not have."""
-    refused = {n: derived.base[n] for n in derived.refused if n not in derived.skipped}
-    if refused:
-        yield f"the formula is for {as_text(refused, ', ')} only: no other value was found that runs the same operators"
+    fixed = {
+        "no other value was found that runs the same operators": [
+            n for n in derived.refused if n not in derived.skipped and n not in derived.left_out
+        ],
+        "no formula was found that holds at other values": [n for n in derived.refused if n in derived.left_out],
+        "beside that value other operators run, or other sizes are kept": derived.unclear,
+    }
+    for reason, names in fixed.items():
+        if names:
+            yield f"the formula is for {as_text({n: derived.base[n] for n in names}, ', ')} only: {reason}"
     if derived.skipped:
         skipped = as_text({n: derived.base[n] for n in derived.skipped}, ", ")
         why = f"forward has {len(derived.trace.ops)} operators, too many to try other values of every symbol"
@@ -97,10 +107,10 @@ def _fixed(derived: Derivation) -> Iterator[str]:
 def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     """A derivation with as much in it as can be: from few layers, or from all; and only then without some symbols."""
     notes = []
-    derived = _folded(search, working) or _from_all(search, working)
+    derived = _from_few_or_all(search, working)
     if not derived.is_clear and not derived.skipped:
-        without = _folded(search, working, leave_out=True) or _from_all(search, working, leave_out=True)
-        derived = without if without.is_clear else derived
+        fewer = (_from_few_or_all(search, working, without=some) for some in spoiling(derived))
+        derived = next((found for found in fewer if found.is_clear), derived)
     if search.depth and not derived.depth:
         notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
     elif search.depth and not search.tracer.knows(working):
@@ -112,20 +122,20 @@ def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     return derived, notes
 
 
-def _from_all(search: Search, working: Point, *, leave_out: bool = False) -> Derivation:
-    """The derivation from all layers."""
-    derived = search.derive(working, {}, leave_out=leave_out)
+def _from_few_or_all(search: Search, working: Point, *, without: frozenset[str] = frozenset()) -> Derivation:
+    """The derivation from a few layers, or else from all of them."""
+    derived = _folded(search, working, without) or search.derive(working, {}, without=without)
     assert derived is not None, "without depth there is nothing to disagree with"
     return derived
 
 
-def _folded(search: Search, working: Point, *, leave_out: bool = False) -> Derivation | None:
+def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivation | None:
     """The derivation from a few layers; None where it does not hold for the number of layers that is asked for."""
     tracer, depth = search.tracer, search.depth
     if not depth:
         return None
     try:
-        derived = search.derive(working, depth, leave_out=leave_out)
+        derived = search.derive(working, depth, without=without)
         if derived is None or derived.trace.drew:
             return None
         disproved = not derived.exact and all(g.dims is not None for g in derived.groups)

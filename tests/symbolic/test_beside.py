@@ -146,7 +146,7 @@ def test_a_dimension_of_one_is_refused() -> None:
 
     report = analysed(model, tokens)
     assert report.at(a=8).saved.bytes == real(model(a=8), tokens())
-    with pytest.raises(SymbolError, match="is 1 there"):
+    with pytest.raises(SymbolError, match="dimension of h/a is 1"):
         report.at(a=64)
 
 
