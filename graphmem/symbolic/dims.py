@@ -84,11 +84,15 @@ def _told_apart(
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
     asked: list[Point] = []
+    alike: set[tuple[sympy.Expr, sympy.Expr]] = set()
     while len(asked) < _MOST_TELLING:
-        points = telling_points(_rivals(probes, options, [*seen, *told]), probes.base)
-        point = next((p for p in points if p not in asked), None)
-        if point is None:
+        pair = next((pair for pair in _rivals(probes, options, [*seen, *told]) if pair not in alike), None)
+        if pair is None:
             break
+        point = next((point for point in telling_points(*pair, probes.base) if point not in asked), None)
+        if point is None:
+            alike.add(pair)
+            continue
         asked.append(point)
         there = probes.aligned_at(point)
         if there is not None:
@@ -98,15 +102,14 @@ def _told_apart(
 
 def _rivals(
     probes: Probes, options: Mapping[int, Sequence[Sequence[sympy.Expr]]], seen: Sequence[Aligned]
-) -> Iterator[list[sympy.Expr]]:
-    """For each dimension of which several expressions agree with all of `seen`, these."""
+) -> Iterator[tuple[sympy.Expr, sympy.Expr]]:
+    """For each dimension the first of the expressions that agree with all of `seen`, beside each of the others."""
     for kept in probes.kept:
         actual = [(there.point, probes.dims(there, kept)) for there in seen]
         for i, dim in enumerate(options[kept.storage]):
             if len(dim) > 1:
                 agree = [e for e in dim if all(i < len(d) and evaluate(e, point) == d[i] for point, d in actual)]
-                if len(agree) > 1:
-                    yield agree
+                yield from ((agree[0], other) for other in agree[1:])
 
 
 def _choices(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import sympy
@@ -17,17 +17,15 @@ from graphmem.symbolic.curves import evaluate
 _FARTHEST = 520
 
 
-def telling_points(rivals: Iterable[Sequence[sympy.Expr]], base: Point) -> Iterator[Point]:
-    """Points beside `base`, with one symbol moved, at which the first of some rivals differs from another one.
+def telling_points(first: sympy.Expr, other: sympy.Expr, base: Point) -> Iterator[Point]:
+    """Points beside `base`, with one symbol moved, at which the two differ.
 
     Of each stretch of such points there is the first: a model that refuses it, since h has to be a multiple of a, may
     take the next one.
     """
-    for first, *others in rivals:
-        for other in others:
-            for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
-                points = ({**base, name: base[name] + step} for step in range(_FARTHEST))
-                differing = (evaluate(first, point) != evaluate(other, point) for point in points)
-                for step, (before, here) in enumerate(pairwise(differing), 1):
-                    if here and not before:
-                        yield {**base, name: base[name] + step}
+    for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
+        points = ({**base, name: base[name] + step} for step in range(_FARTHEST))
+        differing = (evaluate(first, point) != evaluate(other, point) for point in points)
+        for step, (before, here) in enumerate(pairwise(differing), 1):
+            if here and not before:
+                yield {**base, name: base[name] + step}
