@@ -1,4 +1,4 @@
-"""What forward does to a module and to all that hangs on it is undone: a cache that it fills, a list that it grows."""
+"""What forward does to a module and to all that it holds is undone: a cache that it fills, a list that it grows."""
 
 from __future__ import annotations
 
