@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import sympy
+
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import choose, regime
@@ -66,15 +68,20 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
 
 
 def _check_sizes(analysis: Analysis, point: Point) -> None:
-    """Refuse a point at which a dimension is 1, or less, that is computed from several sizes: h/a. One of 1 broadcasts
-    and needs no copies; one of 0 or less the code cuts off."""
+    """Refuse a point at which a computed dimension is 0 or less, which the code cuts off; or at which a quotient of two
+    sizes, h/a, becomes 1 or is no longer 1, since a dimension of 1 broadcasts and needs no copies."""
     for dim in analysis.derived.computed:
         here, there = (evaluate(dim, at) for at in (analysis.working, point))
-        if there is not None and there != here and (there <= 1 or here == 1):
+        if there is not None and there != here and (there <= 0 or (1 in (here, there) and _is_quotient(dim))):
             raise SymbolError(
                 f"at that point a dimension of {dim} is {there}; the formula was derived where it is {here}",
                 hint="analyse again at that point",
             )
+
+
+def _is_quotient(dim: sympy.Expr) -> bool:
+    """Whether it divides by a symbol."""
+    return any(power.exp.is_negative and power.base.is_Symbol for power in dim.atoms(sympy.Pow))
 
 
 def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:

@@ -94,8 +94,20 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         regular = {n: e for n, e in exponents.items() if e > 0}
         divisors = [n for n in exponents if n not in regular]
         for name in regular:
-            found += _patches(seen, _without(regular, name), [name, *divisors])
+            found += _patches(seen, _without(regular, name), [name, *divisors]) + _whole(seen, exponents, name)
     return list(dict.fromkeys(found))
+
+
+def _whole(seen: Samples, exponents: Mapping[str, int], name: str) -> list[sympy.Expr]:
+    """A monomial in which the symbol `name` is rounded down to a multiple of another: a floor(h/a), of heads that need
+    not divide h."""
+    found = []
+    for other in seen.at_moved if exponents[name] == 1 else ():
+        points = (seen.base, {**seen.base, name: seen.moved[name]}, {**seen.base, other: seen.moved[other]})
+        whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
+        if other not in exponents and all(evaluate(whole, point) == point[name] for point in points):
+            found.append(_monomial(seen.at_base, exponents, seen.base) / symbol(name) * whole)
+    return found
 
 
 @cache

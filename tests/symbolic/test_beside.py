@@ -150,6 +150,17 @@ def test_a_dimension_of_one_is_refused() -> None:
         report.at(a=64)
 
 
+@pytest.mark.parametrize("point", [{"h": 70}, {"a": 5}, {"h": 97, "a": 6}])
+def test_heads_need_not_divide(point: dict[str, int]) -> None:
+    """What is left over is not used."""
+
+    def model(h: int = 64, a: int = 4) -> nn.Module:
+        return nn.Sequential(nn.Linear(h, h // a * a), nn.Tanh(), nn.Linear(h // a * a, h), nn.Tanh())
+
+    h = {k: v for k, v in point.items() if k == "h"}
+    assert analysed(model, tokens).at(**point).saved.bytes == real(model(**point), tokens(**h))
+
+
 class Heads(nn.Module):
     def __init__(self, h: int, a: int) -> None:
         super().__init__()
