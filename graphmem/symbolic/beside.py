@@ -34,11 +34,13 @@ class Beside:
     """What points beside the base show.
 
     contradicting: traces that run the same operators and keep other sizes than the formulas say.
+    moving: those with a symbol alone moved whose probe had moved no size, by chance.
     multiples: symbols that run other operators at small steps: the formulas hold for their multiples only.
     unclear: symbols that do, and have no multiple: the formulas are for their base value.
     """
 
     contradicting: tuple[Aligned, ...] = ()
+    moving: Mapping[str, Aligned]
     multiples: Mapping[str, int]
     unclear: tuple[str, ...] = ()
 
@@ -54,25 +56,25 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         trace = probes.at({**base, **_together(base, names, kept, proposed)})
         if trace is not None and proposed.holds(trace):
-            return Beside(multiples={})
+            return Beside(moving={}, multiples={})
         if trace is not None:
             divided = kept
             break
     units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
-    contradicting, multiples, unclear = [], {}, []
+    contradicting, moving, multiples, unclear = [], {}, {}, []
     for name in names:
         found, failed = _alone(probes, proposed, name, units[name])
         if isinstance(found, Aligned) and name in proposed.moved:
             contradicting.append(found)
         elif isinstance(found, Aligned):
-            unclear.append(name)  # the probe moved nothing, by chance
+            moving[name] = found
         elif failed and units[name] == 1 and name in proposed.model_symbols:
             known = math.gcd(base[name], probes.values[name], *(there.point[name] for there in proposed.apart))
             if known > 1 and name in proposed.moved:
                 multiples[name] = math.gcd(known, found) if found else known
             else:
                 unclear.append(name)
-    return Beside(contradicting=tuple(contradicting), multiples=multiples, unclear=tuple(unclear))
+    return Beside(contradicting=tuple(contradicting), moving=moving, multiples=multiples, unclear=tuple(unclear))
 
 
 def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:

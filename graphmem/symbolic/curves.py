@@ -94,20 +94,26 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         regular = {n: e for n, e in exponents.items() if e > 0}
         divisors = [n for n in exponents if n not in regular]
         for name in regular:
-            found += _patches(seen, _without(regular, name), [name, *divisors]) + _whole(seen, exponents, name)
+            found += _patches(seen, _without(regular, name), [name, *divisors])
+    found += [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
     return list(dict.fromkeys(found))
 
 
-def _whole(seen: Samples, exponents: Mapping[str, int], name: str) -> list[sympy.Expr]:
-    """A monomial in which the symbol `name` is rounded down to a multiple of another: a floor(h/a), of heads that need
-    not divide h."""
-    found = []
-    for other in seen.at_moved if exponents[name] == 1 else ():
-        points = (seen.base, {**seen.base, name: seen.moved[name]}, {**seen.base, other: seen.moved[other]})
-        whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
-        if other not in exponents and all(evaluate(whole, point) == point[name] for point in points):
-            found.append(_monomial(seen.at_base, exponents, seen.base) / symbol(name) * whole)
-    return found
+def _whole(seen: Samples, name: str, other: str) -> list[sympy.Expr]:
+    """A monomial times one symbol rounded down to a multiple of another: a floor(h/a), of heads that need not divide
+    h."""
+    rest = {n: _exponent(seen, n) for n, value in seen.at_moved.items() if value != seen.at_base}
+    exponents = {n: e for n, e in rest.items() if e is not None and n not in (name, other)}
+    if exponents.keys() != rest.keys() - {name, other} or seen.base[name] < seen.base[other]:
+        return []
+    whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
+    here, there = (evaluate(whole, {**seen.base, n: seen.moved[n]}) for n in (name, other))
+    before = evaluate(whole, seen.base)
+    if not before or [v and seen.at_base * v for v in (here, there)] != [
+        seen.at_moved[n] * before for n in (name, other)
+    ]:
+        return []
+    return [_monomial(Fraction(seen.at_base, before), exponents, seen.base) * whole]
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
@@ -159,16 +159,25 @@ def _loops(start: _Start, probes: Probes) -> dict[str, Loop]:
 
 def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, near: bool) -> Derivation | None:
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
-    apart = probes.apart({n: v for n, v in probed.values.items() if n in probed.moved}, near=near)
+    apart = _apart(probed, probes, near=near)
     contradicting: tuple[Aligned, ...] = ()
     while (proposed := _proposed(problem, probed, probes, apart, contradicting)) is not None:
         beside = look_beside(probes, proposed)
+        if beside.moving:
+            probes.values |= {n: there.point[n] for n, there in beside.moving.items()}
+            probed = replace(probed, moved={**probed.moved, **beside.moving}, values=dict(probes.values))
+            apart, contradicting = _apart(probed, probes, near=near), ()
+            continue
         known = [there.point for there in contradicting]
         new = tuple(there for there in beside.contradicting if there.point not in known)
         contradicting += new
         if not new or len(contradicting) > MOST_CONTRADICTING:
             return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
     return None
+
+
+def _apart(probed: Probed, probes: Probes, *, near: bool) -> Iterator[Aligned]:
+    return probes.apart({n: v for n, v in probed.values.items() if n in probed.moved}, near=near)
 
 
 def _proposed(
