@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 
 import sympy
 
@@ -21,7 +21,6 @@ from graphmem.points import Point
 _EXPONENTS = (1, 2, -1, -2, 3)
 _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
-_PARTS, _MOST_PARTS = (2, 3, 4, 8), 16  # fractions of a size that feed-forwards have: 8/3, 7/2, 21/8
 # A larger denominator is no part that code takes: it comes from the values at which the samples were taken.
 _MOST_PARTED = 64
 _MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # what kernels, tables and blocks of tokens round to
@@ -42,6 +41,20 @@ class Samples:
     at_base: int
     at_moved: Mapping[str, int]
 
+    @cached_property
+    def exponents(self) -> dict[str, int]:
+        """The symbols to whose power the quantity is proportional, with that power."""
+        return {name: e for name in self._moving if (e := exponent_of(self, name)) is not None}
+
+    @cached_property
+    def odd(self) -> list[str]:
+        """The other symbols that move it."""
+        return [name for name in self._moving if name not in self.exponents]
+
+    @property
+    def _moving(self) -> list[str]:
+        return [name for name, value in self.at_moved.items() if value != self.at_base]
+
     def ratio_is(self, name: str, exponent: int, minus: Fraction) -> bool:
         """Whether the quantity less `minus` is proportional to the symbol to the power of `exponent`."""
         before, after = self.at_base - minus, self.at_moved[name] - minus
@@ -56,74 +69,23 @@ def candidates(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sym
 
     vocabulary: other sizes in the model, of which this one may be a rounding: 4 a b ceil32(n² + 1).
     """
-    moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
-    exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
-    odd = [name for name in moving if name not in exponents]
+    exponents, odd = seen.exponents, seen.odd
     if not odd:
-        monomial = _monomial(seen.at_base, exponents, seen.base)
-        if monomial.as_coeff_Mul()[0].is_Integer:
-            return [monomial]
+        product = monomial(seen.at_base, exponents, seen.base)
+        if product.as_coeff_Mul()[0].is_Integer:
+            return [product]
         # A fraction may be a rounding that happens to be proportional to its symbol: 32 for 24, 64 for 48.
-        rounded = [
-            c
-            for name, e in exponents.items()
-            if e == 1
-            for c in _rounded(seen, _without(exponents, name), [name], [symbol(name)])
-        ]
-        return [monomial, *rounded]
-    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + _patches(seen, exponents, odd)
+        linear = (name for name, e in exponents.items() if e == 1)
+        return [product, *(c for n in linear for c in rounded(seen, without(exponents, n), [n], [symbol(n)]))]
+    found = _with_constant(seen, exponents, odd) + _sum(seen, exponents, odd) + patches(seen, exponents, odd)
     sizes = [symbol(odd[0])] if len(odd) == 1 else []
-    sizes += [e for e in vocabulary if _names(e) == set(odd)]
-    found += _rounded(seen, exponents, odd, sizes) + _shorter(seen, exponents, odd)
+    sizes += [e for e in vocabulary if names_in(e) == set(odd)]
+    found += rounded(seen, exponents, odd, sizes) + _shorter(seen, exponents, odd)
     return sorted(found, key=_has_fraction)  # a line goes through any two points, but few are meant to be 4/3 s
 
 
-def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
-    """Roundings that agree with `seen`, also where something simpler does: 512 ceil(v/512) looks like v at 1024 and at
-    2048; and of fractions of a symbol, as 256 ceil(floor(8h/3)/256)."""
-    moving = [name for name in seen.at_moved if seen.at_moved[name] != seen.at_base]
-    exponents = {name: e for name in moving if (e := _exponent(seen, name)) is not None}
-    odd = {name for name in moving if name not in exponents}
-    found = []
-    for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
-        names = sorted(_names(size))
-        if odd <= set(names) <= set(moving):
-            rest = {n: e for n, e in exponents.items() if n not in names}
-            found += _rounded(seen, rest, names, [size])
-    if not odd:
-        regular = {n: e for n, e in exponents.items() if e > 0}
-        divisors = [n for n in exponents if n not in regular]
-        for name in regular:
-            found += _patches(seen, _without(regular, name), [name, *divisors])
-    found += [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
-    return list(dict.fromkeys(found))
-
-
-def _whole(seen: Samples, name: str, other: str) -> list[sympy.Expr]:
-    """A monomial times one symbol rounded down to a multiple of another: a floor(h/a), of heads that need not divide
-    h."""
-    rest = {n: _exponent(seen, n) for n, value in seen.at_moved.items() if value != seen.at_base}
-    exponents = {n: e for n, e in rest.items() if e is not None and n not in (name, other)}
-    if exponents.keys() != rest.keys() - {name, other} or seen.base[name] < seen.base[other]:
-        return []
-    whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
-    here, there = (evaluate(whole, {**seen.base, n: seen.moved[n]}) for n in (name, other))
-    before = evaluate(whole, seen.base)
-    if not before or [v and seen.at_base * v for v in (here, there)] != [
-        seen.at_moved[n] * before for n in (name, other)
-    ]:
-        return []
-    return [_monomial(Fraction(seen.at_base, before), exponents, seen.base) * whole]
-
-
-@cache
-def _fractions(name: str) -> list[sympy.Expr]:
-    """Fractions of a symbol, as code computes them: int(8 * h / 3)."""
-    fractions = {Fraction(p, q) for q in _PARTS for p in range(1, _MOST_PARTS + 1)}
-    return [sympy.floor(sympy.Rational(f.numerator, f.denominator) * symbol(name)) for f in sorted(fractions) if f != 1]
-
-
-def _names(expression: sympy.Expr) -> set[str]:
+def names_in(expression: sympy.Expr) -> set[str]:
+    """The names of the symbols in it."""
     return {x.name for x in expression.free_symbols}
 
 
@@ -131,15 +93,18 @@ def _has_fraction(expression: sympy.Expr) -> bool:
     return any(not term.as_coeff_Mul()[0].is_Integer for term in sympy.Add.make_args(expression))
 
 
-def _without(exponents: Mapping[str, int], name: str) -> dict[str, int]:
+def without(exponents: Mapping[str, int], name: str) -> dict[str, int]:
+    """The exponents of all other symbols."""
     return {n: e for n, e in exponents.items() if n != name}
 
 
-def _exponent(seen: Samples, name: str, minus: Fraction = _NOTHING) -> int | None:
+def exponent_of(seen: Samples, name: str, minus: Fraction = _NOTHING) -> int | None:
+    """The power of the symbol to which the quantity, less `minus`, is proportional; None where it is to none."""
     return next((e for e in _EXPONENTS if seen.ratio_is(name, e, minus)), None)
 
 
-def _monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) -> sympy.Expr:
+def monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) -> sympy.Expr:
+    """The product of powers that has `value` at the base."""
     coefficient = Fraction(value)
     for name, exponent in exponents.items():
         coefficient /= Fraction(base[name]) ** exponent
@@ -151,13 +116,13 @@ def _monomial(value: int | Fraction, exponents: Mapping[str, int], base: Point) 
 
 def _with_constant(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """The regular symbols times (a monomial of the odd ones plus a small constant): b ((image / patch)² + 1)."""
-    factor = _monomial(_value(exponents, seen.base), exponents, seen.base)
+    factor = monomial(_value(exponents, seen.base), exponents, seen.base)
     found = []
     for constant in _CONSTANTS:
         minus = constant * _value(exponents, seen.base)
-        known = {name: e for name in odd if (e := _exponent(seen, name, minus)) is not None}
+        known = {name: e for name in odd if (e := exponent_of(seen, name, minus)) is not None}
         if len(known) == len(odd) and seen.at_base != minus:
-            rest = _monomial((seen.at_base - minus) / _value(exponents, seen.base), known, seen.base)
+            rest = monomial((seen.at_base - minus) / _value(exponents, seen.base), known, seen.base)
             found.append(sympy.expand(factor * (rest + constant)))
     return found
 
@@ -173,8 +138,8 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
     """A monomial of the regular symbols times a sum of the odd ones, b (s + p + 1), or of parts of them, rounded."""
     slopes = {name: Fraction(seen.at_moved[name] - seen.at_base, seen.moved[name] - seen.base[name]) for name in odd}
     rest = Fraction(seen.at_base) - sum(slopes[name] * seen.base[name] for name in odd)
-    parts = [_monomial(rest, exponents, seen.base)] if rest else []
-    whole = [_monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]
+    parts = [monomial(rest, exponents, seen.base)] if rest else []
+    whole = [monomial(slopes[name], exponents, seen.base) * symbol(name) for name in odd]
     found = [sympy.Add(*parts, *whole)]
     # h/16 in a sum may be rounded where 16 does not divide h, which it did at both points.
     parted = {n: s.denominator for n, s in slopes.items() if s.denominator > 1}
@@ -185,11 +150,11 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
     ):
         for rounding in (sympy.ceiling, sympy.floor):
             sizes = {n: parted[n] * rounding(symbol(n) / parted[n]) if n in parted else symbol(n) for n in odd}
-            found.append(sympy.Add(*parts, *(_monomial(slopes[n], exponents, seen.base) * sizes[n] for n in odd)))
+            found.append(sympy.Add(*parts, *(monomial(slopes[n], exponents, seen.base) * sizes[n] for n in odd)))
     return found
 
 
-def _rounded(
+def rounded(
     seen: Samples, exponents: Mapping[str, int], odd: Sequence[str], sizes: Iterable[sympy.Expr]
 ) -> list[sympy.Expr]:
     """A monomial of the regular symbols times one of `sizes`, of the odd ones, rounded: 4 a b ceil32(s)."""
@@ -201,9 +166,8 @@ def _rounded(
                 before = _to_multiple(base, multiple, up=up)
                 after = {n: _to_multiple(value, multiple, up=up) for n, value in moved.items()}
                 if before and all(seen.at_moved[n] * before == seen.at_base * (after[n] or 0) for n in odd):
-                    rounded = _in_blocks(size, multiple, up=up)
-                    factor = _monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
-                    found.append(factor * rounded)
+                    factor = monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
+                    found.append(factor * _in_blocks(size, multiple, up=up))
     return found
 
 
@@ -222,10 +186,10 @@ def _shorter(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> lis
     moved = {x: min(seen.moved[x], seen.base[y]), y: min(seen.base[x], seen.moved[y])}
     if any(seen.at_moved[n] * base != seen.at_base * moved[n] for n in odd):
         return []
-    return [_monomial(Fraction(seen.at_base, base), exponents, seen.base) * sympy.Min(symbol(x), symbol(y))]
+    return [monomial(Fraction(seen.at_base, base), exponents, seen.base) * sympy.Min(symbol(x), symbol(y))]
 
 
-def _patches(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
+def patches(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sympy.Expr]:
     """A monomial of the regular symbols times the patches of an image, or of one of its sides, and a token more:
     b (floor(r/p)² + 1)."""
     found = []
@@ -238,7 +202,7 @@ def _patches(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> lis
         if here is None or None in roots.values():
             continue
         for side in _quotients(seen, sizes, here, roots):
-            found.append(sympy.expand(_monomial(factor, rest, seen.base) * (side**power + constant)))
+            found.append(sympy.expand(monomial(factor, rest, seen.base) * (side**power + constant)))
     return found
 
 

@@ -10,9 +10,10 @@ import sympy
 from graphmem.accounts.account import Kept
 from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
-from graphmem.symbolic.curves import Samples, candidates, disguised, evaluate
+from graphmem.symbolic.curves import Samples, candidates, evaluate
 from graphmem.symbolic.probes import Probes
 from graphmem.symbolic.rivals import telling_points
+from graphmem.symbolic.roundings import disguised
 
 Dims = tuple[sympy.Expr, ...]
 

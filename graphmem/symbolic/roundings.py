@@ -1,0 +1,65 @@
+"""Roundings that look like something simpler in the samples: 512 ceil(v/512) is v at 1024, and at 2048."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+
+import sympy
+
+from graphmem.symbolic.curves import (
+    Samples,
+    evaluate,
+    monomial,
+    names_in,
+    patches,
+    rounded,
+    symbol,
+    without,
+)
+
+_PARTS, _MOST_PARTS = (2, 3, 4, 8), 16  # fractions of a size that feed-forwards have: 8/3, 7/2, 21/8
+
+
+def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
+    """Roundings that agree with `seen`, also where something simpler does: 512 ceil(v/512) looks like v at 1024 and at
+    2048; and of fractions of a symbol, as 256 ceil(floor(8h/3)/256)."""
+    exponents, odd = seen.exponents, set(seen.odd)
+    moving = [*exponents, *seen.odd]
+    found = []
+    for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
+        names = sorted(names_in(size))
+        if odd <= set(names) <= set(moving):
+            rest = {n: e for n, e in exponents.items() if n not in names}
+            found += rounded(seen, rest, names, [size])
+    if not odd:
+        regular = {n: e for n, e in exponents.items() if e > 0}
+        divisors = [n for n in exponents if n not in regular]
+        for name in regular:
+            found += patches(seen, without(regular, name), [name, *divisors])
+    found += [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
+    return list(dict.fromkeys(found))
+
+
+def _whole(seen: Samples, name: str, other: str) -> list[sympy.Expr]:
+    """A monomial times one symbol rounded down to a multiple of another: a floor(h/a), of heads that need not divide
+    h."""
+    whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
+    before = evaluate(whole, seen.base)
+    if not before or not {*seen.odd} <= {name, other}:
+        return []
+    for moved in (name, other):
+        after = evaluate(whole, {**seen.base, moved: seen.moved[moved]})
+        if after is None or seen.at_base * after != seen.at_moved[moved] * before:
+            return []
+    rest = {n: e for n, e in seen.exponents.items() if n not in (name, other)}
+    return [monomial(Fraction(seen.at_base, before), rest, seen.base) * whole]
+
+
+@cache
+def _fractions(name: str) -> list[sympy.Expr]:
+    """Fractions of a symbol, as code computes them: int(8 * h / 3)."""
+    fractions = {Fraction(p, q) for q in _PARTS for p in range(1, _MOST_PARTS + 1)}
+    return [sympy.floor(sympy.Rational(f.numerator, f.denominator) * symbol(name)) for f in sorted(fractions) if f != 1]
