@@ -163,17 +163,31 @@ def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, ne
     contradicting: tuple[Aligned, ...] = ()
     while (proposed := _proposed(problem, probed, probes, apart, contradicting)) is not None:
         beside = look_beside(probes, proposed)
-        if beside.moving:
-            probes.values |= {n: there.point[n] for n, there in beside.moving.items()}
-            probed = replace(probed, moved={**probed.moved, **beside.moving}, values=dict(probes.values))
-            apart, contradicting = _apart(probed, probes, near=near), ()
-            continue
         known = [there.point for there in contradicting]
         new = tuple(there for there in beside.contradicting if there.point not in known)
         contradicting += new
         if not new or len(contradicting) > MOST_CONTRADICTING:
-            return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
-    return None
+            break
+    if proposed is None:
+        return None
+    if beside.moving:
+        more = _with_more_moving(problem, probed, probes, beside.moving, near=near)
+        if more is not None and more.exact:
+            return more
+    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
+
+
+def _with_more_moving(
+    problem: Problem, probed: Probed, probes: Probes, moving: Mapping[str, Aligned], *, near: bool
+) -> Derivation | None:
+    """The derivation with these symbols in it: a small step moved a size, where their own probes had moved none."""
+    before = dict(probes.values)
+    probes.values |= {name: there.point[name] for name, there in moving.items()}
+    probed = replace(probed, moved={**probed.moved, **moving}, values=dict(probes.values))
+    found = _proposed_and_proved(problem, probed, probes, near=near)
+    if found is None or not found.exact:
+        probes.values = before
+    return found
 
 
 def _apart(probed: Probed, probes: Probes, *, near: bool) -> Iterator[Aligned]:
@@ -216,5 +230,9 @@ def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[P
         traces = [probes.at(point) for point in points]
         exact = all(trace is not None and proposed.holds(trace) for trace in traces)
     return Derivation.of_proof(
-        proposed, proofs=tuple(points), exact=exact, multiples=beside.multiples, unclear=beside.unclear
+        proposed,
+        proofs=tuple(points),
+        exact=exact,
+        multiples=beside.multiples,
+        unclear=(*beside.unclear, *beside.moving),
     )
