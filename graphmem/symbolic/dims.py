@@ -62,6 +62,23 @@ def _chosen(
 ) -> dict[int, Dims | None]:
     """The expressions that agree with all of `seen`. What is looked for further, expressions and traces, is added to
     `found` and `seen`."""
+    chosen = _with_roundings(probes, moving, found, seen)
+    for _ in range(_CHECKS):
+        told = _told_apart(probes, found, seen)
+        if not told:
+            break
+        seen += told
+        chosen = _with_roundings(probes, moving, found, seen)
+    return chosen
+
+
+def _with_roundings(
+    probes: Probes,
+    moving: Mapping[str, Aligned],
+    found: dict[int, list[list[sympy.Expr]]],
+    seen: Sequence[Aligned],
+) -> dict[int, Dims | None]:
+    """The expressions that agree with all of `seen`, roundings among them where nothing simpler does."""
     chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
     tried: set[sympy.Expr] | None = None
     while seen and (left := [k for k in probes.kept if chosen[k.storage] is None]):
@@ -72,10 +89,6 @@ def _chosen(
         found |= _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
         chosen |= {k.storage: _choose(probes, found[k.storage], seen, k) for k in left}
         tried = known
-    told = _told_apart(probes, found, seen)
-    if told:
-        seen += told
-        chosen = {k.storage: _choose(probes, found[k.storage], seen, k) for k in probes.kept}
     return chosen
 
 
