@@ -214,7 +214,9 @@ def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> l
     """The points at which the formulas are put to the proof."""
     if not proposed.moved:  # nothing moves a size: the base is its own proof, unless something was left untried
         return [] if proposed.skipped else [dict(proposed.base)]
-    held_out = [*proposed.apart[-1:], *itertools.islice(apart, MORE_PROOFS)]
+    # The last may be one that told rivals apart, where one symbol is moved alone: that is no proof of all of them.
+    last = [there for there in proposed.apart[-1:] if all(there.point[n] != proposed.base[n] for n in proposed.moved)]
+    held_out = [*last, *itertools.islice(apart, MORE_PROOFS)]
     layers = {n: proposed.base[n] for n, v in probes.base.items() if v != proposed.base[n] and n not in proposed.depth}
     return [{**there.point, **layers} for there in held_out]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
@@ -18,6 +19,7 @@ from graphmem.symbolic.roundings import disguised
 Dims = tuple[sympy.Expr, ...]
 
 _MOST_TELLING = 8  # traces to tell apart expressions that agree
+_MOST_REFUSED = 3  # of a symbol, before it is not moved further to tell: it may have no neighbours that the model takes
 _CHECKS = 3  # times that a trace which was held out may send the search for expressions back
 
 
@@ -97,19 +99,23 @@ def _told_apart(
 ) -> list[Aligned]:
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
+    refused: Counter[str] = Counter()
     asked: list[Point] = []
     alike: set[tuple[sympy.Expr, sympy.Expr]] = set()
-    while len(asked) < _MOST_TELLING:
+    while len(told) < _MOST_TELLING and probes.affordable():
         pair = next((pair for pair in _rivals(probes, options, [*seen, *told]) if pair not in alike), None)
         if pair is None:
             break
-        point = next((point for point in telling_points(*pair, probes.base) if point not in asked), None)
+        points = ((n, p) for n, p in telling_points(*pair, probes.base) if refused[n] < _MOST_REFUSED)
+        name, point = next(((n, p) for n, p in points if p not in asked), ("", None))
         if point is None:
             alike.add(pair)
             continue
         asked.append(point)
         there = probes.aligned_at(point)
-        if there is not None:
+        if there is None:
+            refused[name] += 1
+        else:
             told.append(there)
     return told
 

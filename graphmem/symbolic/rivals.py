@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -17,15 +18,21 @@ from graphmem.symbolic.curves import evaluate
 _FARTHEST = 520
 
 
-def telling_points(first: sympy.Expr, other: sympy.Expr, base: Point) -> Iterator[Point]:
-    """Points beside `base`, with one symbol moved, at which the two differ.
+def telling_points(first: sympy.Expr, other: sympy.Expr, base: Point) -> Iterator[tuple[str, Point]]:
+    """Points beside `base`, with one symbol moved, at which the two differ, with the name of that symbol.
 
-    Of each stretch of such points there is the first: a model that refuses it, since h has to be a multiple of a, may
-    take the next one.
+    Points that what divides the symbol at `base` still divides come first: h has to be a multiple of a, in most models.
+    Of each stretch of such points there is the first: a model that refuses it may take the next one.
     """
     for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
-        points = ({**base, name: base[name] + step} for step in range(_FARTHEST))
-        differing = (evaluate(first, point) != evaluate(other, point) for point in points)
-        for step, (before, here) in enumerate(pairwise(differing), 1):
-            if here and not before:
-                yield {**base, name: base[name] + step}
+        for unit in dict.fromkeys((_unit(name, base), 1)):
+            points = ({**base, name: base[name] + step} for step in range(0, _FARTHEST, unit))
+            differing = ((point, evaluate(first, point) != evaluate(other, point)) for point in points)
+            for (_, before), (point, here) in pairwise(differing):
+                if here and not before:
+                    yield name, point
+
+
+def _unit(name: str, base: Point) -> int:
+    """The least step that keeps what divides the symbol at `base`."""
+    return math.lcm(*(v for n, v in base.items() if n != name and 0 < v < base[name] and base[name] % v == 0))

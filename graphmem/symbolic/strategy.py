@@ -215,7 +215,7 @@ def _from_short(search: Search, working: Point) -> tuple[Derivation, list[str]] 
 
 def _proved(derived: Derivation, names: Iterable[str]) -> bool:
     """Whether the formula is proved, and `names` are in it."""
-    return derived.exact and not set(names) & set(derived.refused)
+    return derived.exact and not set(names) & set(derived.fixed)
 
 
 def _is_long(limited: Tracer, point: Point) -> bool:
