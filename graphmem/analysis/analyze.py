@@ -119,6 +119,7 @@ class _Analyst:
             unlike=self.depth.unlike,
             deepest=self.depth.deepest,
             full_depth=how.full_depth,
+            room=subject.room,
         )
         derived, bounds, remarks = derive_for(search, working, short=short)
         remarks += _where_nothing_is_saved(derived)

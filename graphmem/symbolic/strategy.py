@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy
 
 from graphmem.accounts.account import Account
 from graphmem.errors import GraphmemError, TooLongError
-from graphmem.points import Point, as_text
+from graphmem.points import Point, Room, as_text
 from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, derive
+from graphmem.symbolic.limits import far_limits
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
@@ -36,7 +37,7 @@ class Search:
     model_symbols: the symbols that shape the model, and not only its inputs.
     depth: symbols that may count layers, and how many layers make one period. unlike: symbols that count layers of many
     kinds. deepest: up to how many layers those of a symbol are alike, where deeper ones are not. full_depth: trace all
-    layers.
+    layers. room: sizes that limit how long inputs may be.
     """
 
     tracer: Tracer
@@ -47,6 +48,7 @@ class Search:
     unlike: Sequence[str]
     deepest: Mapping[str, int]
     full_depth: bool = False
+    room: Room = field(default_factory=Room)
 
     def derive(
         self, working: Point, depth: Mapping[str, int], *, without: frozenset[str] = frozenset()
@@ -105,6 +107,25 @@ def _fixed(derived: Derivation) -> Iterator[str]:
 
 
 def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
+    """The derivation with the limits of inputs far above them, if they matter and that one holds at the working point,
+    too; otherwise around the working point."""
+    far = far_limits(search.tracer, search.account, search.room, _shallow(search, working))
+    if far:
+        try:
+            derived, notes = _around(search, {**working, **far})
+            if _proved(derived, far) and derived.holds(search.tracer({**derived.base, **{n: working[n] for n in far}})):
+                return derived, notes
+        except GraphmemError:
+            pass  # the model need not run there
+    return _around(search, working)
+
+
+def _shallow(search: Search, working: Point) -> dict[str, int]:
+    """The working point with few layers."""
+    return {**working, **{d: min(SHALLOW * period, working[d]) for d, period in search.depth.items()}}
+
+
+def _around(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     """A derivation with as much in it as can be: from few layers, or from all; and only then without some symbols."""
     notes = []
     derived = _from_few_or_all(search, working)
@@ -195,7 +216,7 @@ def _from_beside(search: Search, derived: Derivation, working: Point) -> tuple[D
 def _from_short(search: Search, working: Point) -> tuple[Derivation, list[str]] | None:
     """The derivation at a shorter input, where forward loops over it and a trace of the working point would be long."""
     limited = search.tracer.limited(LONG)
-    shallow = {**working, **{d: min(SHALLOW * period, working[d]) for d, period in search.depth.items()}}
+    shallow = _shallow(search, working)
     if not _is_long(limited, shallow):
         return None
     inputs = [n for n in working if n not in search.model_symbols and working[n] > 2 * _LENGTHS[0]]
