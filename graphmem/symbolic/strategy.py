@@ -12,7 +12,7 @@ from graphmem.errors import GraphmemError, TooLongError
 from graphmem.points import Point, Room, as_text
 from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.derive import SHALLOW, derive
+from graphmem.symbolic.derive import SHALLOW, are_counted, derive
 from graphmem.symbolic.limits import far_limits
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
@@ -54,9 +54,13 @@ class Search:
         self, working: Point, depth: Mapping[str, int], *, without: frozenset[str] = frozenset()
     ) -> Derivation | None:
         """`derive` around `working`."""
-        problem = Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
+        problem = self.problem(working)
         unlike = () if depth else (*self.depth, *self.unlike)
         return derive(problem, depth, unlike, without=without)
+
+    def problem(self, working: Point) -> Problem:
+        """What is to be derived around `working`."""
+        return Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
 
 
 def derive_for(
@@ -128,12 +132,12 @@ def _shallow(search: Search, working: Point) -> dict[str, int]:
 def _around(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     """A derivation with as much in it as can be: from few layers, or from all; and only then without some symbols."""
     notes = []
-    derived = _from_few_or_all(search, working)
+    derived, why_all = _from_few_or_all(search, working)
     if not derived.is_clear and not derived.skipped:
         fewer = (_from_few_or_all(search, working, without=some) for some in spoiling(derived))
-        derived = next((found for found in fewer if found.is_clear), derived)
+        derived, why_all = next((found for found in fewer if found[0].is_clear), (derived, why_all))
     if search.depth and not derived.depth:
-        notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
+        notes.append(f"{why_all}: all of them were traced")
     elif search.depth and not search.tracer.knows(working):
         layers = as_text({d: working[d] for d in search.depth}, ", ")
         notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
@@ -143,35 +147,39 @@ def _around(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     return derived, notes
 
 
-def _from_few_or_all(search: Search, working: Point, *, without: frozenset[str] = frozenset()) -> Derivation:
-    """The derivation from a few layers, or else from all of them."""
-    derived = _folded(search, working, without) or search.derive(working, {}, without=without)
+def _from_few_or_all(
+    search: Search, working: Point, *, without: frozenset[str] = frozenset()
+) -> tuple[Derivation, str]:
+    """The derivation from a few layers; or else from all of them, and why."""
+    folded = _folded(search, working, without) if search.depth else ""
+    if isinstance(folded, Derivation):
+        return folded, ""
+    derived = search.derive(working, {}, without=without)
     assert derived is not None, "without depth there is nothing to disagree with"
-    return derived
+    return derived, folded
 
 
-def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivation | None:
-    """The derivation from a few layers; None where it does not hold for the number of layers that is asked for."""
+def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivation | str:
+    """The derivation from a few layers; or why it does not hold for the number of layers that is asked for."""
     tracer, depth = search.tracer, search.depth
-    if not depth:
-        return None
+    layers = f"the layers that {', '.join(depth)} counts"
     try:
         derived = search.derive(working, depth, without=without)
-        if derived is None or derived.trace.drew:
-            return None
-        disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
-        if disproved and derived.proofs:
-            return None
+        if derived is None:
+            alike = are_counted(search.problem(working), depth)
+            return f"no formula was found for {layers}" if alike else f"{layers} are not alike"
+        if derived.trace.drew:
+            return f"a random number decides about {layers}"
+        if derived.missed is not None or (not derived.exact and derived.proofs and not derived.lacks):
+            return f"the formula from the first of {layers} did not hold"
         # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
         # always where a single layer is asked for, fewer than were traced, and where a finished module was shortened.
         one = any(working[d] < derived.base[d] for d in depth)
-        if search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING:
-            return derived if derived.holds(tracer(working)) else None
-        return derived
+        look = search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING
+        return f"{layers} are not alike" if look and not derived.holds(tracer(working)) else derived
     except GraphmemError:
-        # The model may not run with so few layers. If it does not run with all of them either, the derivation from all
-        # of them, which comes next, raises that.
-        return None
+        # If it does not run with all of them either, the derivation from all of them, which comes next, raises that.
+        return f"the model does not run with few of {layers}"
 
 
 def _operators(derived: Derivation, working: Point) -> int:

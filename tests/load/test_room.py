@@ -119,15 +119,35 @@ def test_longer_inputs_than_the_model_takes(tmp_path: Path) -> None:
         report.at(s=30, n_ctx=28)
 
 
-@pytest.mark.parametrize("buffer", [MASK, "self.seen = torch.tril(torch.ones(n, n))[None, None]"])
-def test_every_layer_has_a_mask_of_its_own(buffer: str, tmp_path: Path) -> None:
-    """Registered or not, it is one for every layer."""
-    path = tmp_path / "model.py"
-    path.write_text(FILE.format(buffer=buffer, use=KINDS["multiplied mask"][1], limit="n_ctx"))
-    report = graphmem.analyze(str(path), device="cpu")
-    assert "L" in report.symbols
+class Scaled(nn.Module):
+    """registered: its table is a buffer; otherwise a plain attribute."""
+
+    def __init__(self, h: int, *, registered: bool) -> None:
+        super().__init__()
+        self.o, self.table = nn.Linear(h, h), None
+        if registered:
+            del self.table
+            self.register_buffer("table", torch.ones(h))
+        else:
+            self.table = torch.ones(h)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.o(x) * self.table
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_every_layer_has_a_table_of_its_own(*, registered: bool) -> None:
+    """Layers with one each are alike."""
+
+    def model(h=16, L=3):
+        return nn.Sequential(*[Scaled(h, registered=registered) for _ in range(L)])
+
+    def inputs(b=2, h=16):
+        return (torch.randn(b, h),)
+
+    report = graphmem.analyze(model, inputs, device="cpu")
     for layers in (3, 6):
-        assert buffers_of(report.at(L=layers)) == layers * torch.ones(24, 24).nbytes
+        assert buffers_of(report.at(L=layers)) == layers * 16 * 4
 
 
 def test_room() -> None:
