@@ -45,6 +45,11 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
                 hint=f"analyse again with {name}={value}",
             )
     there = {**point, **symbols}
+    if not analysis.derived.exact and there != analysis.working:
+        raise SymbolError(
+            "the formula is not proved, so it says nothing of other sizes",
+            hint=f"analyse again with {as_text(symbols, ', ')}",
+        )
     for name in analysis.derived.loops:
         lowest = min(analysis.derived.base[name], analysis.working[name])
         if there[name] < lowest:

@@ -23,6 +23,7 @@ rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes
 bounds.py      within which lengths the formula holds
 
+notes.py       sentences for the reader, and what they are about
 text.py        expressions as people write them
 read.py        expressions read from text
 """

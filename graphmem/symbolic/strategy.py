@@ -14,6 +14,7 @@ from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, are_counted, derive
 from graphmem.symbolic.limits import far_limits
+from graphmem.symbolic.notes import About, Note
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
@@ -65,13 +66,14 @@ class Search:
 
 def derive_for(
     search: Search, working: Point, *, short: bool = True
-) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[str]]:
+) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[Note]]:
     """The derivation that holds at the working point, the bounds within which it does, and what to tell the user.
 
     short: where forward loops over a long input, derive at a shorter one.
     """
     found = _from_short(search, working) if short and not search.full_depth else None
-    derived, notes = found or _derived(search, working)
+    derived, remarks = found or _derived(search, working)
+    notes = [Note(text) for text in remarks]
     found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
     multiples = {**{d: period for d, period in derived.periods.items() if period > 1}, **derived.multiples}
     deepest = {name: value for name, value in search.deepest.items() if name in derived.depth}
@@ -81,11 +83,13 @@ def derive_for(
         *found_bounds,
     )
     if bounds:
-        notes.append(said_of(bounds))
+        notes.append(Note(said_of(bounds), About.BOUNDS))
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
-        notes.append(f"the formula assumes {tied}: varied separately they run different operators or fail")
-    return derived, bounds, [*derived.trace.notes, *notes, *_fixed(derived)]
+        said = f"the formula assumes {tied}: varied separately they run different operators or fail"
+        notes.append(Note(said, About.FORMULA))
+    fixed = (Note(said, About.FORMULA) for said in _fixed(derived))
+    return derived, bounds, [*map(Note, derived.trace.notes), *notes, *fixed]
 
 
 def _worth_bounding(derived: Derivation) -> bool:
