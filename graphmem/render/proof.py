@@ -83,7 +83,5 @@ def _missed(missed: Missed, report: ReportData) -> str:
     if missed.foretold is None:
         return f"at {at} forward keeps {missed.kept:,} bytes {missed.what}, and the formula gives no whole number"
     if missed.foretold == missed.kept:
-        return (
-            f"at {at} the formula gives as many bytes {missed.what} as forward keeps, {missed.kept:,}, in other tensors"
-        )
+        return f"at {at} forward keeps {missed.kept:,} bytes {missed.what} as the formula says, but in other tensors"
     return f"at {at} forward keeps {missed.kept:,} bytes {missed.what}, and the formula gives {missed.foretold:,}"

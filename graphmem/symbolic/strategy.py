@@ -174,8 +174,9 @@ def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivati
             return f"no formula was found for {layers}" if alike else f"{layers} are not alike"
         if derived.trace.drew:
             return f"a random number decides about {layers}"
-        if derived.missed is not None or (not derived.exact and derived.proofs and not derived.lacks):
-            return f"the formula from the first of {layers} did not hold"
+        if not derived.exact and derived.proofs and not derived.lacks:
+            alike = derived.missed is None or not _holds_for_few(search, derived)
+            return f"the formula from the first of {layers} did not hold" if alike else f"{layers} are not alike"
         # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
         # always where a single layer is asked for, fewer than were traced, and where a finished module was shortened.
         one = any(working[d] < derived.base[d] for d in depth)
@@ -184,6 +185,12 @@ def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivati
     except GraphmemError:
         # If it does not run with all of them either, the derivation from all of them, which comes next, raises that.
         return f"the model does not run with few of {layers}"
+
+
+def _holds_for_few(search: Search, derived: Derivation) -> bool:
+    """Whether few layers keep what is foretold at the point where that failed."""
+    assert derived.missed is not None
+    return derived.holds(search.tracer({**derived.missed.point, **{d: derived.base[d] for d in derived.depth}}))
 
 
 def _operators(derived: Derivation, working: Point) -> int:
