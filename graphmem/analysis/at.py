@@ -79,7 +79,7 @@ def _with_room(analysis: Analysis, point: Point, asked: Mapping[str, int]) -> di
     for name in asked:
         if there[name] != point[name]:
             raise SymbolError(
-                f"inputs are longer there than {name}={point[name]} allows", hint=f"at least {name}={there[name]}"
+                f"inputs are longer there than {name}={point[name]} allows", hint=f"{name}={there[name]}, for example"
             )
     return there
 

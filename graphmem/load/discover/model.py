@@ -58,7 +58,7 @@ class Plan:
         """Which fields limit how long inputs may be: without more of them, s could not go beyond."""
         names = [s for f, s in self.symbol_of.items() if f.lower() in LENGTHS]
         inputs = tuple(n for n in SEQUENCES if n in self.inputs)
-        return Room(limits=dict.fromkeys(names, inputs), working={**self.inputs, **self.point})
+        return Room(limits=dict.fromkeys(names, inputs) if inputs else {}, working={**self.inputs, **self.point})
 
     def roomy(self, point: Point) -> nn.Module:
         """The model at `point` with room for its inputs, without its weights."""
