@@ -27,6 +27,8 @@ class Kept:
         storages of one line; ("", 0) where that order may change with the number of layers.
     shape, dtype: of the tensor as it was made; itemsize: bytes of one element; nbytes: bytes of the storage.
     keepers: the reason, names of the autograd nodes that hold it; keeper_ops: the operators these belong to.
+    counted: whether it is part of the account's sum. What is only listed beside the sum, because it exists anyway, has
+        no part in the proof of the sum's formula.
     """
 
     table: str
@@ -41,6 +43,7 @@ class Kept:
     nbytes: int
     keepers: tuple[str, ...]
     keeper_ops: tuple[int, ...]
+    counted: bool = True
 
     @property
     def place(self) -> Place | None:

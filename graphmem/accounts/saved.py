@@ -61,6 +61,7 @@ def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordi
         nbytes=storage.nbytes,
         keepers=tuple(keep.node for keep in storage.keeps),
         keeper_ops=tuple(sorted({keep.op for keep in storage.keeps if keep.op >= 0})),
+        counted=table in ALIVE,
     )
 
 

@@ -24,6 +24,7 @@ from graphmem.symbolic.bounds import Bound, Multiple
 from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
+from graphmem.symbolic.notes import Note
 from graphmem.usercode.isolate import isolated
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Analysis:
     working: Point
     derived: Derivation
     bounds: tuple[Bound | Multiple, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     parameters: Callable[[Point], int] = field(repr=False)
     how: How
     tracer: Tracer = field(repr=False)

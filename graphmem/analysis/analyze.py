@@ -19,6 +19,7 @@ from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
 from graphmem.points import Memo, Point
 from graphmem.symbolic.derivation import Derivation
+from graphmem.symbolic.notes import Note
 from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.usercode.garbage import set_aside
 from graphmem.usercode.isolate import isolated
@@ -119,20 +120,17 @@ class _Analyst:
             unlike=self.depth.unlike,
             deepest=self.depth.deepest,
             full_depth=how.full_depth,
+            room=subject.room,
         )
         derived, bounds, remarks = derive_for(search, working, short=short)
-        remarks += _where_nothing_is_saved(derived)
+        guessed = [note for name, note in subject.notes.items() if name in derived.symbols]
+        others = [*_where_nothing_is_saved(derived), *filter(None, [how.machine.not_followed])]
         return Analysis(
             name=subject.name,
             working=working,
             derived=derived,
             bounds=bounds,
-            notes=(
-                *subject.remarks,
-                *(note for name, note in subject.notes.items() if name in derived.symbols),
-                *remarks,
-                *filter(None, [how.machine.not_followed]),
-            ),
+            notes=(*map(Note, subject.remarks), *map(Note, guessed), *remarks, *map(Note, others)),
             how=how,
             tracer=self.tracer,
             anew=self._anew,

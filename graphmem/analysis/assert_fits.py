@@ -34,8 +34,8 @@ def assert_fits(model: Any, inputs: Any = None, *, budget: str | float, **option
 
 
 def _message(report: Report, limit: int) -> str:
+    from graphmem.render.proof import summed
     from graphmem.report.causes import largest_causes
-    from graphmem.symbolic.text import formula
 
     alive = report.alive
     over = f"{human(alive.bytes - limit)} over the budget of {human(limit)}"
@@ -43,7 +43,7 @@ def _message(report: Report, limit: int) -> str:
     lines = [
         f"{report.name} does not fit: forward leaves {human(alive.bytes)} alive, {over}",
         f"  as on {report.machine}" + (f", {point}" if point else ""),
-        f"  = {formula(alive.expr, report.symbols, report.depth)}",
+        f"  = {summed(alive, report)}",
         "largest causes:",
         *(f"  {cause}" for cause in largest_causes(report)),
     ]

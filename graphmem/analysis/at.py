@@ -45,6 +45,11 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
                 hint=f"analyse again with {name}={value}",
             )
     there = {**point, **symbols}
+    if not analysis.derived.exact and there != analysis.working:
+        raise SymbolError(
+            "the formula is not proved, so it says nothing of other sizes",
+            hint=f"analyse again with {as_text(symbols, ', ')}",
+        )
     for name in analysis.derived.loops:
         lowest = min(analysis.derived.base[name], analysis.working[name])
         if there[name] < lowest:
@@ -54,6 +59,7 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
             )
     for name in analysis.derived.follows:
         there[name] = _following(analysis, name, there, symbols.get(name))
+    there = _with_room(analysis, there, symbols)
     _check_kernels(analysis, there)
     for bound in analysis.bounds:
         if bound.keeps_out(there):
@@ -64,6 +70,17 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
                 )
             raise SymbolError(f"the formula holds for {bound.text(there)} only", hint=f"analyse again with {asked}")
     _check_sizes(analysis, there)
+    return there
+
+
+def _with_room(analysis: Analysis, point: Point, asked: Mapping[str, int]) -> dict[str, int]:
+    """`point` with the limits of inputs raised as far as the model needs; one that was asked for is not changed."""
+    there = analysis.tracer.subject.room.at(point)
+    for name in asked:
+        if there[name] != point[name]:
+            raise SymbolError(
+                f"inputs are longer there than {name}={point[name]} allows", hint=f"{name}={there[name]}, for example"
+            )
     return there
 
 

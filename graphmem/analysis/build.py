@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,6 +15,7 @@ from graphmem.analysis.solve import solve
 from graphmem.load.subject import read_symbol
 from graphmem.points import Point
 from graphmem.symbolic.bounds import said_of
+from graphmem.symbolic.notes import About, Note
 
 
 def build_report(analysis: Analysis, point: Point) -> Report:
@@ -35,15 +36,18 @@ def build_report(analysis: Analysis, point: Point) -> Report:
         attention=rows.attention(),
         not_counted=rows.not_counted(),
         depth=derived.depth,
-        notes=_notes(analysis, point),
+        fixed={n: derived.base[n] for n in derived.fixed},
+        remarks=_remarks(analysis, point),
         _live=_Model(analysis, point),
     )
 
 
-def _notes(analysis: Analysis, point: Point) -> tuple[str, ...]:
+def _remarks(analysis: Analysis, point: Point) -> tuple[Note, ...]:
     """The notes, with the bounds as they are at `point`: some move with an integer of the model."""
-    found, here = said_of(analysis.bounds), said_of(analysis.bounds, point)
-    return tuple(here if note == found else note for note in analysis.notes)
+    return tuple(
+        replace(note, text=said_of(analysis.bounds, point)) if note.about is About.BOUNDS else note
+        for note in analysis.notes
+    )
 
 
 @dataclass(frozen=True)

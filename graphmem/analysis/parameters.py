@@ -20,6 +20,7 @@ class Parameters:
     _known: Memo[int] = field(default_factory=Memo)
 
     def __call__(self, point: Point) -> int:
+        point = self.tracer.subject.room.at(point)
         few = {n: self.base[n] if n in self.periods else v for n, v in point.items()}
         built = self._built(few)
         rounds = {d: (point[d] - few[d]) // period for d, period in self.periods.items() if point[d] != few[d]}

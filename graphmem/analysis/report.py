@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from graphmem.errors import UsageError
 from graphmem.points import as_text
 from graphmem.render import table
+from graphmem.render.proof import summed
 from graphmem.report import ReportData
 from graphmem.report.plain import as_dict
-from graphmem.symbolic.text import formula
 from graphmem.units import human
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Report(ReportData):
         return table.render(self)
 
     def __repr__(self) -> str:
-        saved = formula(self.saved.expr, self.symbols, self.depth)
+        saved = summed(self.saved, self)
         kept = f"{human(self.saved.bytes)} saved for backward = {saved}"
         at = f" at {as_text(self.symbols)}" if self.symbols else ""
         return f"<Report of {self.name}{at}: {kept}>"

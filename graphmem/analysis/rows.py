@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy
 
-from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT
+from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SAVED
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.shares import Share
 from graphmem.attention import PARTS
@@ -23,6 +23,7 @@ from graphmem.report.tables import (
     AttentionRow,
     Limit,
     Location,
+    Missed,
     ModuleRow,
     NodeRow,
     NotCounted,
@@ -80,20 +81,27 @@ class Rows:
 
     def total(self, groups: Iterable[Group]) -> Size:
         nbytes = rounded = 0
+        number = 0
         sizes: dict[sympy.Expr, sympy.Expr] = defaultdict(lambda: sympy.S.Zero)
+        numbers: dict[sympy.Expr, sympy.Expr] = defaultdict(lambda: sympy.S.Zero)
         for group in groups:
             count, each = group.count.at(self.point), self.each(group)
             nbytes += count * each
             rounded += count * allocated(each)
             sizes[group.size] += group.count.expr
-        return Size(nbytes, rounded, sympy.expand(sympy.Add(*(n * size for size, n in sizes.items()))))
+            if group.dims is None:
+                number += count * each
+                numbers[group.size] += group.count.expr
+        return Size(nbytes, rounded, _sum(sizes), number, _sum(numbers) if numbers else None)
 
     def verified(self) -> Verified:
         derived = self.analysis.derived
         total = sum(self.each(g) * g.count.at(self.point) for g in self.analysis.saved)
         proved = sum(self.each(g) * g.count.at(self.point) for g in self.analysis.saved if g.dims is not None)
         share = Fraction(proved, total) if total and derived.proofs else Fraction(bool(derived.proofs))
-        return Verified(derived.proofs[0] if derived.proofs else None, derived.exact, derived.proofs, float(share))
+        first, missed = (derived.proofs[0] if derived.proofs else None), derived.missed
+        where = None if missed is None else Missed(missed.point, _KEPT[missed.table], missed.kept, missed.foretold)
+        return Verified(first, derived.exact, derived.proofs, float(share), where)
 
     def node(self, group: Group) -> NodeRow:
         key, each = group.key, self.each(group)
@@ -230,11 +238,21 @@ class Rows:
         """Other memory, by kind; empty kinds are left out."""
         rows = [self._parameters()]
         for what, why in _OTHER_TABLES.items():
-            size = self.total(self.analysis.tables(what))
+            groups = self.analysis.tables(what)
+            try:
+                size = self.total(groups)
+            except SymbolError:  # it may be without a formula where what is saved has one
+                rows.append(NotCounted(what, None, None, f"{why}; its size at this point has no formula"))
+                continue
             if size.bytes:
-                rows.append(NotCounted(what, size.bytes, size.expr, why))
+                rows.append(NotCounted(what, size.bytes, None if size.number else size.expr, why))
         why = "freed during forward or made in backward, so this is not the peak; gradients, optimizer state"
         return (*rows, NotCounted("temporaries", None, None, why))
+
+
+def _sum(sizes: Mapping[sympy.Expr, sympy.Expr]) -> sympy.Expr:
+    """Each size times how many there are of it."""
+    return sympy.expand(sympy.Add(*(n * size for size, n in sizes.items())))
 
 
 def _times(counted: Mapping[Repeats, int], instances: Count) -> sympy.Expr | None:
@@ -255,6 +273,7 @@ def _times(counted: Mapping[Repeats, int], instances: Count) -> sympy.Expr | Non
     return times
 
 
+_KEPT = {SAVED: "for backward", OUTPUT: "of outputs", OTHERWISE: "in closures, caches or attributes"}
 _OTHER_TABLES = {
     INPUT: "your own tensor: autograd holds it, but it exists anyway",
     BUFFER: "the model's own tensor: autograd holds it, but it exists anyway",

@@ -47,6 +47,11 @@ def solve(
     there = report.at(**others) if others else report
     if there.analysis.working.get(name) == 1 and name in there.analysis.derived.refused:
         there = there.at(**{name: 2})  # the formula is for 1 alone: from 2 on there is another
+    if not there.verified.exact:
+        raise SymbolError(
+            "the formula is not proved, so it says nothing of other sizes",
+            hint=f"analyse again with the values of {name} in question",
+        )
     if name not in there.symbols:
         raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(there.symbols) or 'no symbols'}")
     size = there.alive if alive else there.saved

@@ -31,6 +31,7 @@ class Tracer:
 
     def _trace(self, point: dict[str, int]) -> Trace:
         subject = self.subject
+        point = subject.room.at(point)  # the sizes that the model really has there
         with answering_as(self.how.machine, building=True):
             module = subject.build(point)
         try:

@@ -47,6 +47,8 @@ LENGTHS = frozenset(LIMITS) | _words(
 )
 # Fields that a config may leave None, and that no model can do without.
 NEEDED = ("vocab_size", "block_size", "max_seq_len", "n_positions")
+# What the length of an input may be called where a specification of inputs names it.
+SEQUENCES = ("s", "S", "t", "T", "l", "seq", "seq_len", "length", "q", "m")
 SOURCE_ONLY, TARGET_ONLY = frozenset({"max_src_len"}), frozenset({"max_tgt_len"})
 IMAGE_SIZES = ("image_size", "img_size", "input_size", "resolution", "image_resolution", "img_resolution", "img_dim")
 CLASSES = ("num_classes", "n_classes", "classes", "num_labels", "n_class", "num_class", "nclass")

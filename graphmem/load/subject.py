@@ -13,6 +13,7 @@ from torch import nn
 
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
+from graphmem.points import Room
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
 from graphmem.usercode.layers import layer_lists, shortened
@@ -34,6 +35,7 @@ class Subject:
     finished: the module exists and is only shortened, and its forward may not expect that.
     remarks: what was found or guessed about the model and its inputs; the report always says it.
     remedy: what the user can do where forward does not run with the inputs that were made.
+    room: which symbols limit how long inputs may be. At a point where one is too small, the model is built with more.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Subject:
     finished: bool = False
     remarks: tuple[str, ...] = ()
     remedy: str = ""
+    room: Room = field(default_factory=Room)
 
 
 def read_symbol(name: str, value: object) -> int:

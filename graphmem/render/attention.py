@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphmem.render.proof import written
 from graphmem.render.text import amount, short, table, wrapped
 from graphmem.report import AttentionPart, AttentionRow, ModuleRow, ReportData
 from graphmem.symbolic.text import formula
@@ -29,10 +30,11 @@ def attention(report: ReportData, columns: int) -> str:
 
 
 def each(row: ModuleRow | AttentionRow | AttentionPart, report: ReportData) -> str:
-    """What one of the row's modules keeps, or all of them where they differ."""
-    if row.each is not None:
+    """What one of the row's modules keeps; or all of them, where they differ or a part of it has no formula."""
+    if row.each is not None and not row.size.number:
         return formula(row.each, report.symbols)
-    return f"together {formula(row.size.expr, report.symbols, report.depth)}"
+    alone = not isinstance(row, AttentionPart) and row.count == 1
+    return written(row.size, report) if alone else f"together {written(row.size, report)}"
 
 
 def _about(row: AttentionRow, report: ReportData, columns: int) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from graphmem.points import as_text
+from graphmem.render.proof import summed
 from graphmem.report.fit import Fit
-from graphmem.symbolic.text import formula
 from graphmem.units import human
 
 
@@ -20,7 +20,7 @@ def render(fit: Fit) -> str:
     else:
         why = "the model takes" if fit.value == fit.most else f"fits into {human(fit.memory)}"
         lines += [f"{fit.symbol} = {fit.value:,} is the largest that {why}", ""]
-        kept = formula(report.alive.expr, report.symbols, report.depth)
+        kept = summed(report.alive, report)
         lines.append(f"  alive after forward  {human(report.alive.bytes):>11}  = {kept}")
     lines += [
         f"  parameters           {human(fit.parameters):>11}  the weights themselves",

@@ -8,9 +8,8 @@ import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
 from graphmem.points import Point, as_text, off_by
-from graphmem.render.proof import proof
+from graphmem.render.proof import proof, summed
 from graphmem.report import Limit, ReportData
-from graphmem.symbolic.text import formula
 
 _ASCII = str.maketrans({"·": "*", **{d: f"^{i}" for i, d in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
 
@@ -42,7 +41,7 @@ def python(report: ReportData) -> str:
     symbols = report.symbols
     arguments = as_text(symbols, ", ")
     body = _Exact({"fully_qualified_modules": True}).doprint(sympy.expand(report.saved.expr))
-    shown = formula(report.saved.expr, symbols, report.depth)
+    shown = summed(report.saved, report)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
     notes = "".join(f"\n{note}" for note in [*_about_the_formula(report), *_kernels(report)])
@@ -68,7 +67,7 @@ def saved_bytes({arguments}):
 
 
 def _about_the_formula(report: ReportData) -> list[str]:
-    return [note for note in report.notes if note.startswith("the formula")]
+    return [note.text for note in report.remarks if note.belongs_to_formula]
 
 
 def _names(limit: Limit) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from graphmem.points import as_text
-from graphmem.render.proof import proof
+from graphmem.render.attention import each
+from graphmem.render.proof import of_one, proof, summed
 from graphmem.report import ReportData
-from graphmem.symbolic.text import formula
 from graphmem.units import human
 
 LARGEST = 10
@@ -26,7 +26,7 @@ def render(report: ReportData) -> str:
 def headline(report: ReportData) -> str:
     """The total in one line, with ** around what matters."""
     symbols = as_text(report.symbols)
-    expression = formula(report.saved.expr, report.symbols, report.depth)
+    expression = summed(report.saved, report)
     return (
         f"**{human(report.saved.bytes)}** ({report.saved.bytes:,} bytes) saved for backward, as on {report.machine}, "
         f"at {symbols or 'the sizes given'}: {expression} ({proof(report)})"
@@ -35,14 +35,13 @@ def headline(report: ReportData) -> str:
 
 def tables(report: ReportData) -> Tables:
     """Of each table the title, the headers and the rows."""
-    point = report.symbols
     modules = [
         [
             m.label or m.cls,
             str(m.count),
             human(m.size.bytes),
             f"{100 * m.size.bytes / max(report.saved.bytes, 1):.1f}",
-            formula(m.each, point) if m.each is not None else "",
+            each(m, report),
         ]
         for m in report.modules
     ]
@@ -51,7 +50,14 @@ def tables(report: ReportData) -> Tables:
         for a in report.attention
     ]
     tensors = [
-        [human(n.size.bytes), str(n.count), formula(n.each_expr, point), n.op, str(n.where or ""), ", ".join(n.kept_by)]
+        [
+            human(n.size.bytes),
+            str(n.count),
+            of_one(n, report),
+            n.op,
+            str(n.where or ""),
+            ", ".join(n.kept_by),
+        ]
         for n in report.nodes[:LARGEST]
     ]
     return [

@@ -9,10 +9,9 @@ import sympy
 
 from graphmem.points import as_text
 from graphmem.render.attention import attention, each
-from graphmem.render.proof import proof
+from graphmem.render.proof import of_one, proof, summed
 from graphmem.render.text import amount, filled, short, table, wrapped
 from graphmem.report import ModuleRow, NodeRow, ReportData
-from graphmem.symbolic.text import formula
 from graphmem.units import human, unit_for
 
 NARROWEST, WIDE, WIDEST = 80, 120, 160
@@ -57,7 +56,7 @@ def _saved(report: ReportData, columns: int) -> str:
     indent = " " * (len(label) + 2)
     lines = [f"{label}  {human(saved.bytes)}  ({saved.bytes:,} bytes; {saved.allocated_bytes:,} allocated)"]
     if report.symbols:
-        lines += wrapped(f"= {_formula(report, saved.expr, folded=True)}", columns, indent)
+        lines += wrapped(f"= {summed(saved, report)}", columns, indent)
     lines += wrapped(proof(report), columns, indent)
     growth = _growth(report)
     if growth:
@@ -66,7 +65,7 @@ def _saved(report: ReportData, columns: int) -> str:
         alive = f"{human(report.alive.bytes)}  ({report.alive.bytes:,} bytes)"
         lines += wrapped(alive, columns, indent, "alive after forward ".ljust(len(indent)))
         if report.symbols:
-            lines += wrapped(f"= {_formula(report, report.alive.expr, folded=True)}", columns, indent)
+            lines += wrapped(f"= {summed(report.alive, report)}", columns, indent)
     return "\n".join(lines)
 
 
@@ -147,7 +146,7 @@ def _largest(report: ReportData, columns: int) -> str:
         [
             amount(n.size.bytes, size),
             n.count,
-            _formula(report, n.each_expr),
+            of_one(n, report),
             _tensor(n),
             _maker(n, with_module=columns >= WIDE),
             ", ".join(_short_node(node) for node in n.kept_by),
@@ -188,10 +187,6 @@ def _not_counted(report: ReportData, columns: int) -> str:
 
 def _notes(report: ReportData, columns: int) -> str:
     return "\n".join(line for note in report.notes for line in wrapped(note, columns, "      ", "note: "))
-
-
-def _formula(report: ReportData, expr: sympy.Expr, *, folded: bool = False) -> str:
-    return formula(expr, report.symbols, report.depth if folded else ())
 
 
 def _percent(module: ModuleRow, report: ReportData) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphmem.points import Point
+from graphmem.symbolic.notes import Note
 
 if TYPE_CHECKING:
     import sympy
@@ -13,11 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Size:
-    """bytes: as asked for. allocated_bytes: every storage rounded up to 512. expr: the bytes as an expression."""
+    """bytes: as asked for. allocated_bytes: every storage rounded up to 512. expr: the bytes as an expression.
+
+    number: the part of the bytes that has no formula, though it may depend on the symbols; number_expr: the same as it
+    is in `expr`, None where there is no such part.
+    """
 
     bytes: int
     allocated_bytes: int
     expr: sympy.Expr
+    number: int = 0
+    number_expr: sympy.Expr | None = None
 
     def __str__(self) -> str:
         return f"{self.bytes} bytes"
@@ -145,17 +152,30 @@ class NotCounted:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """A point at which the formula failed: forward keeps `kept` bytes there, and the formula gives `foretold`; None
+    where it gives no whole number. what: what it keeps them for."""
+
+    point: Point
+    what: str
+    kept: int
+    foretold: int | None
+
+
+@dataclass(frozen=True)
 class Verified:
     """The proof of the formula: held-out points, and whether every size came out there.
 
     points: all of them; point: the first, which has most layers, None if no other point could be traced.
     share: the part of the saved bytes whose expression came out, from 0 to 1.
+    missed: where it did not come out although every size has an expression; None if that is not what happened.
     """
 
     point: Point | None
     exact: bool
     points: tuple[Point, ...]
     share: float
+    missed: Missed | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +204,8 @@ class ReportData:
     saved: what autograd keeps for backward. alive: that, and what else forward leaves behind: outputs that the caller
     holds, and what closures, caches and attributes hold. Neither counts parameters or the caller's inputs.
     machine: the GPU and the releases that it is about. limits: where the formula does not hold. depth: the symbols that
-    count layers. settings: what was asked for beyond the machine.
+    count layers. settings: what was asked for beyond the machine. remarks: what to know about it, each with what
+    it is about. fixed: symbols that are not in the formula, since it is for their value only.
     """
 
     name: str
@@ -200,4 +221,10 @@ class ReportData:
     attention: tuple[AttentionRow, ...]
     not_counted: tuple[NotCounted, ...]
     depth: tuple[str, ...]
-    notes: tuple[str, ...]
+    remarks: tuple[Note, ...]
+    fixed: Point
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks as sentences."""
+        return tuple(note.text for note in self.remarks)

@@ -9,6 +9,7 @@ derivation.py  what it gives
 points.py      which points to trace
 probes.py      traces there that correspond to a base trace
 align.py       which operators of two traces correspond
+limits.py      a base at which no input comes near what limits its length
 single.py      one layer of each kind in place of several
 spoiling.py    symbols without which the rest may have a formula
 enough.py      whether that told as much as several would
@@ -22,6 +23,7 @@ rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes
 bounds.py      within which lengths the formula holds
 
+notes.py       sentences for the reader, and what they are about
 text.py        expressions as people write them
 read.py        expressions read from text
 """

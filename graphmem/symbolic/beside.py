@@ -55,7 +55,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     divided = _divided(proposed, names)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         trace = probes.at({**base, **_together(base, names, kept, proposed)})
-        if trace is not None and proposed.holds(trace):
+        if trace is not None and not proposed.misses(trace):
             return Beside(moving={}, multiples={})
         if trace is not None:
             divided = kept
@@ -119,7 +119,7 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         trace = probes.at(point)
         if trace is None:
             continue
-        if proposed.holds(trace):
+        if not proposed.misses(trace):
             return step * unit, failed
         found = probes.aligned(trace)
         if found is not None:

@@ -42,6 +42,11 @@ class Group:
         """Whether `dims` are the dimensions of the tensor; otherwise they are a single number of bytes."""
         return self.members[0].is_dense
 
+    @property
+    def lacks(self) -> bool:
+        """Whether the account's sum has no formula because of it."""
+        return self.dims is None and self.members[0].counted
+
     @cached_property
     def size(self) -> sympy.Expr:
         """The bytes of one storage: an expression, or the number that was traced."""
@@ -61,6 +66,23 @@ class Group:
     def bytes_at(self, point: Point) -> int | None:
         """The bytes of one storage at `point`; None where the expression does not give a whole number there."""
         return evaluate(self.size, point)
+
+
+@dataclass(frozen=True)
+class Miss:
+    """At `point` the storages of `table` are not as foretold: they are `kept` bytes together. foretold: None where a
+    formula gives no whole number there. counted: whether the table is part of the account's sum."""
+
+    point: Point
+    table: str
+    counted: bool
+    kept: int
+    foretold: int | None
+
+
+def _sum(sizes: Counter[int]) -> int | None:
+    """Bytes of all of them; -1 stands for a size that is no whole number."""
+    return None if -1 in sizes else sum(size * n for size, n in sizes.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +148,11 @@ class Proposed(Probed):
     ) -> Proposed:
         return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart)
 
+    @property
+    def lacks(self) -> bool:
+        """Whether the sum has no formula, since a size in it has none."""
+        return any(group.lacks for group in self.groups)
+
     @cached_property
     def group_of(self) -> dict[int, Group]:
         """The group of each storage of the base."""
@@ -178,10 +205,23 @@ class Proposed(Probed):
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas predict exactly what counts in `trace`: every storage, to the byte."""
-        predicted: Counter[int] = Counter()
+        return not any(miss.counted for miss in self.misses(trace))
+
+    def misses(self, trace: Trace) -> tuple[Miss, ...]:
+        """The tables in which `trace` has other storages than the formulas predict."""
+        tables: dict[str, list[Counter[int]]] = {}
         for group in self.groups:
-            predicted[group.bytes_at(trace.point) or -1] += group.count.at(trace.point)
-        return +predicted == Counter(k.nbytes for k in self.account(trace))
+            foretold, _ = tables.setdefault(group.key.table, [Counter(), Counter()])
+            foretold[-1 if (size := group.bytes_at(trace.point)) is None else size] += group.count.at(trace.point)
+        counted = {g.key.table for g in self.groups if g.members[0].counted}
+        for kept in self.account(trace):
+            tables.setdefault(kept.table, [Counter(), Counter()])[1][kept.nbytes] += 1
+            counted |= {kept.table} if kept.counted else set()
+        return tuple(
+            Miss(trace.point, table, table in counted, sum(size * n for size, n in there.items()), _sum(+foretold))
+            for table, (foretold, there) in tables.items()
+            if +foretold != there
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +229,13 @@ class Derivation(Proposed):
     """Formulas with the verdict of points that nothing was derived from: everything that a report is made of.
 
     proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
+    missed: the first point where that was not so, if every size has an expression, and what was foretold there.
     multiples: symbols for whose multiples only the formulas hold. unclear: symbols for whose other values they may not.
     """
 
     proofs: tuple[Point, ...]
     exact: bool
+    missed: Miss | None
     multiples: Mapping[str, int]
     unclear: tuple[str, ...]
 
@@ -214,10 +256,11 @@ class Derivation(Proposed):
         *,
         proofs: tuple[Point, ...],
         exact: bool,
+        missed: Miss | None,
         multiples: Mapping[str, int],
         unclear: tuple[str, ...],
     ) -> Derivation:
-        return cls(**_values(proposed), proofs=proofs, exact=exact, multiples=multiples, unclear=unclear)
+        return cls(**_values(proposed), proofs=proofs, exact=exact, missed=missed, multiples=multiples, unclear=unclear)
 
 
 def _values(stage: Probed) -> dict[str, Any]:

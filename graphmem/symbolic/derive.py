@@ -67,10 +67,7 @@ def derive(
         without: symbols that are left out, since they spoil the formula of all the others: they are not moved.
     """
     tracer = problem.tracer
-    base = {**problem.working, **{d: SHALLOW * period for d, period in depth.items()}}
-    trace = tracer(base)
-    deeper = {d: tracer({**base, d: base[d] + period}) for d, period in depth.items()}
-    start = _Start(problem=problem, base=Base(trace, problem.account), deeper=deeper, without=without)
+    start = _start(problem, depth, without)
     try:
         single = single_of(tracer, start.base, depth or dict.fromkeys(unlike, 1))
         derived = _derived(start, single) if single else None
@@ -81,6 +78,23 @@ def derive(
         # layer); what is wrong with the model itself is raised again below, without the short cut.
         pass
     return _derived(start, None)
+
+
+def _start(problem: Problem, depth: Mapping[str, int], without: frozenset[str] = frozenset()) -> _Start:
+    base = {**problem.working, **{d: SHALLOW * period for d, period in depth.items()}}
+    deeper = {d: {**base, d: base[d] + period} for d, period in depth.items()}
+    return _Start(
+        problem=problem,
+        base=Base(problem.tracer(base), problem.account),
+        deeper={d: problem.tracer(point) for d, point in deeper.items()},
+        without=without,
+    )
+
+
+def are_counted(problem: Problem, depth: Mapping[str, int]) -> bool:
+    """Whether, at the working point's other sizes, every layer more adds as many of what the first layers keep."""
+    start = _start(problem, depth)
+    return Looped(start.base, {}).counts(start.deeper) is not None
 
 
 def _derived(start: _Start, single: Single | None, still: frozenset[str] = frozenset()) -> Derivation | None:
@@ -224,17 +238,20 @@ def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> l
 def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point], beside: Beside) -> Derivation:
     """With the verdict of the held-out points, of which the first gets more layers than the base if there is depth."""
     if not points:
-        return Derivation.of_proof(proposed, proofs=(), exact=False, multiples={}, unclear=())
+        return Derivation.of_proof(proposed, proofs=(), exact=False, missed=None, multiples={}, unclear=())
     deep = {d: p * max(SHALLOW + 2, min(DEEP, problem.working[d]) // p) for d, p in proposed.periods.items()}
     points = [{**points[0], **deep}, *points[1:]]
-    exact = False
-    if not beside.contradicting and all(g.dims is not None for g in proposed.groups):
-        traces = [probes.at(point) for point in points]
-        exact = all(trace is not None and proposed.holds(trace) for trace in traces)
+    traces = [probes.at(point) for point in points]
+    misses = [m for t in (*(a.trace for a in beside.contradicting), *filter(None, traces)) for m in proposed.misses(t)]
+    missed = next((m for m in misses if m.counted), None)
+    # What is listed beside the sum keeps its number where its own formula does not hold.
+    unknown = {m.table for m in misses if not m.counted}
+    groups = tuple(replace(g, dims=None) if g.key.table in unknown else g for g in proposed.groups)
     return Derivation.of_proof(
-        proposed,
+        replace(proposed, groups=groups),
         proofs=tuple(points),
-        exact=exact,
+        exact=not proposed.lacks and missed is None and None not in traces,
+        missed=None if proposed.lacks else missed,
         multiples=beside.multiples,
         unclear=(*beside.unclear, *beside.moving),
     )

@@ -21,7 +21,7 @@ def is_enough(tracer: TraceAt, derived: Derivation) -> bool:
     if derived.exact:
         one = not depth or derived.holds(tracer({**derived.base, **derived.periods}))
         return one and _told_apart(tracer, derived)
-    if not depth or not derived.proofs or any(g.dims is None for g in derived.groups):
+    if not depth or not derived.proofs or derived.lacks:
         return False
     return derived.holds(tracer({**derived.proofs[0], **{d: derived.base[d] for d in depth}}))
 

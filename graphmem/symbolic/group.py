@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import sympy
 
 from graphmem.accounts.account import Kept, Ordinal
+from graphmem.record import Op
 from graphmem.record.paths import folded
 from graphmem.symbolic.curves import symbol
 
@@ -33,19 +34,26 @@ class Key(NamedTuple):
 
 def key_of(kept: Kept, containers: frozenset[str], *, looped: bool = False) -> Key:
     """The group that `kept` belongs to. looped: its line runs several times, so its ordinal does not tell it apart."""
-    place = kept.place
+    place, op = kept.place, kept.op
     in_loop = (f"{place.file}:{place.line}" if place else "", -1)
     return Key(
         kept.table,
         folded(kept.module, containers)[0],
         folded(kept.made_in, containers)[0],
-        kept.op.name,
+        _name(op, containers),
         in_loop if looped else kept.ordinal,
         kept.shape,
         kept.dtype,
         kept.nbytes,
         tuple(sorted(set(kept.keepers))),
     )
+
+
+def _name(op: Op, containers: frozenset[str]) -> str:
+    """The operator; or what was there before forward, without the number of its layer (h.3.bias) or its own."""
+    if op.kind == "call":
+        return op.name
+    return op.kind if op.kind == "constant" else folded(op.name, containers)[0]
 
 
 class Repeat(NamedTuple):

@@ -44,6 +44,11 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
 
+def longest(value: int) -> int:
+    """What no input of size `value` exceeds at any of these points."""
+    return 3 * value + 2 * _BEYOND_256 + 2
+
+
 def held_out(
     base: Point,
     moved: Point,

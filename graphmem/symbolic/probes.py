@@ -53,6 +53,8 @@ class Probes:
                 self.skipped.append(name)
                 return None
             trace = self.at({**self.base, name: value})
+            if trace is not None and trace.point[name] != value:
+                continue  # the inputs need more of it
             found = self._align(trace) if trace else None
             if found is not None:
                 self.values[name] = value

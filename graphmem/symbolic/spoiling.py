@@ -14,7 +14,7 @@ def spoiling(derived: Derivation) -> list[frozenset[str]]:
     and then all of them, those that move a size without a formula. Symbols of the model come first."""
     if derived.exact:
         return [frozenset(derived.unclear)]
-    left = [k for g in derived.groups if g.dims is None for k in g.members]
+    left = [k for g in derived.groups if g.lacks for k in g.members]
     at_base = [sizes_of(k, derived.trace, Aligned(derived.trace, None)) for k in left]
     moving = {
         n: sum(sizes_of(k, derived.trace, there) != size for k, size in zip(left, at_base, strict=True))

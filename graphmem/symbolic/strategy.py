@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy
 
 from graphmem.accounts.account import Account
 from graphmem.errors import GraphmemError, TooLongError
-from graphmem.points import Point, as_text
+from graphmem.points import Point, Room, as_text
 from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.derive import SHALLOW, derive
+from graphmem.symbolic.derive import SHALLOW, are_counted, derive
+from graphmem.symbolic.limits import far_limits
+from graphmem.symbolic.notes import About, Note
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
@@ -36,7 +38,7 @@ class Search:
     model_symbols: the symbols that shape the model, and not only its inputs.
     depth: symbols that may count layers, and how many layers make one period. unlike: symbols that count layers of many
     kinds. deepest: up to how many layers those of a symbol are alike, where deeper ones are not. full_depth: trace all
-    layers.
+    layers. room: sizes that limit how long inputs may be.
     """
 
     tracer: Tracer
@@ -47,25 +49,31 @@ class Search:
     unlike: Sequence[str]
     deepest: Mapping[str, int]
     full_depth: bool = False
+    room: Room = field(default_factory=Room)
 
     def derive(
         self, working: Point, depth: Mapping[str, int], *, without: frozenset[str] = frozenset()
     ) -> Derivation | None:
         """`derive` around `working`."""
-        problem = Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
+        problem = self.problem(working)
         unlike = () if depth else (*self.depth, *self.unlike)
         return derive(problem, depth, unlike, without=without)
+
+    def problem(self, working: Point) -> Problem:
+        """What is to be derived around `working`."""
+        return Problem(tracer=self.tracer, account=self.account, working=working, model_symbols=self.model_symbols)
 
 
 def derive_for(
     search: Search, working: Point, *, short: bool = True
-) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[str]]:
+) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[Note]]:
     """The derivation that holds at the working point, the bounds within which it does, and what to tell the user.
 
     short: where forward loops over a long input, derive at a shorter one.
     """
     found = _from_short(search, working) if short and not search.full_depth else None
-    derived, notes = found or _derived(search, working)
+    derived, remarks = found or _derived(search, working)
+    notes = [Note(text) for text in remarks]
     found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
     multiples = {**{d: period for d, period in derived.periods.items() if period > 1}, **derived.multiples}
     deepest = {name: value for name, value in search.deepest.items() if name in derived.depth}
@@ -75,11 +83,13 @@ def derive_for(
         *found_bounds,
     )
     if bounds:
-        notes.append(said_of(bounds))
+        notes.append(Note(said_of(bounds), About.BOUNDS))
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
-        notes.append(f"the formula assumes {tied}: varied separately they run different operators or fail")
-    return derived, bounds, [*derived.trace.notes, *notes, *_fixed(derived)]
+        said = f"the formula assumes {tied}: varied separately they run different operators or fail"
+        notes.append(Note(said, About.FORMULA))
+    fixed = (Note(said, About.FORMULA) for said in _fixed(derived))
+    return derived, bounds, [*map(Note, derived.trace.notes), *notes, *fixed]
 
 
 def _worth_bounding(derived: Derivation) -> bool:
@@ -105,14 +115,33 @@ def _fixed(derived: Derivation) -> Iterator[str]:
 
 
 def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
+    """The derivation with the limits of inputs far above them, if they matter and that one holds at the working point,
+    too; otherwise around the working point."""
+    far = far_limits(search.tracer, search.account, search.room, _shallow(search, working))
+    if far:
+        try:
+            derived, notes = _around(search, {**working, **far})
+            if _proved(derived, far) and derived.holds(search.tracer({**derived.base, **{n: working[n] for n in far}})):
+                return derived, notes
+        except GraphmemError:
+            pass  # the model need not run there
+    return _around(search, working)
+
+
+def _shallow(search: Search, working: Point) -> dict[str, int]:
+    """The working point with few layers."""
+    return {**working, **{d: min(SHALLOW * period, working[d]) for d, period in search.depth.items()}}
+
+
+def _around(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     """A derivation with as much in it as can be: from few layers, or from all; and only then without some symbols."""
     notes = []
-    derived = _from_few_or_all(search, working)
+    derived, why_all = _from_few_or_all(search, working)
     if not derived.is_clear and not derived.skipped:
         fewer = (_from_few_or_all(search, working, without=some) for some in spoiling(derived))
-        derived = next((found for found in fewer if found.is_clear), derived)
+        derived, why_all = next((found for found in fewer if found[0].is_clear), (derived, why_all))
     if search.depth and not derived.depth:
-        notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
+        notes.append(f"{why_all}: all of them were traced")
     elif search.depth and not search.tracer.knows(working):
         layers = as_text({d: working[d] for d in search.depth}, ", ")
         notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
@@ -122,35 +151,46 @@ def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
     return derived, notes
 
 
-def _from_few_or_all(search: Search, working: Point, *, without: frozenset[str] = frozenset()) -> Derivation:
-    """The derivation from a few layers, or else from all of them."""
-    derived = _folded(search, working, without) or search.derive(working, {}, without=without)
+def _from_few_or_all(
+    search: Search, working: Point, *, without: frozenset[str] = frozenset()
+) -> tuple[Derivation, str]:
+    """The derivation from a few layers; or else from all of them, and why."""
+    folded = _folded(search, working, without) if search.depth else ""
+    if isinstance(folded, Derivation):
+        return folded, ""
+    derived = search.derive(working, {}, without=without)
     assert derived is not None, "without depth there is nothing to disagree with"
-    return derived
+    return derived, folded
 
 
-def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivation | None:
-    """The derivation from a few layers; None where it does not hold for the number of layers that is asked for."""
+def _folded(search: Search, working: Point, without: frozenset[str]) -> Derivation | str:
+    """The derivation from a few layers; or why it does not hold for the number of layers that is asked for."""
     tracer, depth = search.tracer, search.depth
-    if not depth:
-        return None
+    layers = f"the layers that {', '.join(depth)} counts"
     try:
         derived = search.derive(working, depth, without=without)
-        if derived is None or derived.trace.drew:
-            return None
-        disproved = not derived.exact and all(g.dims is not None for g in derived.groups)
-        if disproved and derived.proofs:
-            return None
+        if derived is None:
+            alike = are_counted(search.problem(working), depth)
+            return f"no formula was found for {layers}" if alike else f"{layers} are not alike"
+        if derived.trace.drew:
+            return f"a random number decides about {layers}"
+        if not derived.exact and derived.proofs and not derived.lacks:
+            alike = derived.missed is None or not _holds_for_few(search, derived)
+            return f"the formula from the first of {layers} did not hold" if alike else f"{layers} are not alike"
         # Forward may treat a layer by its number. As long as that costs little, all layers are traced once, to see; and
         # always where a single layer is asked for, fewer than were traced, and where a finished module was shortened.
         one = any(working[d] < derived.base[d] for d in depth)
-        if search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING:
-            return derived if derived.holds(tracer(working)) else None
-        return derived
+        look = search.full_depth or one or tracer.finished or _operators(derived, working) <= WORTH_CHECKING
+        return f"{layers} are not alike" if look and not derived.holds(tracer(working)) else derived
     except GraphmemError:
-        # The model may not run with so few layers. If it does not run with all of them either, the derivation from all
-        # of them, which comes next, raises that.
-        return None
+        # If it does not run with all of them either, the derivation from all of them, which comes next, raises that.
+        return f"the model does not run with few of {layers}"
+
+
+def _holds_for_few(search: Search, derived: Derivation) -> bool:
+    """Whether few layers keep what is foretold at the point where that failed."""
+    assert derived.missed is not None
+    return derived.holds(search.tracer({**derived.missed.point, **{d: derived.base[d] for d in derived.depth}}))
 
 
 def _operators(derived: Derivation, working: Point) -> int:
@@ -195,7 +235,7 @@ def _from_beside(search: Search, derived: Derivation, working: Point) -> tuple[D
 def _from_short(search: Search, working: Point) -> tuple[Derivation, list[str]] | None:
     """The derivation at a shorter input, where forward loops over it and a trace of the working point would be long."""
     limited = search.tracer.limited(LONG)
-    shallow = {**working, **{d: min(SHALLOW * period, working[d]) for d, period in search.depth.items()}}
+    shallow = _shallow(search, working)
     if not _is_long(limited, shallow):
         return None
     inputs = [n for n in working if n not in search.model_symbols and working[n] > 2 * _LENGTHS[0]]

@@ -108,7 +108,7 @@ CASES = [
     Case("speech_style", "h=32 a=4 L=3 n_mels=20 s=12", "standard", "b s h a L",
          "AudioEncoder(ModelDimensions(20, 1500, 32, 4, 3))", "dict(mel=torch.randn(2, 20, 24))",
          inputs=("mel=float32[b,n_mels,2*s]",)),
-    Case("cache_style", "h=32 a=4 L=3 v=50 s=12 context_length=16", "standard", "b s h a L",
+    Case("cache_style", "h=32 a=4 L=3 v=50 s=12 context_length=16", "standard", "b s h a L context_length",
          "GPTModel({**MODEL_CONFIG, 'emb_dim': 32, 'n_heads': 4, 'n_layers': 3, 'vocab_size': 50, "
          "'context_length': 16})",
          "dict(in_idx=ids(2, 12))"),

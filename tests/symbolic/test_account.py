@@ -1,8 +1,14 @@
 """An account is handed to the derivation, which does not know what it counts: formulas for two toy accounts."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import sympy
+import torch
+from torch import nn
 
+import graphmem
 from graphmem.accounts.account import Kept
 from graphmem.accounts.saved import OUTPUT, sort_storages
 from graphmem.analysis.tracer import Tracer
@@ -14,6 +20,7 @@ from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.strategy import Search, derive_for
 from graphmem.symbolic.text import formula
 from support.floors import imported, sources
+from support.oracle import real_saved
 from support.stacks import inputs, stack
 
 
@@ -85,7 +92,7 @@ def test_a_search_works_for_any_account(tracer, subject) -> None:
     derived, _, notes = derive_for(search, dict(subject.symbols))
     assert derived.exact
     assert {group.key.table for group in derived.groups} == {"product"}
-    assert not any("autograd" in note for note in notes)
+    assert not any("autograd" in note.text for note in notes)
 
 
 def test_the_derivation_knows_the_type_of_an_account_and_no_account() -> None:
@@ -93,3 +100,51 @@ def test_the_derivation_knows_the_type_of_an_account_and_no_account() -> None:
         if module.startswith("graphmem.symbolic"):
             names = {name for name, _ in imported(file.read_text(), module) if ".accounts" in name}
             assert all(name.startswith("graphmem.accounts.account.") for name in names), (module, names)
+
+
+def in_two_tables(first, second, trace):
+    """Of two layers the products by turns in two tables."""
+    return tuple(replace(kept, table=(first, second)[i % 2]) for i, kept in enumerate(products(trace)))
+
+
+def test_a_table_does_not_stand_for_another(tracer, subject) -> None:
+    """The same sizes, but each in the other table."""
+    working = {**subject.symbols, "L": 2}
+    account = partial(in_two_tables, "one", "other")
+    derived = derive(
+        Problem(tracer=tracer, account=account, working=working, model_symbols=subject.model_symbols), {"L": 1}
+    )
+    trace = tracer({**working, "s": 2 * working["s"], "f": 3 * working["f"]})
+    assert derived.holds(trace)
+    assert not replace(derived, account=partial(in_two_tables, "other", "one")).holds(trace)
+
+
+def test_what_is_listed_beside_the_sum_has_no_part_in_its_proof() -> None:
+    """A buffer whose size has no formula: what is saved has one all the same, and the buffer keeps its number."""
+
+    class Model(nn.Module):
+        def __init__(self, h) -> None:
+            super().__init__()
+            self.o = nn.Linear(h, h)
+            self.register_buffer("table", torch.ones(h * 2654435761 % 97 + 5))
+
+        def forward(self, x):
+            y = self.o(x).sigmoid()
+            return y * (y.flatten()[0] * self.table).sum()
+
+    def model(h=16):
+        return Model(h)
+
+    def data(b=2, h=16):
+        return (torch.randn(b, h),)
+
+    report = graphmem.analyze(model, data, device="cpu")
+    assert report.verified.exact
+    assert "h" in report.symbols
+    row = next(row for row in report.not_counted if row.what == "saved buffer")
+    assert (row.bytes, row.expr) == (Model(16).table.nbytes, None)
+    there = report.at(h=24)
+    assert there.saved.bytes == sum(size * n for size, n in real_saved(Model(24), data(h=24)).items())
+    elsewhere = next(row for row in there.not_counted if row.what == "saved buffer")
+    assert elsewhere.bytes is None
+    assert "no formula" in elsewhere.why

@@ -21,9 +21,10 @@ from graphmem.load.discover.recipe import Recipe, compound
 from graphmem.load.discover.root import module_classes, root_class, source_of
 from graphmem.load.discover.search import dtype_of
 from graphmem.load.factories import read_setting
-from graphmem.load.names import FACTORIES, IMAGE_SIZES, LENGTHS, is_setting, symbols_for
+from graphmem.load.names import FACTORIES, IMAGE_SIZES, LENGTHS, SEQUENCES, is_setting, symbols_for
 from graphmem.load.subject import Point
 from graphmem.machine.pretend import device_meant
+from graphmem.points import Room
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.layers import layer_lists, shortened
 from graphmem.usercode.paths import shown
@@ -52,30 +53,30 @@ class Plan:
         """Symbol -> value, at the working point."""
         return {symbol: int(self.values[field]) for field, symbol in self.symbol_of.items()}  # type: ignore[call-overload]
 
+    @property
+    def room(self) -> Room:
+        """Which fields limit how long inputs may be: without more of them, s could not go beyond."""
+        names = [s for f, s in self.symbol_of.items() if f.lower() in LENGTHS]
+        inputs = tuple(n for n in SEQUENCES if n in self.inputs)
+        return Room(limits=dict.fromkeys(names, inputs) if inputs else {}, working={**self.inputs, **self.point})
+
     def roomy(self, point: Point) -> nn.Module:
         """The model at `point` with room for its inputs, without its weights."""
         with Blank():
-            return self.make(self._with_room(point))
+            return self._make_roomy(point)
 
     def real(self, point: Point) -> nn.Module:
         """The same with the weights that its code gives it, on torch's default device.
 
         A copy of what is in the file already: a run moves it and leaves gradients.
         """
-        module = self.make(self._with_room(point))
+        module = self._make_roomy(point)
         shared = {id(p) for other in self.instances for p in other.parameters()}
         return copy.deepcopy(module) if any(id(p) in shared for p in module.parameters()) else module
 
-    def _with_room(self, point: Point) -> Point:
-        """`point` with length limits as far above the inputs as they are at the working point at least.
-
-        Without that, s could not go beyond them; and a table as long as s is not sliced, so another operator would run.
-        """
+    def _make_roomy(self, point: Point) -> nn.Module:
         self._check_patches(point)
-        names = [s for f, s in self.symbol_of.items() if f.lower() in LENGTHS]
-        longest, usual = (max([p.get("s", 0), p.get("t", 0)]) for p in (point, self.inputs))
-        limits = {n: max(point[n], longest + max(self.point[n] - usual, 0)) for n in names}
-        return {**point, **limits}
+        return self.make(self.room.at(point))
 
     def _check_patches(self, point: Point) -> None:
         """Refuse an image that patches do not fill, if they do at the working point: a rest has no formula."""

@@ -25,14 +25,13 @@ from graphmem.load.discover.model import Plan, find_recipe, plan_of
 from graphmem.load.discover.search import Accepted, Arguments, Build, Leaf, at, dtype_of, made, search
 from graphmem.load.discover.spec import OMIT, Argument, Spec, read
 from graphmem.load.factories import read_setting, suggestion
-from graphmem.load.names import LABELS, LENGTHS, SOURCE_ONLY, TARGET_ONLY
+from graphmem.load.names import LABELS, LENGTHS, SEQUENCES, SOURCE_ONLY, TARGET_ONLY
 from graphmem.load.subject import Point, Subject, read_symbol
 from graphmem.trace.failures import signature
 
 # Sizes that only the inputs have. The sequence is as long as the model's own limit allows, but no longer than this.
 LONGEST, BATCH, SIDE = 1024, 2, 64
 _BATCHES = ("b", "B", "bs", "batch", "batch_size", "n", "N")
-_SEQUENCES = ("s", "S", "t", "T", "l", "seq", "seq_len", "length", "q", "m")
 _SIDES = ("H", "W", "height", "width")
 
 
@@ -75,6 +74,7 @@ def from_plain(
         build_real=plan.real,
         loss=(lambda output: at(output, loss.path)) if loss is not None and loss.path else None,
         remarks=(*remarks, *_said(plan, arguments, given, loss, found)),
+        room=plan.room,
     )
 
 
@@ -131,7 +131,7 @@ def _point(plan: Plan, choices: Mapping[str, list[Argument]], settings: Mapping[
             point[name] = read_symbol(name, read_setting(name, settings[name], 1))
         elif name in _BATCHES:
             point[name] = BATCH
-        elif name in _SEQUENCES:
+        elif name in SEQUENCES:
             point[name] = _longest(plan, second=name == "t")
         elif name in _SIDES:
             point[name] = SIDE
