@@ -183,12 +183,11 @@ def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _quiet_logger() -> Iterator[None]:
     """Fake mode logs a traceback for every operator that refuses its arguments; the error that follows says it all."""
     logger = logging.getLogger(FAKE_TENSOR_LOGGER)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    disabled, logger.disabled = logger.disabled, True  # another level would clear the caches of all loggers
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.disabled = disabled
 
 
 @contextmanager

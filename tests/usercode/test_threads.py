@@ -81,8 +81,8 @@ def beside(work: Callable[[], object]) -> object:
 
 
 def test_a_training_loop_does_not_notice() -> None:
-    alone = training(150)
-    assert beside(lambda: training(150)) == alone
+    alone = training(60)
+    assert beside(lambda: training(60)) == alone
 
 
 @pytest.mark.slow
