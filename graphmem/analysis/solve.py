@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graphmem.errors import GraphmemError, NothingFitsError, SymbolError
@@ -12,6 +14,7 @@ from graphmem.units import human, read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
+    from graphmem.report import Size
 
 # No length and no batch is larger than this: a formula that still fits here does not grow with the symbol.
 _TOP = 2**48
@@ -42,6 +45,18 @@ def solve(
             near the answer.
     """
     limit = read_size(budget, "budget")
+    needed = _Needed(there=_with_others(report, name, others), name=name, alive=alive, besides=besides)
+    if besides is None and all(str(x) != name for x in needed.size.expr.free_symbols):
+        raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
+    value = _by_formula(needed, limit)
+    value = min(value, most_taken(needed.there, name) or value)
+    if value >= _TOP:
+        raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
+    return _that_holds(needed.exactly, name, value, limit)
+
+
+def _with_others(report: Report, name: str, others: Mapping[str, int]) -> Report:
+    """The report at the values of `others`, with a formula in which `name` can grow."""
     if name in others:
         raise SymbolError(f"{name} is what is solved for, and {name}={others[name]} is given", hint="leave it out")
     there = report.at(**others) if others else report
@@ -54,34 +69,54 @@ def solve(
         )
     if name not in there.symbols:
         raise SymbolError(f"{name} is not in the formula", hint=f"it has {', '.join(there.symbols) or 'no symbols'}")
-    size = there.alive if alive else there.saved
-    point = {n: v for n, v in there.symbols.items() if n != name}
+    return there
 
-    def needs(value: int) -> int | None:
-        kept = evaluate(size.expr, {**point, name: value})
-        return kept if kept is None or besides is None else kept + besides(value)
 
-    def exactly(value: int) -> int:
-        found = there.at(**{name: value})
-        return (found.alive if alive else found.saved).bytes + (besides(value) if besides else 0)
+@dataclass(frozen=True, kw_only=True)
+class _Needed:
+    """What has to fit at a value of symbol `name`."""
 
-    if besides is None and all(str(x) != name for x in size.expr.free_symbols):
-        raise SymbolError(f"what is kept does not depend on {name}", hint="solve for another symbol")
+    there: Report
+    name: str
+    alive: bool
+    besides: Callable[[int], int] | None
+
+    @property
+    def size(self) -> Size:
+        return self.there.alive if self.alive else self.there.saved
+
+    @cached_property
+    def others(self) -> dict[str, int]:
+        return {n: v for n, v in self.there.symbols.items() if n != self.name}
+
+    def by_formula(self, value: int) -> int | None:
+        kept = evaluate(self.size.expr, {**self.others, self.name: value})
+        return kept if kept is None else kept + self._besides(value)
+
+    def exactly(self, value: int) -> int:
+        """The same where the formula holds; a SymbolError elsewhere."""
+        found = self.there.at(**{self.name: value})
+        return (found.alive if self.alive else found.saved).bytes + self._besides(value)
+
+    def _besides(self, value: int) -> int:
+        return self.besides(value) if self.besides else 0
+
+
+def _by_formula(needed: _Needed, limit: int) -> int:
+    """The largest value that fits by the formula, wherever that holds."""
+    needs, name = needed.by_formula, needed.name
     least = _whole(needs, 1)
     first = needs(least) if least else None
     value = _largest(needs, least, limit) if least and first is not None and first <= limit else 0
     if least == 1 and value <= 1:  # the formula may be for larger ones
-        first = _tried(exactly, 1) or first
+        first = _tried(needed.exactly, 1) or first
         value = 1 if first is not None and first <= limit else 0
     if not value:
-        needed = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
+        said = f"{name}={least} needs {human(first)}" if least and first else "no value gives whole bytes"
         raise NothingFitsError(
-            f"nothing fits into {human(limit)}: {needed}", least=least, hint="more memory, or smaller other symbols"
+            f"nothing fits into {human(limit)}: {said}", least=least, hint="more memory, or smaller other symbols"
         )
-    value = min(value, most_taken(there, name) or value)
-    if value >= _TOP:
-        raise SymbolError(f"what is kept does not grow with {name}", hint="solve for another symbol")
-    return _that_holds(exactly, name, value, limit)
+    return value
 
 
 def _tried(exactly: Callable[[int], int], value: int) -> int | None:

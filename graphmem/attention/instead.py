@@ -25,7 +25,7 @@ from graphmem.points import Memo, Point
 from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.paths import is_within
 from graphmem.symbolic.curves import evaluate
-from graphmem.symbolic.derivation import Derivation
+from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.problem import Problem
@@ -139,16 +139,7 @@ def _kept(
     known = Memo[Trace]()
 
     def run(point: Point) -> Trace:
-        inputs = tuple(
-            torch.empty(
-                _sizes(dims, point),
-                dtype=dtype,
-                device="meta",
-                requires_grad=i < 3 or (mask is not None and mask.learned),
-            )
-            for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
-        )
-        return trace(module, inputs, How(machine=machine), point=dict(point))
+        return trace(module, _blank(shapes, dtypes, mask, point), How(machine=machine), point=dict(point))
 
     def traced(point: Point) -> Trace:
         return known.at(point, lambda: run(point))
@@ -159,16 +150,26 @@ def _kept(
         found = derive(problem, {})
     if found is None or not found.exact:
         return None
-    return sympy.expand(
-        sympy.Add(
-            *(
-                g.size * g.count.expr
-                for g in found.groups
-                if g.key.table == SAVED
-                or (g.key.table == INPUT and (g.members[0].op.target != _MASK or (mask is not None and mask.own)))
-            )
-        )
+    own_mask = mask is not None and mask.own
+    return sympy.expand(sympy.Add(*(g.size * g.count.expr for g in found.groups if _is_kept(g, own_mask))))
+
+
+def _blank(
+    shapes: Sequence[Dims], dtypes: Sequence[torch.dtype], mask: _Mask | None, point: Point
+) -> tuple[torch.Tensor, ...]:
+    """q, k, v and the mask at a point, on meta."""
+    learned = mask is not None and mask.learned
+    return tuple(
+        torch.empty(_sizes(dims, point), dtype=dtype, device="meta", requires_grad=i < 3 or learned)
+        for i, (dims, dtype) in enumerate(zip(shapes, dtypes, strict=False))
     )
+
+
+def _is_kept(group: Group, own_mask: bool) -> bool:
+    """Whether it counts: all that is saved, and of the call's inputs all but a mask that others made."""
+    if group.key.table == INPUT:
+        return own_mask or bool(group.members[0].op.target != _MASK)
+    return group.key.table == SAVED
 
 
 class _Sdpa(nn.Module):

@@ -10,16 +10,30 @@ from typing import Any
 
 import sympy
 
+from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.report import Report
 from graphmem.linter.context import Context
 from graphmem.linter.finding import Finding
 from graphmem.linter.rule import ERROR, Rule, chosen_rules
 from graphmem.linter.spot import Spot, Term
 from graphmem.linter.threshold import Threshold
+from graphmem.record.flow import Flow
 from graphmem.report import Location
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.group import Count
 from graphmem.usercode.paths import shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is worked out once for all points of an analysis; a point where a size is 1 may have another analysis.
+
+    measured: what is saved after a change, by what is changed.
+    """
+
+    analysis: Analysis
+    flow: Flow
+    measured: dict[object, sympy.Expr | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -29,16 +43,15 @@ class Checker:
     report: Report
     rules: Sequence[Rule]
     budget: int | None = None
-    _measured: dict[object, sympy.Expr | None] = field(default_factory=dict)
+    _known: list[_Known] = field(default_factory=list)
 
     def findings(self, points: Sequence[dict[str, int]] = ()) -> list[Finding]:
         """Everything that is found, however small: a finding at several points counts once, where it weighs most."""
         largest: dict[str, Finding] = {}
-        flow = None
         for point in points or ({},):
             report = self.report.at(**point) if point else self.report
+            flow = self._known_of(report.analysis).flow
             context = Context(report, flow=flow, budget=self.budget, asked=point)
-            flow = context.flow
             for finding in self._at(context):
                 known = largest.get(finding.fingerprint)
                 if known is None or finding.weight > known.weight:
@@ -93,14 +106,22 @@ class Checker:
         """How much less is saved, and whether that was measured."""
         change = spots[0].change
         if change is not None:
-            if change.of not in self._measured:
-                self._measured[change.of] = change.after(context.analysis)
-            after = self._measured[change.of]
+            measured = self._known_of(context.analysis).measured
+            if change.of not in measured:
+                measured[change.of] = change.after(context.analysis)
+            after = measured[change.of]
             if after is not None:
                 return sympy.expand(context.report.saved.expr - after), True
         if any(spot.saving is None for spot in spots):
             return None, False
         return _sum([term for spot in spots for term in spot.saving or ()], context), False
+
+    def _known_of(self, analysis: Analysis) -> _Known:
+        for known in self._known:
+            if known.analysis is analysis:
+                return known
+        self._known.append(_Known(analysis=analysis, flow=Flow(analysis.derived.trace)))
+        return self._known[-1]
 
 
 def check(

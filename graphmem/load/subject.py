@@ -125,21 +125,14 @@ def from_module(
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}
     lists = {name: path for name, path in layer_lists(module).items() if name not in working}
     depths = {name: len(module.get_submodule(path)) for name, path in lists.items()}  # type: ignore[arg-type]
-
-    def build(point: Point) -> nn.Module:
-        return shortened(module, {path: point[name] for name, path in lists.items()})
-
-    def make_inputs(point: Point, real: bool) -> Any:
-        moved = {path: {i: point[n] for i, n in dims if point[n] != working[n]} for path, dims in named.items()}
-        return _resized(inputs, "", moved, {}, real)
-
+    layered = _Layered(module=module, lists=lists)
     return Subject(
         name=type(module).__name__,
         symbols={**working, **depths},
         model_symbols=frozenset(depths),
-        build=build,
-        make_inputs=make_inputs,
-        build_real=lambda point: copy.deepcopy(build(point)),  # a run leaves gradients, and may be on another device
+        build=layered.build,
+        make_inputs=_Given(inputs=inputs, dimensions=named, working=working).make,
+        build_real=layered.build_real,
         loss=loss,
         notes={**guessed, **{n: f"{n} = {depths[n]} counts the layers in {path}" for n, path in lists.items()}},
         finished=True,
@@ -147,6 +140,34 @@ def from_module(
 
 
 Dimensions = dict[str, tuple[tuple[int, str], ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layered:
+    """A module with as many layers as asked for. lists: depth symbol -> path of its layers."""
+
+    module: nn.Module
+    lists: Mapping[str, str]
+
+    def build(self, point: Point) -> nn.Module:
+        return shortened(self.module, {path: point[name] for name, path in self.lists.items()})
+
+    def build_real(self, point: Point) -> nn.Module:
+        return copy.deepcopy(self.build(point))  # a run leaves gradients, and may be on another device
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """Tensors at any point, without the module: see `inputs_with_values`. working: the sizes that they have."""
+
+    inputs: Any
+    dimensions: Dimensions
+    working: Point
+
+    def make(self, point: Point, real: bool) -> Any:
+        changed = {name for name, value in self.working.items() if point[name] != value}
+        moved = {path: {i: point[n] for i, n in dims if n in changed} for path, dims in self.dimensions.items()}
+        return _resized(self.inputs, "", moved, {}, real)
 
 
 def _guess_dimensions(tensors: Mapping[str, torch.Tensor]) -> Dimensions:

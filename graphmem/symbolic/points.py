@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from graphmem.points import Point
@@ -70,7 +70,6 @@ def held_out(
         full: symbols of which the base has nearly all that the model accepts. They shrink.
         near: inputs do not become much longer than at the base.
     """
-    chance = random.Random(0)
     choices = {n: _choices(base[n], moved[n], n in model_symbols, near or bool(loops), n in loops) for n in moved}
     choices |= {n: _shorter(base[n], moved[n]) for n in moved if n in full}
     sizes = [n for n in moved if n in model_symbols and n not in loops]
@@ -80,14 +79,25 @@ def held_out(
         # Of two sizes that are equal by chance a point proves which one it is only where they differ.
         return _broken(point, base, moved, sizes, relations) + sum(c.holds_at(point, base) for c in chances)
 
-    drawn: list[Point] = []
+    yield from sorted(_drawn(base, choices, sizes, broken), key=broken)[:_TRIES]
+    yield from _all_grown(base, moved, model_symbols)
+
+
+def _drawn(
+    base: Point, choices: Mapping[str, list[int]], sizes: list[str], broken: Callable[[Point], int]
+) -> list[Point]:
+    """Points at random, in which each of `sizes` is then exchanged for the choice that breaks least."""
+    chance, drawn = random.Random(0), list[Point]()
     for _ in range(2 * _TRIES):
-        point = {**base, **{n: chance.choice(choices[n]) for n in moved}}
+        point = {**base, **{n: chance.choice(values) for n, values in choices.items()}}
         for name in chance.sample(sizes, len(sizes)) * 2:
             point = min(({**point, name: v} for v in chance.sample(choices[name], len(choices[name]))), key=broken)
         if point not in drawn:
             drawn.append(point)
-    yield from sorted(drawn, key=broken)[:_TRIES]
+    return drawn
+
+
+def _all_grown(base: Point, moved: Point, model_symbols: frozenset[str]) -> Iterator[Point]:
     for factor in (3, 2, 5):
         for aligned in (False, True):
             grown = {n: _grown(base[n], factor, n in model_symbols, aligned=aligned) for n in moved}

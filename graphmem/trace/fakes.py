@@ -40,7 +40,7 @@ class Faker:
         return fake
 
     def tree(self, value: Any, register: Register, name: str) -> Any:
-        """`value` with every tensor in its tuples, lists and dicts replaced."""
+        """`value` with every tensor in its tuples, namedtuples, lists and dicts replaced."""
         if isinstance(value, torch.Tensor):
             known = id(value) in self._made
             fake = self(value)
@@ -50,6 +50,8 @@ class Faker:
         parts = {key: self.tree(part, register, inner) for key, inner, part in children(value, name)}
         if isinstance(value, dict):
             return parts
+        if hasattr(type(value), "_make"):
+            return value._make(parts.values())
         return type(value)(parts.values()) if type(value) in (list, tuple) else value
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from graphmem.errors import ModelError
 from graphmem.how import How
 from graphmem.kernels.flex import flex_attention_as_kernel
 from graphmem.kernels.run_as_on import RunAsOn
+from graphmem.machine import Machine
 from graphmem.machine.guard import ensure_cuda_guard
 from graphmem.machine.pretend import answering_as
 from graphmem.patches import patched
@@ -78,43 +78,71 @@ def trace(
         DataDependentError, MissingKernelError: forward cannot run on tensors without values.
         TooLongError: there are more than `most_operators`.
     """
-    scripted = next((name for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
-    if scripted is not None:
-        raise ModelError(
-            f"module {scripted or '(the model)'} is TorchScript, whose parameters cannot be exchanged for fake ones",
-            hint="use the eager module: leave out torch.jit.script and torch.jit.load",
-        )
+    _refuse_scripted(module)
     machine = how.machine
     if machine.device == "cuda":
         ensure_cuda_guard()
     record = Trace(point=dict(point or {}), device=machine.device)
     values = Values(record, (lambda: named_tensors(reload())) if reload else None, how.assumptions)
     record.value = values.value
-    # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
-    # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
-    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=machine.device == "cpu")
-    mode.cache_enabled = False  # `Answers` does that, and cheaper
+    mode = _fake_mode(machine)
     recorder = Recorder(record, module, values, partial((answers or Answers()).ask, mode), most_operators)
     fake, register = Faker(mode, machine.device, how.dtype), recorder.tape.placeholder
     with _undisturbed() as standing, faked(module, fake, register):
-        args, kwargs = call_arguments(fake.tree(inputs, register, ""))
+        given = call_arguments(fake.tree(inputs, register, ""))
         starts = Starts([])
-        with (
-            users_turn(fake=True),  # outside of the modes: what it compares is not a part of forward
-            torch.enable_grad(),
-            answering_as(machine),
-            _unnoticed(),
-            flex_attention_as_kernel(),
-            mode,
-        ):
-            cast = torch.autocast(machine.device, how.autocast) if how.autocast else contextlib.nullcontext()
-            with recorder.watching(), RunAsOn(machine, record), cast:
-                driven = partial(drive, module, args, kwargs, recorder.calls) if drive else None
-                starts = run_forward(module, args, kwargs, loss, lambda: recorder.calls.path, driven)
+        with _as_in_training(how, mode), recorder.watching(), RunAsOn(machine, record), _autocast(how):
+            starts = _run(module, given, loss, recorder.calls, drive)
         gc.collect(0)
         recorder.finish(starts.tensors, list(module.buffers()))
         record.notes += [*_assumed(record, standing), *_where_from(starts)]
     return record
+
+
+def _refuse_scripted(module: nn.Module) -> None:
+    scripted = next((name for name, m in module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise ModelError(
+            f"module {scripted or '(the model)'} is TorchScript, whose parameters cannot be exchanged for fake ones",
+            hint="use the eager module: leave out torch.jit.script and torch.jit.load",
+        )
+
+
+def _fake_mode(machine: Machine) -> FakeTensorMode:
+    # allow_non_fake_inputs: constants that a model keeps in a global or makes with torch.tensor are turned into fakes.
+    # Without a fake kernel an operator would be run for real on zeros, on a GPU that may not be there.
+    mode = FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=machine.device == "cpu")
+    mode.cache_enabled = False  # `Answers` does that, and cheaper
+    return mode
+
+
+@contextmanager
+def _as_in_training(how: How, mode: FakeTensorMode) -> Iterator[None]:
+    """Where forward runs: on fake tensors, and as far as it can tell on the machine."""
+    with (
+        users_turn(fake=True),  # outside of the modes: what it compares is not a part of forward
+        torch.enable_grad(),
+        answering_as(how.machine),
+        _unnoticed(),
+        flex_attention_as_kernel(),
+        mode,
+    ):
+        yield
+
+
+def _autocast(how: How) -> AbstractContextManager[object]:
+    return torch.autocast(how.machine.device, how.autocast) if how.autocast else nullcontext()
+
+
+def _run(
+    module: nn.Module,
+    given: tuple[tuple[Any, ...], dict[str, Any]],
+    loss: Loss | None,
+    calls: Calls,
+    drive: Drive | None,
+) -> Starts:
+    driven = partial(drive, module, *given, calls) if drive else None
+    return run_forward(module, *given, loss, lambda: calls.path, driven)
 
 
 @contextmanager
@@ -183,12 +211,11 @@ def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _quiet_logger() -> Iterator[None]:
     """Fake mode logs a traceback for every operator that refuses its arguments; the error that follows says it all."""
     logger = logging.getLogger(FAKE_TENSOR_LOGGER)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    disabled, logger.disabled = logger.disabled, True  # another level would clear the caches of all loggers
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.disabled = disabled
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import nn
 
+from graphmem.record.paths import is_within
+
 LISTS = (nn.ModuleList, nn.Sequential)
 # Shorter lists are traced as they are: nothing would be gained.
 WORTH_SHORTENING = 5
@@ -35,7 +37,7 @@ def is_layer_list(module: nn.Module) -> bool:
 def outermost(paths: Iterable[str]) -> list[str]:
     """Those of `paths` that are not inside another one, in their order."""
     every = list(paths)
-    return [path for path in every if not any(path.startswith(f"{other}.") for other in every)]
+    return [path for path in every if not any(path != other and is_within(path, other) for other in every)]
 
 
 def layer_lists(module: nn.Module) -> dict[str, str]:

@@ -8,6 +8,7 @@ import graphmem
 from graphmem.analysis.depth import Depth, depth_of
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
+from support.slow import one_of
 from support.stacks import Stack
 
 
@@ -66,8 +67,11 @@ def experts(h=16, e=6):
     return Stack(Layer(h) for _ in range(e))
 
 
-@pytest.mark.parametrize("model", [alike, growing, patterned, remembering, experts])
-@pytest.mark.parametrize("n", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3)), 7])
+MODELS = [alike, growing, patterned, remembering, experts]
+
+
+@pytest.mark.parametrize("model", one_of([growing, patterned], MODELS, lambda model: model))
+@pytest.mark.parametrize("n", one_of([7], [1, 2, 3, 7], int))
 def test_any_number_of_layers_is_what_a_full_trace_gives(model, n) -> None:
     name = "e" if model is experts else "L"
     report = graphmem.analyze(model, inputs, symbols={name: n})
@@ -204,7 +208,7 @@ FINISHED = {
 }
 
 
-@pytest.mark.parametrize("name", FINISHED)
+@pytest.mark.parametrize("name", one_of(["alike", "patterned", "two stacks"], FINISHED, str))
 def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name) -> None:
     module = FINISHED[name]()
     report = graphmem.analyze(module, inputs())

@@ -1,6 +1,7 @@
 """What formulas are used for: what fits, what differs, and taking them away."""
 
 import dataclasses
+import functools
 import json
 import random
 import xml.etree.ElementTree as ET
@@ -31,12 +32,23 @@ def words(settings):
 SMALL = {"b": 2, "s": 64, "h": 64, "a": 4, "L": 3, "v": 500}
 
 
-@pytest.fixture(scope="module")
+SAMPLES = {
+    "eager": ("gpt2.py", SMALL),
+    "fused": ("gpt2.py", {**SMALL, "attn": "sdpa"}),
+    "llama": ("llama.py", {**SMALL, "k": 2, "f": 160}),
+    "layer": ("megatron_layer.py", {"b": 2, "s": 64, "h": 64, "a": 4}),
+}
+
+
+@functools.cache
+def report_of(name):
+    sample, sizes = SAMPLES[name]
+    return of_sample(sample, **sizes)
+
+
+@pytest.fixture
 def reports():
-    llama = {**SMALL, "k": 2, "f": 160}
-    made = [of_sample("gpt2.py", **SMALL), of_sample("gpt2.py", **SMALL, attn="sdpa"), of_sample("llama.py", **llama)]
-    made.append(of_sample("megatron_layer.py", b=2, s=64, h=64, a=4))
-    return made
+    return [report_of(name) for name in SAMPLES]
 
 
 def function_of(report):
@@ -170,35 +182,35 @@ def test_what_is_no_report(tmp_path) -> None:
 # -- to take away -----------------------------------------------------------------------------------------------------
 
 
-def test_the_python_function_needs_no_graphmem_and_is_exact(reports) -> None:
-    for report in reports:
-        namespace = {}
-        source = FORMATS["python"](report)
-        assert "graphmem" not in source.replace(report.name, "")
-        exec(source, namespace)
-        function = namespace["saved_bytes"]
-        assert function() == report.saved.bytes
-        elsewhere = {n: v for n, v in {"b": 3, "s": 4096}.items() if n in report.symbols}
-        try:
-            expected = report.at(**elsewhere).saved.bytes
-        except SymbolError:
-            with pytest.raises(ValueError, match="formula holds for"):
-                function(**elsewhere)
-        else:
-            assert function(**elsewhere) == expected
+@pytest.mark.parametrize("name", one_of(["eager", "fused"], SAMPLES, str))
+def test_the_python_function_needs_no_graphmem_and_is_exact(name) -> None:
+    report = report_of(name)
+    source = FORMATS["python"](report)
+    assert "graphmem" not in source.replace(report.name, "")
+    function = function_of(report)
+    assert function() == report.saved.bytes
+    elsewhere = {n: v for n, v in {"b": 3, "s": 4096}.items() if n in report.symbols}
+    try:
+        expected = report.at(**elsewhere).saved.bytes
+    except SymbolError:
+        with pytest.raises(ValueError, match="formula holds for"):
+            function(**elsewhere)
+    else:
+        assert function(**elsewhere) == expected
 
 
-def test_latex(reports) -> None:
-    text = FORMATS["latex"](reports[0])
+def test_latex() -> None:
+    text = FORMATS["latex"](report_of("eager"))
     assert text.startswith("\\[ \\text{saved for backward} = ")
     assert "s^{2}" in text
 
 
-def test_markdown_and_html(reports) -> None:
-    markdown = FORMATS["markdown"](reports[0])
+def test_markdown_and_html() -> None:
+    report = report_of("eager")
+    markdown = FORMATS["markdown"](report)
     assert "| blocks.0-2.attn" in markdown
-    assert f"{reports[0].saved.bytes:,}" in markdown
-    page = FORMATS["html"](reports[0])
+    assert f"{report.saved.bytes:,}" in markdown
+    page = FORMATS["html"](report)
     assert "<table>" in page
     ET.fromstring(page.split("\n", 1)[1].replace('<meta charset="utf-8">', ""))
 
@@ -277,8 +289,8 @@ def test_expressions_are_read_as_sympy_wrote_them(text) -> None:
 @pytest.mark.parametrize(
     "text", ['__import__("os").system("true")', "s.free_symbols", "9**9**9", "q", "[s]", "1 +", "(" * 900]
 )
-def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys) -> None:
-    data = json.loads(reports[0].to_json())
+def test_a_report_runs_no_code(text, tmp_path, monkeypatch, capsys) -> None:
+    data = json.loads(report_of("eager").to_json())
     (tmp_path / "a.json").write_text(json.dumps(data))
     data["saved"]["expr"] = text
     (tmp_path / "b.json").write_text(json.dumps(data))
@@ -287,8 +299,8 @@ def test_a_report_runs_no_code(text, reports, tmp_path, monkeypatch, capsys) -> 
 
 
 @pytest.mark.parametrize("change", [{"saved": 5}, {"modules": [{"x": 1}]}, {"attention": 3}, {"symbols": None}])
-def test_a_report_changed_by_hand_is_refused(change, reports, tmp_path, capsys) -> None:
-    data = json.loads(reports[0].to_json())
+def test_a_report_changed_by_hand_is_refused(change, tmp_path, capsys) -> None:
+    data = json.loads(report_of("eager").to_json())
     (tmp_path / "a.json").write_text(json.dumps(data))
     (tmp_path / "b.json").write_text(json.dumps({**data, **change}))
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
@@ -394,9 +406,9 @@ def test_the_function_refuses_turns_and_sizes_that_the_formula_is_not_for(model,
     assert function_of(report)(b=3) == report.at(b=3).saved.bytes
 
 
-def test_the_function_names_the_kernel_that_it_is_for(reports) -> None:
-    assert "sizes at which attention runs sdpa." in FORMATS["python"](reports[1])
-    assert "sizes at which" not in FORMATS["python"](reports[0])
+def test_the_function_names_the_kernel_that_it_is_for() -> None:
+    assert "sizes at which attention runs sdpa." in FORMATS["python"](report_of("fused"))
+    assert "sizes at which" not in FORMATS["python"](report_of("eager"))
 
 
 @pytest.mark.slow

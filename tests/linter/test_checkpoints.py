@@ -50,6 +50,23 @@ def test_a_layer_in_two_lists_gets_one_checkpoint() -> None:
     assert not any("forward" in vars(layer) for layer in model.encoder)
 
 
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.ModuleList(nn.Linear(64, 64) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.both:
+            x = x + layer(x).sigmoid()
+        return x
+
+
+def test_of_a_model_that_is_a_list_the_layers_are_named_and_not_what_is_inside_them() -> None:
+    report = graphmem.analyze(nn.Sequential(Pair(), Pair(), Pair()), (torch.empty(8, 64, 64, device="meta"),))
+    (finding,) = check(report, select=["GM402"], budget=1)
+    assert finding.fix.startswith("a checkpoint around each of 0-2, or less of ")
+
+
 def runs(checkpointed: Callable[[Callable[[torch.Tensor], torch.Tensor], torch.Tensor], torch.Tensor]) -> int:
     """How often a step runs what stands in the checkpoint: twice, unless the checkpoint is off."""
     calls = []

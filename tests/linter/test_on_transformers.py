@@ -46,7 +46,7 @@ CASES = [
 
 @pytest.mark.parametrize(
     ("code", "name", "changes", "inputs", "dtype", "options"),
-    one_of(["GM103"], CASES, lambda case: case[0]),
+    one_of(["GM204"], CASES, lambda case: case[0]),
     ids=[f"{c[0]}-{c[1]}" for c in CASES],
 )
 def test_the_mistake_is_found(code, name, changes, inputs, dtype, options) -> None:

@@ -187,7 +187,9 @@ def pair(b=2, s=6):
     return Pair(torch.randn(b, s, 8), torch.ones(b, s, 1))
 
 
-@pytest.mark.parametrize("given", [(Masked(), pair()), (Masked, pair)], ids=["module", "functions"])
+@pytest.mark.parametrize(
+    "given", [pytest.param((Masked(), pair()), marks=pytest.mark.slow), (Masked, pair)], ids=["module", "functions"]
+)
 def test_inputs_are_a_namedtuple(given) -> None:
     module, inputs = given
     report = graphmem.analyze(module, inputs, device="cpu")

@@ -24,7 +24,7 @@ def pairs():
     return [rows for rows in alike.values() if len(rows) > 1]
 
 
-FEW = ("issue899", "llama", "convnext")
+FEW = ("issue899", "llama")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,7 @@ def capped(v: int = 200, h: int = 64) -> nn.Module:
     return Capped(v, h)
 
 
+@functools.cache
 def analysed(model: Callable[..., nn.Module], inputs: Callable[..., Any]) -> Report:
     report = graphmem.analyze(model, inputs, device="cpu")
     assert report.verified.exact

@@ -132,7 +132,7 @@ PLAIN = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h)}\n"
 MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': torch.ones(b, s, dtype=torch.bool)}\n"
 
 
-@pytest.mark.parametrize("inputs", [PLAIN, MASKED], ids=["no mask", "mask"])
+@pytest.mark.parametrize("inputs", [pytest.param(PLAIN, marks=pytest.mark.slow), MASKED], ids=["no mask", "mask"])
 @pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
 def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path) -> None:
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
@@ -164,7 +164,7 @@ class Patches(nn.Module):
         return (x + self.down(self.up(x).relu())).mean(1)
 
 
-@pytest.mark.parametrize("token", [False, True])
+@pytest.mark.parametrize("token", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_patches_of_an_image_of_any_size(token) -> None:
     def image(b=2, r=64):
         return (torch.randn(b, 3, r, r),)

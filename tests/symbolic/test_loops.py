@@ -81,7 +81,7 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [pytest.param(Scan, marks=pytest.mark.slow), Blocks, WholeBlocks])
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow) for k in (Scan, WholeBlocks)] + [Blocks])
 def test_a_loop_is_in_the_formula(kind) -> None:
     report = graphmem.analyze(stack(kind), inputs)
     assert report.verified.exact

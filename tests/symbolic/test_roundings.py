@@ -20,12 +20,12 @@ def sampled(size: sympy.Expr, base: dict[str, int], moved: dict[str, int]) -> Sa
 @pytest.mark.parametrize(
     ("size", "base", "moved"),
     [
-        (512 * sympy.ceiling(v / 512), {"v": 2048}, {"v": 1024}),
+        pytest.param(512 * sympy.ceiling(v / 512), {"v": 2048}, {"v": 1024}, marks=pytest.mark.slow),
         (32 * sympy.floor(v / 32), {"v": 128}, {"v": 64}),
-        (256 * sympy.ceiling(sympy.floor(8 * h / 3) / 256), {"h": 512}, {"h": 256}),
+        pytest.param(256 * sympy.ceiling(sympy.floor(8 * h / 3) / 256), {"h": 512}, {"h": 256}, marks=pytest.mark.slow),
         (sympy.floor(n / p) ** 2, {"n": 32, "p": 2}, {"n": 16, "p": 4}),
         (3 * a * sympy.floor(h / a), {"h": 64, "a": 4}, {"h": 32, "a": 5}),
-        (a * sympy.floor(h / a), {"h": 64, "a": 4}, {"h": 32, "a": 2}),
+        pytest.param(a * sympy.floor(h / a), {"h": 64, "a": 4}, {"h": 32, "a": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_what_a_simpler_expression_hides(size: sympy.Expr, base: dict[str, int], moved: dict[str, int]) -> None:

@@ -81,8 +81,8 @@ def beside(work: Callable[[], object]) -> object:
 
 
 def test_a_training_loop_does_not_notice() -> None:
-    alone = training(150)
-    assert beside(lambda: training(150)) == alone
+    alone = training(60)
+    assert beside(lambda: training(60)) == alone
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_whatever_is_asked_of_a_report_takes_its_turn(monkeypatch: pytest.Monkey
         assert not any(free)
 
 
-@pytest.mark.parametrize("beside_another", [False, True])
+@pytest.mark.parametrize("beside_another", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_the_users_code_draws_is_put_back(beside_another: bool) -> None:
     def drawing_inputs(b: int = 2, s: int = 24, h: int = 16) -> tuple[torch.Tensor]:
         random.random()

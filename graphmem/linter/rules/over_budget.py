@@ -51,7 +51,7 @@ def check(context: Context) -> Iterator[Spot]:
 
 
 def _how(context: Context) -> str:
-    layers = ", ".join(context.label(f"{path}.*") for path in outermost(sorted(context.trace.containers)))
+    layers = ", ".join(context.label(f"{path}.*".lstrip(".")) for path in outermost(sorted(context.trace.containers)))
     causes = f"less of what is largest: {'; '.join(largest_causes(context.report, 3))}"
     return f"a checkpoint around each of {layers}, or {causes}" if layers else causes
 

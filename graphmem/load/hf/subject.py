@@ -65,17 +65,20 @@ def from_config_file(
         build=loaded.build,
         make_inputs=loaded.make_inputs,
         build_real=loaded.build_real,
-        notes={
-            **{
-                n: f"{n} = {v} is not in a config.json: taken; --set {n}=..."
-                for n, v in sizes.items()
-                if n not in settings
-            },
-            **{name: note for name, field in fields.items() if (note := _note(name, field, working))},
-        },
+        notes={**_taken(sizes, settings), **_notes(fields, working)},
         remedy="--input describes an argument of forward that was made wrong: --input 'labels=int64[b,s]'",
         remarks=(f"built {model.__name__} ({why})", *_said(file, sizes), *made.notes),
     )
+
+
+def _taken(sizes: Point, settings: Mapping[str, object]) -> dict[str, str]:
+    """Notes about the sizes of inputs that nobody gave."""
+    taken = {name: value for name, value in sizes.items() if name not in settings}
+    return {name: f"{name} = {value} is not in a config.json: taken; --set {name}=..." for name, value in taken.items()}
+
+
+def _notes(fields: Mapping[str, Field], working: Point) -> dict[str, str]:
+    return {name: note for name, field in fields.items() if (note := _note(name, field, working))}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
