@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import keyword
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,16 @@ def read_symbol(name: str, value: object) -> int:
     return size
 
 
+def _name(name: object) -> str:
+    """A name that the user gave to a size. It stands in formulas, and is an argument of `report.at` and of the Python
+    function."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise SymbolError(
+            f"{name!r} cannot be the name of a symbol", hint="a name as Python has them: symbols={'s': 8}"
+        )
+    return name
+
+
 def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) -> Any:
     """The inputs as real tensors, except those that are too large to work anything out of them.
 
@@ -116,7 +127,7 @@ def from_module(
     """
     inputs = plain(inputs)
     tensors = named_tensors(inputs)
-    symbols = {name: read_symbol(name, size) for name, size in (symbols or {}).items()}
+    symbols = {_name(name): read_symbol(name, size) for name, size in (symbols or {}).items()}
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}
