@@ -18,7 +18,8 @@ from torch import nn
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.factories import from_factories
-from graphmem.load.subject import Subject
+from graphmem.load.subject import Subject, at_home
+from graphmem.usercode.home import home_of
 from graphmem.usercode.paths import no_file, shown
 from graphmem.usercode.running import raised
 from graphmem.usercode.turn import users_turn
@@ -69,7 +70,15 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
             inputs=wishes.inputs,
         )
     place, factory = _split(target)
-    module = _run_file(Path(place)) if _is_file(place) else _import(place)
+    if not _is_file(place):
+        return _subject_in(_import(place), target, place, factory, wishes)
+    home = home_of(str(Path(place).parent.resolve()))
+    with home.entered():
+        return at_home(_subject_in(_run_file(Path(place)), target, place, factory, wishes), home)
+
+
+def _subject_in(module: ModuleType, target: str, place: str, factory: str | None, wishes: Wishes) -> Subject:
+    """The Subject of a module that was executed."""
     if wishes.inputs or wishes.config or not _has_factories(module, factory):
         from graphmem.load.discover import from_plain
 
@@ -119,7 +128,6 @@ def _run_file(path: Path) -> ModuleType:
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         with users_turn(), _no_arguments(path):
-            sys.path.insert(0, str(path.parent.resolve()))
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise _syntax_error(error, path) from error

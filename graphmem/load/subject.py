@@ -6,7 +6,7 @@ import copy
 import keyword
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.trace.inputs import children, named_tensors
+from graphmem.trace.unfit import refuse_unfit
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
+from graphmem.usercode.home import Home
 from graphmem.usercode.layers import layer_lists, shortened
 
 Point = dict[str, int]
@@ -35,6 +37,8 @@ class Subject:
     finished: the module exists and is only shortened, and its forward may not expect that.
     remarks: what was found or guessed about the model and its inputs; the report always says it.
     remedy: what the user can do where forward does not run with the inputs that were made.
+    home: where the model's code finds its own modules; whoever runs forward enters it, and the functions do by
+    themselves.
     """
 
     name: str
@@ -48,6 +52,18 @@ class Subject:
     finished: bool = False
     remarks: tuple[str, ...] = ()
     remedy: str = ""
+    home: Home = field(default_factory=Home, compare=False)
+
+
+def at_home(subject: Subject, home: Home) -> Subject:
+    """The same subject, whose functions run in `home`."""
+    return replace(
+        subject,
+        build=home.wrap(subject.build),
+        make_inputs=home.wrap(subject.make_inputs),
+        build_real=home.wrap(subject.build_real),
+        home=home,
+    )
 
 
 def read_symbol(name: str, value: object) -> int:
@@ -90,6 +106,8 @@ def plain(inputs: Any) -> Any:
     Raises:
         TargetError: one inside another, whose type forward may rely on. Its tensors would not be found there.
     """
+    for name, tensor in named_tensors(inputs).items():
+        refuse_unfit(tensor, f"input {name or 'of forward'}")
     if not isinstance(inputs, (tuple, list)):
         _refuse_types_of_their_own(inputs)
         return inputs

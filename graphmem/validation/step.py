@@ -89,7 +89,8 @@ def measure(subject: Subject, point: dict[str, int], settings: Settings, existin
         ModelError: the model's code raised.
     """
     try:
-        return _measured(subject, point, settings, existing)
+        with subject.home.entered():
+            return _measured(subject, point, settings, existing)
     except RuntimeError as error:
         if "CUDA error" not in said(error):
             raise
