@@ -99,6 +99,13 @@ with _needed("see every operator that runs"):
     DisableTorchDispatch = torch._C._DisableTorchDispatch
     disable_current_modes = _python_dispatch._disable_current_modes
 
+# torch/csrc/functorch/init.cpp and torch/csrc/autograd/init.cpp.
+with _needed("know whether autograd is as usual here"):
+    functorch_level: Callable[[], int | None] = torch._C._functorch.maybe_current_level
+    no_saved_tensors_hooks: Callable[[], str | None] = (
+        torch._C._autograd._saved_tensors_hooks_get_disabled_error_message
+    )
+
 # An operator's schema says which arguments it writes into: torch/_ops.py.
 with _needed("know what an operator writes into"):
     schema_of: Callable[[Any], torch._C.FunctionSchema] = _attribute(torch.ops.aten.add.Tensor, "_schema")
@@ -181,6 +188,31 @@ def lazy_seeds() -> dict[str, Any]:
 def set_lazy_seeds(seeds: dict[str, Any]) -> None:
     """What `lazy_seeds` gave."""
     vars(_lazy_seeds).update(seeds)
+
+
+# torch.set_printoptions: torch/_tensor_str.py. Hooks for all modules: torch/nn/modules/module.py.
+with _needed("put back what a model's file sets"):
+    PRINT_OPTIONS = torch._tensor_str.PRINT_OPTS
+    _GLOBAL_HOOKS = tuple(
+        _attribute(torch.nn.modules.module, f"_global_{name}")(torch.nn.modules.module)
+        for name in (
+            "backward_pre_hooks", "backward_hooks", "forward_pre_hooks", "forward_hooks", "forward_hooks_always_called",
+            "forward_hooks_with_kwargs", "buffer_registration_hooks", "module_registration_hooks",
+            "parameter_registration_hooks",
+        )
+    )  # fmt: skip
+
+
+def global_module_hooks() -> list[dict[int, Any]]:
+    """The hooks that run for every module, by kind."""
+    return [dict(hooks) for hooks in _GLOBAL_HOOKS]
+
+
+def set_global_module_hooks(state: list[dict[int, Any]]) -> None:
+    """What `global_module_hooks` gave."""
+    for hooks, before in zip(_GLOBAL_HOOKS, state, strict=True):
+        hooks.clear()
+        hooks.update(before)
 
 
 # torch.nn.Module.to, for floating-point tensors alone: torch/nn/modules/module.py.

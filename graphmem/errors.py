@@ -20,12 +20,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from graphmem.escapes import one_line
+
+# What a message quotes may be a file.
+_LONGEST = 500
+
 
 class GraphmemError(Exception):
     """An analysis that could not be done.
 
     Args:
-        what: one sentence, without a full stop at the end.
+        what: one sentence, without a full stop at the end; names in it may have any characters.
         where: ``file:line`` and, where known, the module's path.
         hint: what to do about it.
     """
@@ -33,8 +38,9 @@ class GraphmemError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
+        what = one_line(what)
+        self.what = what if len(what) <= _LONGEST else f"{what[:_LONGEST]} ..."
+        super().__init__(self.what)
         self.where = where
         self.hint = hint
 

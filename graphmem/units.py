@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from graphmem.errors import UsageError
@@ -11,6 +10,7 @@ from graphmem.errors import UsageError
 # https://github.com/pytorch/pytorch/blob/v2.11.0/c10/core/AllocatorConfig.h#L18
 ALLOCATION_BLOCK = 512
 
+_MOST = 2**63
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
@@ -36,10 +36,13 @@ def parse_bytes(text: str) -> int:
     Raises:
         ValueError: what it cannot read.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if found is None:
-        raise ValueError(f"{text!r} is not a number of bytes: write it like 40GiB")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+        raise ValueError(f"{text[:60]!r} is not a number of bytes: write it like 40GiB")
+    nbytes = float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")
+    if nbytes >= _MOST:
+        raise ValueError("no machine has as many bytes")
+    return int(nbytes)
 
 
 def read_size(size: str | float, option: str) -> int:
@@ -54,9 +57,23 @@ def read_size(size: str | float, option: str) -> int:
     try:
         if isinstance(size, str):
             return parse_bytes(size)
-        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < math.inf:
-            raise ValueError(f"{size!r} is not a number of bytes")
+        if isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 <= size < _MOST:
+            raise ValueError(f"{_shown(size)} is not a number of bytes")
         return int(size)
     except ValueError as error:
         example = f"{option} 40GiB" if option.startswith("--") else f'{option}="40GiB"'
         raise UsageError(f"cannot read {option}: {error}", hint=example) from None
+
+
+def _shown(value: object) -> str:
+    """A value for a message; Python does not write integers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "that many digits"
+
+
+def read_count(text: str) -> int | None:
+    """A whole number in decimal digits; None for any other text, and for numbers that no size is."""
+    found = re.fullmatch(r"\s*[0-9]{1,18}\s*", text)
+    return None if found is None else int(text)

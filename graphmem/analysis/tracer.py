@@ -35,16 +35,17 @@ class Tracer:
         with answering_as(self.how.machine, building=True):
             module = subject.build(point)
         try:
-            return trace(
-                module,
-                subject.make_inputs(point, False),
-                self.how,
-                point=point,
-                loss=subject.loss,
-                reload=partial(inputs_with_values, subject.make_inputs, point),
-                most_operators=self.most_operators,
-                answers=self._answers,
-            )
+            with subject.home.entered():
+                return trace(
+                    module,
+                    subject.make_inputs(point, False),
+                    self.how,
+                    point=point,
+                    loss=subject.loss,
+                    reload=partial(inputs_with_values, subject.make_inputs, point),
+                    most_operators=self.most_operators,
+                    answers=self._answers,
+                )
         except ModelError as error:
             error.hint = "\n".join(filter(None, (error.hint, subject.remedy)))
             raise

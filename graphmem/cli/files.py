@@ -5,60 +5,89 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from graphmem.errors import UsageError
+from graphmem.escapes import safe_text
 
 _OUTPUT = "{} takes a file in an existing folder that can be written"
+_DESCRIPTORS = ("/dev/std", "/dev/fd/", "/proc/self/fd/")
 
 
 def check_output(file: str | None, option: str = "-o") -> None:
     """Refuse a file that cannot be written before any work is done for it."""
     if file is None:
         return
-    path = Path(file)
-    if not path.name or path.is_dir():
-        raise UsageError(f"cannot write {file!r}: it is a folder", hint=_OUTPUT.format(option))
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=_OUTPUT.format(option))
+    path, hint = Path(file), _OUTPUT.format(option)
+    if not path.name or os.path.isdir(file):
+        raise UsageError(f"cannot write {file!r}: it is a folder", hint=hint)
+    if not os.path.isdir(path.parent):  # also where the name is too long for one
+        raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=hint)
 
 
-def write(content: str | bytes, file: str | None, option: str = "-o") -> None:
+def refuse_elsewhere(file: str) -> None:
+    """Refuse to write a file that the command line does not name where a repository's link or setting leads elsewhere.
+
+    Raises:
+        UsageError: it is not below the working directory.
+    """
+    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(".")):
+        raise UsageError(
+            f"{file} is written below the working directory, and leads to {os.path.realpath(file)}",
+            hint="--baseline FILE writes it anywhere",
+        )
+
+
+def write(content: str | bytes, file: str | None, option: str = "-o", *, commands: bool = False) -> None:
     """Write `content` to `file`, which is replaced as a whole; to stdout if there is no file.
+
+    Args:
+        commands: the text is commands to GitHub's runner; in any other, a line that looks like one is made harmless.
 
     Raises:
         UsageError: it cannot be written; or it is bytes, and stdout is a terminal.
     """
+    content = safe_text(content, commands=commands) if isinstance(content, str) else content
     if file is None:
         show(content)
         return
     content = content.encode() if isinstance(content, str) else content
-    path = Path(os.path.realpath(file))  # a link stays a link
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
-            path.write_bytes(content)
+        if (os.path.exists(file) and not os.path.isfile(file)) or file.startswith(_DESCRIPTORS):
+            Path(file).write_bytes(content)  # a device or a pipe is written to, not replaced
         else:
-            _replace(path, content)
+            _replace(Path(os.path.realpath(file)), content)  # a link stays a link
     except BrokenPipeError:
         raise
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint=_OUTPUT.format(option)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot write {file}: {problem}", hint=_OUTPUT.format(option)) from error
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """As a whole, or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """As a whole, or not at all: by way of a new file that nobody else can have put there."""
+    descriptor, partial = tempfile.mkstemp(prefix=".graphmem-", dir=path.parent)
     try:
-        partial.write_bytes(content)
-        if path.exists():
-            shutil.copymode(path, partial)
-        partial.replace(path)
-    except OSError:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, _mode(path))
+        os.replace(partial, path)
+    except BaseException:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            os.unlink(partial)
         raise
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file that is replaced; of a new one those that any program would give it."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def show(content: str | bytes) -> None:

@@ -26,6 +26,10 @@ class _Command(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # a command gets all of its words, never None
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
+        for word in args:
+            option, equals, value = word.partition("=")
+            if equals and value == "--" and option.startswith("-"):  # argparse of Python 3.11 gives it as a list
+                self.error(f"argument {option}: -- is not a value")
         return super().parse_known_args(_one_word_each(args), namespace)
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from graphmem.cli.files import check_output, show, write
+from graphmem.cli.files import check_output, refuse_elsewhere, show, write
 from graphmem.cli.options import parser
-from graphmem.errors import GraphmemError, UsageError
+from graphmem.errors import GraphmemError, TorchError, UsageError
+from graphmem.escapes import safe_text, said
+from graphmem.saved_json import is_readable_twice
 from graphmem.units import read_size
 
 if TYPE_CHECKING:
@@ -34,20 +36,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options)
     except GraphmemError as error:
-        if options.traceback:
-            traceback.print_exc()
-        print(f"graphmem: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error, options)
     except KeyboardInterrupt:
-        print("graphmem: interrupted", file=sys.stderr)
+        _say("interrupted")
         return FAILED
     except BrokenPipeError:  # the reader of stdout has seen enough
         sys.stderr.close()
         return CLEAN
-    except Exception:  # 1 would be an answer
+    except SystemExit:  # argparse, for the words of --a and --b
+        raise
+    except BaseException as error:  # 1 would be an answer
+        missing = _not_installed(error)
+        if missing is not None:
+            return _failed(missing, options)
         traceback.print_exc()
-        print("graphmem: internal error: please report it with the lines above, and with the model", file=sys.stderr)
+        _say("internal error: please report it with the lines above, and with the model")
         return FAILED
+
+
+def _say(text: str) -> None:
+    """To stderr, as graphmem's words."""
+    print(safe_text(f"graphmem: {text}"), file=sys.stderr)
+
+
+def _failed(error: GraphmemError, options: argparse.Namespace) -> int:
+    if options.traceback:
+        traceback.print_exc()
+    _say(f"error: {error}")
+    return error.exit_code
+
+
+def _not_installed(error: BaseException) -> TorchError | None:
+    """The error for a torch that is not there, or does not start: libraries of CUDA that are missing, say. Or for
+    another package that graphmem needs."""
+    if isinstance(error, ModuleNotFoundError) and error.name in ("sympy", "networkx", "tabulate"):
+        return TorchError(
+            f"{error.name} is not installed here", where=sys.executable, hint="pip install graphmem, which brings it"
+        )
+    if not isinstance(error, (ImportError, OSError)):
+        return None
+    try:
+        import torch  # noqa: F401
+    except Exception as problem:
+        gone = isinstance(problem, ModuleNotFoundError) and problem.name == "torch"
+        return TorchError(
+            "torch is not installed here" if gone else f"torch cannot be imported: {said(problem)}",
+            where=sys.executable,
+            hint="pip install torch, where graphmem is installed",
+        )
+    return None
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -83,17 +120,22 @@ def _memory(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     check_output(options.output)
-    from graphmem.report.diff import diff, is_report, load_report
+    from graphmem.report.diff import diff
+    from graphmem.report.saved import as_report, is_report, load_json
 
     def side(target: str, own: str) -> Mapping[str, Any]:
         try:
             words = [*shlex.split(options.both), *shlex.split(own)]
         except ValueError as error:
             raise UsageError(f"cannot read {own or options.both!r}: {error}", hint="--b '--set b=2'") from None
-        if target.endswith(".json") and is_report(target):
-            if words:
-                raise UsageError(f"{target} is a saved report: {' '.join(words)} is for a target only")
-            return load_report(target)
+        if target.endswith(".json"):
+            data = load_json(target)  # once: it may be a pipe
+            if is_report(data) or not is_readable_twice(target):
+                if words:
+                    raise UsageError(
+                        f"{target} is a saved report: {' '.join(words)} is for a target only", hint="leave them out"
+                    )
+                return as_report(data, target)
         with _report(parser().parse_args(["analyze", target, *words])) as report:
             return report.to_dict()
 
@@ -127,7 +169,7 @@ def _validate(options: argparse.Namespace) -> int:
     if options.svg is not None:
         write(plot.render(result), options.svg, "--svg")
     for failure in result.failures:
-        print(f"graphmem: error: {failure}", file=sys.stderr)
+        _say(f"error: {failure}")
     return FAILED if result.failures else CLEAN if result.exact else NOT_CLEAN
 
 
@@ -145,13 +187,15 @@ def _lint(options: argparse.Namespace) -> int:
         from graphmem.linter.baseline import DEFAULT_FILE, baseline_text
 
         file = given["baseline"] or DEFAULT_FILE
+        if options.baseline is None:
+            refuse_elsewhere(file)
         write(baseline_text(result.findings), file, "--baseline")
         count = len(result.findings)
-        print(f"graphmem: note: wrote {count} finding{'' if count == 1 else 's'} to {file}", file=sys.stderr)
+        _say(f"note: wrote {count} finding{'' if count == 1 else 's'} to {file}")
         return CLEAN
     from graphmem.linter.formats import FORMATS
 
-    write(FORMATS[given["format"]](result), options.output)
+    write(FORMATS[given["format"]](result), options.output, commands=given["format"] == "github")
     return NOT_CLEAN if result.findings else CLEAN
 
 
@@ -189,7 +233,7 @@ def _apart(*, standing_in: bool = True) -> Iterator[None]:
             yield
     finally:
         for note in changed:
-            print(f"graphmem: note: {note}", file=sys.stderr)
+            _say(f"note: {note}")
 
 
 def _import_torch() -> None:

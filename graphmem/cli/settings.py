@@ -6,17 +6,20 @@ A key is the name of an option, and `targets` are the arguments: the table follo
 from __future__ import annotations
 
 import argparse
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from graphmem.cli.options import actions_of
 from graphmem.errors import UsageError, did_you_mean
+from graphmem.saved_json import read_text
 
 _TEXTS, _TABLE, _FLAG, _NUMBER, _TEXT = "a list of strings", "a table", "true or false", "an integer", "a string"
 _EXAMPLES = {_TEXTS: '["...", "..."]', _TABLE: "{ s = 4096 }", _FLAG: "true", _NUMBER: "1", _TEXT: '"..."'}
-# These belong to one run, not to a project.
-_COMMAND_LINE_ONLY = {"help", "output", "traceback", "pyproject", "write-baseline"}
+# These belong to one run, not to a project; and to run code that lies beside a config.json, whoever wrote that, is
+# for the user to allow, not for the repository that is looked at.
+_COMMAND_LINE_ONLY = {"help", "output", "traceback", "pyproject", "write-baseline", "trust-remote-code"}
 # The NAME=VALUE pairs of these options are a table in TOML.
 _TABLES = {"set", "assume"}
 
@@ -74,16 +77,25 @@ def _read_table(file: str | None, actions: dict[str, argparse.Action]) -> dict[s
     if path is None:
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="--pyproject takes a pyproject.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML: it is nested too deeply", hint="correct the file there") from None
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", hint="correct the file there") from None
+    except ValueError as error:  # tomllib leaves a number of thousands of digits to int()
+        problem = "it has a number with too many digits" if "digits" in str(error) else str(error)
+        raise UsageError(f"{path} is not TOML: {problem}", hint="correct the file there") from None
     tool = content.get("tool")
     table = tool.get("graphmem", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [tool.graphmem] is not a table", hint="write [tool.graphmem] on a line of its own")
     for key, value in table.items():
+        if key in _COMMAND_LINE_ONLY:
+            raise UsageError(
+                f"{path}: [tool.graphmem] has no key {key!r}: that is for the command line only", hint=f"--{key}"
+            )
         if key not in actions:
             raise UsageError(f"{path}: [tool.graphmem] has no key {key!r}", hint=did_you_mean(key, actions))
         _check(key, value, _kind(key, actions[key]), path)
@@ -91,8 +103,17 @@ def _read_table(file: str | None, actions: dict[str, argparse.Action]) -> dict[s
 
 
 def _nearest() -> Path | None:
+    """The nearest pyproject.toml, up to the root of the repository, and not from a folder of somebody else's: /tmp is
+    everybody's."""
     here = Path.cwd()
-    return next((p for folder in (here, *here.parents) if (p := folder / "pyproject.toml").is_file()), None)
+    owners = {here.stat().st_uid, os.getuid(), 0} if hasattr(os, "getuid") else None
+    for folder in (here, *here.parents):
+        path = folder / "pyproject.toml"
+        if path.is_file() and (owners is None or path.stat().st_uid in owners):
+            return path
+        if (folder / ".git").exists():
+            return None
+    return None
 
 
 def _check(key: str, value: Any, wanted: str, path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graphmem.errors import UsageError
 from graphmem.record import Place
+from graphmem.units import read_count
 
 EXPERTS = "experts"
 BALANCED, WORST = "balanced", "worst"
@@ -51,8 +52,8 @@ def read_assumptions(texts: Mapping[str, object]) -> Assumptions:
         file, colon, line = str(key).rpartition(":")
         if key == EXPERTS and value in (BALANCED, WORST):
             experts = str(value)
-        elif colon and line.isdigit():
-            values[Path(file).as_posix(), int(line)] = _number(key, value)
+        elif colon and (number := read_count(line)) is not None:
+            values[Path(file).as_posix(), number] = _number(key, value)
         else:
             raise UsageError(
                 f"cannot assume {key}={value}", hint="experts=balanced, experts=worst, or a line: model.py:88=3"
@@ -66,7 +67,7 @@ def _number(key: str, value: object) -> float:
         return text == "true"
     try:
         return int(text)
-    except ValueError:
+    except ValueError:  # no digits, or thousands of them
         try:
             return float(text)
         except ValueError:

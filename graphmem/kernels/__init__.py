@@ -2,6 +2,7 @@
 
     registry.py   the one table of it, and the decorators by which the files of this room enter what they know
     run_as_on.py  the mode in which torch's functions run as on the machine
+    moves.py      moves to a GPU without a number, which torch would look up in C++
     sdpa/         scaled_dot_product_attention: the rules of each backend, the choice, the call
     flex.py       flex_attention; it replaces the method of a class, so it has a context of its own
 

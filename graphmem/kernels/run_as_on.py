@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from graphmem.kernels.moves import MOVES
 from graphmem.kernels.registry import kernels_on
 from graphmem.machine import Machine
 from graphmem.patches import patched
@@ -29,6 +30,7 @@ class RunAsOn(TorchFunctionMode):
         super().__init__()
         makers = kernels_on(machine.device).replacements
         self._replacements = {original: make(machine, trace) for original, make in makers.items()}
+        self._methods = MOVES if machine.device == "cuda" else {}
         self._names = ExitStack()
 
     def __enter__(self) -> RunAsOn:
@@ -47,7 +49,8 @@ class RunAsOn(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _READING:
             args = _with_numbers(func, args)
-        return self._replacements.get(func, func)(*args, **(kwargs or {}))
+        own = self._methods.get(func) or self._replacements.get(func, func)
+        return own(*args, **(kwargs or {}))
 
 
 def _with_numbers(func: Any, args: Any) -> Any:

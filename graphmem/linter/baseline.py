@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from graphmem.errors import UsageError
 from graphmem.linter.finding import Finding
+from graphmem.saved_json import is_size, parse, read_text
 from graphmem.version import __version__
 
 FORMAT = 1
@@ -38,17 +38,21 @@ def read_baseline(file: str) -> dict[str, int]:
         UsageError: the file cannot be read, or is not a baseline.
     """
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = parse(read_text(file))
     except OSError as error:
         raise UsageError(f"cannot read the baseline {file}: {error.strerror}", hint=_HINT) from error
-    except ValueError:
-        raise UsageError(f"{file} is not a baseline: it is not JSON", hint=_HINT) from None
+    except ValueError as error:
+        raise UsageError(f"{file} is not a baseline: it is not JSON ({error})", hint=_HINT) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{file} is not a baseline of format {FORMAT}", hint=_HINT)
-    try:
-        return {entry["fingerprint"]: int(entry["bytes"]) for entry in content["findings"]}
-    except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{file} is not a baseline: an entry has no fingerprint or no bytes", hint=_HINT) from None
+    entries = content.get("findings")
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise UsageError(f"{file} is not a baseline: an entry has no fingerprint or no bytes", hint=_HINT)
+    return {entry["fingerprint"]: entry["bytes"] for entry in entries}
+
+
+def _is_entry(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("fingerprint"), str) and is_size(value.get("bytes"))
 
 
 def is_known(finding: Finding, baseline: dict[str, int]) -> bool:

@@ -12,7 +12,7 @@ from graphmem.linter.baseline import is_known, read_baseline
 from graphmem.linter.finding import Finding
 from graphmem.linter.rule import Rule, chosen_rules
 from graphmem.linter.threshold import Threshold, read_threshold
-from graphmem.units import read_size
+from graphmem.units import read_count, read_size
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -100,9 +100,10 @@ def _point(text: str) -> dict[str, int]:
     point = {}
     for pair in _split([text]):
         name, _, value = pair.partition("=")
-        if not name.strip() or not value.strip().isdecimal():
+        size = read_count(value)
+        if not name.strip() or size is None:
             raise UsageError(f"--at {text}: not NAME=INTEGER", hint="--at s=8192, or --at s=8192,b=1")
-        point[name.strip()] = int(value)
+        point[name.strip()] = size
     if not point:
         raise UsageError("--at names no point", hint="--at s=8192, or --at s=8192,b=1")
     return point

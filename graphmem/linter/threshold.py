@@ -30,7 +30,10 @@ def read_threshold(text: str) -> Threshold:
     number = text.strip().removesuffix("%")
     try:
         if number != text.strip():
-            return Threshold(share=float(number) / 100)
+            share = float(number) / 100
+            if not 0 <= share <= 1:  # nor NaN, which nothing is smaller than
+                raise ValueError("not a share")
+            return Threshold(share=share)
         return Threshold(bytes=parse_bytes(text), share=0)
     except ValueError:
         raise UsageError(f"cannot read the threshold {text!r}", hint="a share or a size: 1% or 10MiB") from None

@@ -154,7 +154,7 @@ def read_setting(name: str, value: object, default: object) -> object:
         if isinstance(default, float):
             return float(value)
         found = ast.literal_eval(value)
-    except (KeyError, ValueError, SyntaxError):
+    except (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         if default is None:
             return value
         found = value

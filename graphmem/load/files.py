@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from torch import nn
 
 from graphmem.errors import TargetError, UsageError
 from graphmem.load.factories import from_factories
-from graphmem.load.subject import Subject
-from graphmem.usercode.paths import shown
+from graphmem.load.subject import Subject, at_home
+from graphmem.usercode.home import home_of
+from graphmem.usercode.paths import no_file, shown
 from graphmem.usercode.running import raised
 from graphmem.usercode.turn import users_turn
 
@@ -68,7 +70,15 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
             inputs=wishes.inputs,
         )
     place, factory = _split(target)
-    module = _run_file(Path(place)) if _is_file(place) else _import(place)
+    if not _is_file(place):
+        return _subject_in(_import(place), target, place, factory, wishes)
+    home = home_of(str(Path(place).parent.resolve()))
+    with home.entered():
+        return at_home(_subject_in(_run_file(Path(place)), target, place, factory, wishes), home)
+
+
+def _subject_in(module: ModuleType, target: str, place: str, factory: str | None, wishes: Wishes) -> Subject:
+    """The Subject of a module that was executed."""
     if wishes.inputs or wishes.config or not _has_factories(module, factory):
         from graphmem.load.discover import from_plain
 
@@ -96,19 +106,17 @@ def _split(target: str) -> tuple[str, str | None]:
 
 
 def _is_file(place: str) -> bool:
-    path = Path(place)
     return (
         place.endswith(".py")
         or "/" in place
         or "\\" in place
-        or (path.exists() and not (path / "__init__.py").exists())
+        or (os.path.exists(place) and not os.path.exists(os.path.join(place, "__init__.py")))
     )
 
 
 def _run_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        what = "is a directory" if path.is_dir() else "does not exist"
-        raise TargetError(f"{path} {what}", hint=_KINDS)
+    if (problem := no_file(path)) is not None:
+        raise TargetError(f"{path} {problem}", hint=_KINDS)
     name = f"_graphmem_target_{path.stem}"
     # Given as a string path so that tracebacks, and with them the report, show the path that the user typed.
     spec = importlib.util.spec_from_file_location(name, str(path))
@@ -120,11 +128,12 @@ def _run_file(path: Path) -> ModuleType:
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         with users_turn(), _no_arguments(path):
-            sys.path.insert(0, str(path.parent.resolve()))
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise _syntax_error(error, path) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also what pytest.skip() raises
         raise raised(error, str(path), module.__file__) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
@@ -146,8 +155,10 @@ def _refuse_training(path: Path) -> None:
     """Refuse a file that trains when it is executed, before it does: that may take hours and write files."""
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # executing it says what is wrong
+    except OSError as error:
+        raise TargetError(f"cannot read {path}: {error.strerror}", hint=_KINDS) from error
     loops = [statement for statement in tree.body if isinstance(statement, (ast.For, ast.While))]
     for node in (node for loop in loops for node in ast.walk(loop)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward":
@@ -182,7 +193,9 @@ def _import(name: str) -> ModuleType:
                 hint=_KINDS,
             ) from error
         raise raised(error, name, None) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise raised(error, name, None) from error
 
 

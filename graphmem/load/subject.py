@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import keyword
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.points import Room
 from graphmem.trace.inputs import children, named_tensors
+from graphmem.trace.unfit import refuse_unfit
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
+from graphmem.usercode.home import Home
 from graphmem.usercode.layers import layer_lists, shortened
 
 Point = dict[str, int]
@@ -36,6 +39,8 @@ class Subject:
     remarks: what was found or guessed about the model and its inputs; the report always says it.
     remedy: what the user can do where forward does not run with the inputs that were made.
     room: which symbols limit how long inputs may be. At a point where one is too small, the model is built with more.
+    home: where the model's code finds its own modules; whoever runs forward enters it, and the functions do by
+    themselves.
     """
 
     name: str
@@ -50,6 +55,18 @@ class Subject:
     remarks: tuple[str, ...] = ()
     remedy: str = ""
     room: Room = field(default_factory=Room)
+    home: Home = field(default_factory=Home, compare=False)
+
+
+def at_home(subject: Subject, home: Home) -> Subject:
+    """The same subject, whose functions run in `home`."""
+    return replace(
+        subject,
+        build=home.wrap(subject.build),
+        make_inputs=home.wrap(subject.make_inputs),
+        build_real=home.wrap(subject.build_real),
+        home=home,
+    )
 
 
 def read_symbol(name: str, value: object) -> int:
@@ -67,6 +84,16 @@ def read_symbol(name: str, value: object) -> int:
     return size
 
 
+def _name(name: object) -> str:
+    """A name that the user gave to a size. It stands in formulas, and is an argument of `report.at` and of the Python
+    function."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise SymbolError(
+            f"{name!r} cannot be the name of a symbol", hint="a name as Python has them: symbols={'s': 8}"
+        )
+    return name
+
+
 def inputs_with_values(make_inputs: Callable[[Point, bool], Any], point: Point) -> Any:
     """The inputs as real tensors, except those that are too large to work anything out of them.
 
@@ -82,6 +109,8 @@ def plain(inputs: Any) -> Any:
     Raises:
         TargetError: one inside another, whose type forward may rely on. Its tensors would not be found there.
     """
+    for name, tensor in named_tensors(inputs).items():
+        refuse_unfit(tensor, f"input {name or 'of forward'}")
     if not isinstance(inputs, (tuple, list)):
         _refuse_types_of_their_own(inputs)
         return inputs
@@ -119,7 +148,7 @@ def from_module(
     """
     inputs = plain(inputs)
     tensors = named_tensors(inputs)
-    symbols = {name: read_symbol(name, size) for name, size in (symbols or {}).items()}
+    symbols = {_name(name): read_symbol(name, size) for name, size in (symbols or {}).items()}
     named = _dimensions_of(symbols, tensors) if symbols else _guess_dimensions(tensors)
     working = _values(named, tensors)
     guessed = {} if symbols else {n: f"{n} = {v} was taken from the inputs' sizes" for n, v in working.items()}

@@ -57,7 +57,7 @@ def find_gpu(key: str) -> Gpu:
 
 
 def _by_capability(key: str) -> Gpu:
-    found = re.fullmatch(r"sm_?(\d+)(\d)[a-z]?:(.+)", key.lower().strip())
+    found = re.fullmatch(r"sm_?([0-9]{1,2})([0-9])[a-z]?:(.+)", key.lower().strip())
     if found is None:
         raise MachineError(f"cannot read the GPU {key!r}", hint="sm_, the compute capability, the memory: sm_86:48GiB")
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+from graphmem.machine.idle import idle_functions
 from graphmem.machine.machine import Machine
 from graphmem.patches import patched
 
@@ -101,6 +102,7 @@ def _answers(machine: Machine, building: bool, real: Functions) -> Functions:
         (torch.cuda, "get_device_properties", lambda device=None: properties),
         (torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16 or including_emulation),
         (torch.cuda, "synchronize", lambda device=None: None),
+        *idle_functions(gpu.memory),
         # torch.autocast("cuda") switches itself off where this says so (torch/amp/autocast_mode.py).
         (*NO_CUDA_AUTOCAST, lambda: False),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from graphmem.escapes import one_line
 from graphmem.points import as_text
 from graphmem.render.text import amount, table, wrapped
 from graphmem.report.diff import Diff, Difference
@@ -60,7 +61,7 @@ def _modules(diff: Diff, columns: int) -> str:
 def _name(side: object) -> str:
     assert isinstance(side, dict)
     settings = [f"{k} {v}" for k, v in side["settings"].items()]
-    return "  ·  ".join([side["name"], f"as on {side['target']}", *settings, as_text(side["symbols"])])
+    return one_line("  ·  ".join([side["name"], f"as on {side['target']}", *settings, as_text(side["symbols"])]))
 
 
 def _signed(one: Difference) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from graphmem.escapes import one_line
 from graphmem.points import as_text
 from graphmem.render.proof import summed
 from graphmem.report.fit import Fit
@@ -14,9 +15,9 @@ def render(fit: Fit) -> str:
     """The value, and where the memory goes."""
     report = fit.at
     others = as_text({n: v for n, v in report.symbols.items() if n != fit.symbol})
-    lines = [f"{report.name}  ·  as on {report.machine}  ·  {others}", ""]
+    lines = [f"{one_line(report.name)}  ·  as on {report.machine}  ·  {others}", ""]
     if fit.value is None:
-        lines += [f"{fit.symbol}: {fit.why}", ""]
+        lines += [f"{fit.symbol}: {one_line(fit.why)}", ""]
     else:
         why = "the model takes" if fit.value == fit.most else f"fits into {human(fit.memory)}"
         lines += [f"{fit.symbol} = {fit.value:,} is the largest that {why}", ""]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
+from graphmem.errors import UsageError
+from graphmem.escapes import one_line
 from graphmem.points import Point, as_text, off_by
 from graphmem.render.proof import proof, summed
 from graphmem.report import Limit, ReportData
@@ -32,19 +35,20 @@ def latex(report: ReportData) -> str:
     for name in report.depth:
         expr = sympy.collect(sympy.expand(expr), next((x for x in expr.free_symbols if x.name == name), name))
     text: str = sympy.latex(expr, order="grlex")
-    notes = "".join(f"% {note}\n" for note in [proof(report), *_about_the_formula(report)])
+    notes = "".join(f"% {one_line(note)}\n" for note in [proof(report), *_about_the_formula(report)])
     return f"\\[ \\text{{saved for backward}} = {text} \\]\n{notes}"
 
 
 def python(report: ReportData) -> str:
     """Source of `saved_bytes(s, b, ...)`, with the working point as defaults."""
     symbols = report.symbols
+    _refuse_names(symbols)
     arguments = as_text(symbols, ", ")
     body = _Exact({"fully_qualified_modules": True}).doprint(sympy.expand(report.saved.expr))
     shown = summed(report.saved, report)
     # Whole numbers stay exact: 4sbhk/a is divided as a fraction.
     lines = "\n    ".join(f"{name} = Fraction({name})" for name in symbols)
-    notes = "".join(f"\n{note}" for note in [*_about_the_formula(report), *_kernels(report)])
+    notes = [*_about_the_formula(report), *_kernels(report)]
     checks = "".join(
         f"    if {_outside(limit, symbols)}:\n        raise ValueError({_said(limit, symbols)!r})\n"
         for limit in report.limits
@@ -53,7 +57,7 @@ def python(report: ReportData) -> str:
     proved = report.verified.exact and report.verified.point is not None
     checks += "" if proved or not symbols else _only_here(symbols)
     title = f"What autograd keeps of {report.name}, as on {report.machine}: {shown} bytes ({proof(report)})."
-    return f'''"""{title}{notes}"""
+    return f'''"""{_in_docstring([title, *notes])}"""
 
 import math
 from fractions import Fraction
@@ -64,6 +68,20 @@ def saved_bytes({arguments}):
 {checks}    {lines}
     return int({body})
 '''
+
+
+def _in_docstring(lines: list[str]) -> str:
+    """The lines as the text of a docstring, whatever is in a name: it cannot end it, and is no escape."""
+    return "\n".join(one_line(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+
+
+def _refuse_names(symbols: Point) -> None:
+    """Names that the function uses itself; a model's own function may have any that Python takes."""
+    for name in symbols:
+        if name in ("math", "Fraction", "int", "ValueError") or keyword.iskeyword(name) or not name.isidentifier():
+            raise UsageError(
+                f"the symbol {name!r} cannot be an argument of the Python function", hint="--format latex, or json"
+            )
 
 
 def _about_the_formula(report: ReportData) -> list[str]:

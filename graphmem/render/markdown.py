@@ -7,6 +7,7 @@ from tabulate import tabulate
 from graphmem.points import as_text
 from graphmem.render.attention import each
 from graphmem.render.proof import of_one, proof, summed
+from graphmem.render.text import plain_markdown
 from graphmem.report import ReportData
 from graphmem.units import human
 
@@ -16,11 +17,16 @@ Tables = list[tuple[str, list[str], list[list[str]]]]
 
 def render(report: ReportData) -> str:
     """GitHub's Markdown."""
-    lines = [f"## {report.name}", "", headline(report), ""]
+    lines = [f"## {plain_markdown(report.name)}", "", _bold(headline(report)), ""]
     for title, headers, rows in tables(report):
-        lines += [f"### {title}", "", tabulate(rows, headers, tablefmt="github", disable_numparse=True), ""]
-    lines += [f"- {note}" for note in report.notes]
+        cells = [list(map(plain_markdown, row)) for row in rows]
+        lines += [f"### {title}", "", tabulate(cells, headers, tablefmt="github", disable_numparse=True), ""]
+    lines += [f"- {plain_markdown(note)}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _bold(line: str) -> str:
+    return "**".join(map(plain_markdown, line.split("**")))
 
 
 def headline(report: ReportData) -> str:

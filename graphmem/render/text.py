@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import MIN_PADDING, tabulate
 
+from graphmem.escapes import one_line
+
 NARROWEST_COLUMN = 12
 
 
 def table(headers: list[str], rows: Sequence[Sequence[object]], columns: int, *, right: tuple[int, ...]) -> str:
     """A plain table of at most `columns` columns. Numbers are right-aligned; columns of text shrink and are wrapped."""
-    cells = [[str(c) for c in row] for row in rows]
+    cells = [[one_line(c) for c in row] for row in rows]
     return tabulate(
         cells,
         headers,
@@ -44,7 +47,7 @@ def _widths(headers: list[str], cells: list[list[str]], columns: int, right: tup
 def filled(parts: list[str], separator: str, columns: int) -> list[str]:
     """`parts` on as few lines as they need, none of them broken."""
     lines = [""]
-    for part in parts:
+    for part in map(one_line, parts):
         if lines[-1] and len(lines[-1]) + len(separator) + len(part) > columns:
             lines.append("")
         lines[-1] += (separator if lines[-1] else "") + part
@@ -54,7 +57,7 @@ def filled(parts: list[str], separator: str, columns: int) -> list[str]:
 def wrapped(text: str, columns: int, indent: str, first: str | None = None) -> list[str]:
     """`text` on lines of at most `columns`, the first after `first`, the others after `indent`."""
     return textwrap.wrap(
-        text,
+        one_line(text),
         columns,
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
@@ -70,3 +73,13 @@ def amount(nbytes: int, unit: int) -> str:
 def short(where: object) -> str:
     """The file without its folders, and the line."""
     return Path(str(where)).name
+
+
+def plain_markdown(text: object) -> str:
+    """Text in which nothing is Markdown, on one line."""
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", one_line(text))
+
+
+def as_code(text: object) -> str:
+    """Text in a span of Markdown code, where a backslash escapes nothing; within a table a bar needs one."""
+    return f"`{one_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"

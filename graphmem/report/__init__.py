@@ -3,6 +3,7 @@
 tables.py  the tables of a report
 plain.py   the same as plain data, for JSON
 causes.py  the largest causes, each in a line
+saved.py   a report that was saved, read and checked
 diff.py    two reports side by side
 fit.py     what `graphmem fit` answers
 """

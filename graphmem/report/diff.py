@@ -5,17 +5,17 @@ Both sides are the plain data of `Report.to_dict`, so a saved JSON report works 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sympy
 
 from graphmem.errors import UsageError
+from graphmem.report.saved import HINT, checked
 from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
+from graphmem.symbolic.text import formula
 
 Data = Mapping[str, Any]
 
@@ -57,47 +57,16 @@ def diff(before: Data, after: Data) -> Diff:
     Raises:
         UsageError: one of them is not a report.
     """
-    try:
-        return Diff(
-            before,
-            after,
-            _difference("saved", before["saved"], after["saved"]),
-            _difference("alive", before["alive"], after["alive"]),
-            _expression(before, after),
-            tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
-            _attention(before, after),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"one of the two is not a graphmem report, or was changed by hand: {type(error).__name__}: {error}",
-            hint="a file that --format json -o wrote",
-        ) from None
-
-
-def load_report(path: str) -> Data:
-    """A report that was saved with --format json.
-
-    Raises:
-        UsageError: it is not a report.
-    """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="a file that --format json -o wrote") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}", hint="a file that --format json -o wrote") from None
-    if not isinstance(data, dict) or data.get("format") != 1 or "saved" not in data:
-        raise UsageError(f"{path} is not a graphmem report", hint="a file that --format json -o wrote")
-    return data
-
-
-def is_report(path: str) -> bool:
-    """Whether a JSON file is a report rather than a model's config."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and "graphmem" in data
+    before, after = checked(before), checked(after)
+    return Diff(
+        before,
+        after,
+        _difference("saved", before["saved"], after["saved"]),
+        _difference("alive", before["alive"], after["alive"]),
+        _expression(before, after),
+        tuple(sorted(_modules(before, after), key=lambda c: -abs(c.more))),
+        _attention(before, after),
+    )
 
 
 def _difference(what: str, before: Data, after: Data) -> Difference:
@@ -108,8 +77,15 @@ def _expression(before: Data, after: Data) -> sympy.Expr | None:
     if set(before["symbols"]) != set(after["symbols"]):
         return None
     names = {name: symbol(name) for name in before["symbols"]}
-    first, second = (read_expression(side["saved"]["expr"], names) for side in (before, after))
-    return sympy.expand(second - first)
+    try:
+        first, second = (read_expression(side["saved"]["expr"], names) for side in (before, after))
+        difference = sympy.expand(second - first)
+        formula(difference, after["symbols"])  # has a value there: 1/(s - 3) has none at s=3
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"one of the two is not a graphmem report, or was changed by hand: {error}", hint=HINT
+        ) from None
+    return difference
 
 
 def _modules(before: Data, after: Data) -> list[Difference]:

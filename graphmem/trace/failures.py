@@ -14,6 +14,7 @@ from torch import nn
 
 from graphmem._torch import DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException
 from graphmem.errors import DataDependentError, GraphmemError, MissingKernelError, ModelError, TooLongError
+from graphmem.escapes import said
 from graphmem.usercode.paths import OURS, beginning, shown
 
 _TORCH = beginning(Path(torch.__file__).parent)
@@ -28,9 +29,9 @@ def explained(what: str, place: Callable[[], str], fitting: str) -> Iterator[Non
     """
     try:
         yield
-    except TooLongError:
+    except (TooLongError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _explain(error, what, place(), fitting) from error
 
 
@@ -41,7 +42,7 @@ def _explain(error: BaseException, what: str, module_path: str, fitting: str) ->
         return error
     op = _unsupported_op(error)
     asks = isinstance(error, (DataDependentOutputException, DynamicOutputShapeException))
-    if asks or "data-dependent" in str(error).lower():
+    if asks or "data-dependent" in said(error).lower():
         return DataDependentError(
             f"{what} asks for the value of a tensor, and {getattr(error, 'graphmem_reason', 'there are none here')}",
             where=where,
@@ -56,8 +57,9 @@ def _explain(error: BaseException, what: str, module_path: str, fitting: str) ->
             f'@torch.library.register_fake("{op}")\n'
             f"def _(x, ...): return torch.empty_like(x)",
         )
+    message = said(error).strip()
     return ModelError(
-        f"{what} raised {type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
+        f"{what} raised {type(error).__name__}: {message.splitlines()[0] if message else ''}",
         where=where,
         hint=_hint(error, fitting),
     )
@@ -84,7 +86,7 @@ def _unsupported_op(error: BaseException) -> str | None:
     """``mylib::op`` where the error says that an operator cannot run on fake tensors."""
     if isinstance(error, (UnsupportedOperatorException, DataDependentOutputException)):
         return str(error.func).rsplit(".", 1)[0].replace(".", "::", 1)
-    text = str(error)
+    text = said(error)
     if not isinstance(error, (NotImplementedError, RuntimeError)) or "::" not in text:
         return None
     if not re.search(r"no fake impl|fake kernel|register_fake|Meta' backend|'Meta'|meta tensors", text):

@@ -197,7 +197,8 @@ def run_forward(
                 hint="return the tensor that backward starts from: return output.float().mean()",
             )
         return Starts([value])
-    return starts_of(module, output)
+    with explained("what forward returned", place, "forward returns tensors, or what holds them"):
+        return starts_of(module, output)
 
 
 def call_arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from graphmem.errors import ModelError
 from graphmem.trace.inputs import named_tensors
+from graphmem.trace.outputs import loss_of, output_tensors
+from graphmem.usercode.callables import defined_at
 
 _MOST = 1000  # items of an attribute that are looked through: a longer list holds no losses
 
@@ -22,13 +25,27 @@ class Starts(NamedTuple):
 
 
 def starts_of(module: nn.Module, output: Any) -> Starts:
-    """The output's `loss`; else the losses of what was returned that the model keeps; else all that was returned."""
-    found = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-    if isinstance(found, torch.Tensor):
+    """The output's `loss`; else the losses of what was returned that the model keeps; else all that was returned.
+
+    Raises:
+        ModelError: nothing was returned, or nothing in which there is a tensor.
+    """
+    found = loss_of(output)
+    if found is not None:
         return Starts([found])
-    outputs = _tensors(output)
+    outputs = output_tensors(output)
     losses = {} if any(map(could_be_loss, outputs)) else kept_losses(module, outputs)
+    if not outputs and not losses:
+        raise ModelError(
+            f"forward returned {_said(output)}, in which there is no tensor",
+            where=defined_at(module.forward),
+            hint="return the tensor that backward starts from, or give a function: loss(output) -> tensor",
+        )
     return Starts(list(losses.values()), tuple(losses)) if losses else Starts(outputs)
+
+
+def _said(output: Any) -> str:
+    return "None" if output is None else f"a {type(output).__name__}"
 
 
 def could_be_loss(tensor: torch.Tensor) -> bool:
@@ -68,16 +85,3 @@ def _behind(tensor: torch.Tensor) -> set[torch.autograd.graph.Node]:
             found.add(node)
             todo += [following for following, _ in node.next_functions]
     return found
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    """Every tensor in an output: nested tuples, lists, dicts and dataclasses."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        return [t for v in value.values() for t in _tensors(v)]
-    if isinstance(value, (list, tuple, set)):
-        return [t for v in value for t in _tensors(v)]
-    if hasattr(value, "__dataclass_fields__"):
-        return [t for name in value.__dataclass_fields__ for t in _tensors(getattr(value, name))]
-    return []

@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from graphmem.stand_ins import stand_ins
 from graphmem.usercode.randomness import kept_random
 from graphmem.usercode.settings import kept_settings
+from graphmem.usercode.surroundings import apart_from_modes
 
 # Settings, standard output and what a package is imported as are the whole process's: analyses take turns.
 _ONE_AT_A_TIME = threading.RLock()
@@ -33,8 +34,25 @@ def isolated(
         keep_stdout_clean: all that the block prints goes to stderr, also from C code and child processes.
         standing_in: False for a real run, in which a stand-in has nothing to compute with.
     """
-    with _ONE_AT_A_TIME, _put_back_after(notes, keep_stdout_clean, standing_in):
+    with _ONE_AT_A_TIME, _outermost(), _put_back_after(notes, keep_stdout_clean, standing_in):
         yield
+
+
+_thread = threading.local()
+
+
+@contextmanager
+def _outermost() -> Iterator[None]:
+    """The surroundings of an analysis within another are that one's."""
+    if getattr(_thread, "inside", False):
+        yield
+        return
+    with apart_from_modes():
+        _thread.inside = True
+        try:
+            yield
+        finally:
+            _thread.inside = False
 
 
 @contextmanager

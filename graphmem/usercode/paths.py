@@ -28,3 +28,12 @@ def shown(file: str) -> str:
     except ValueError:  # another drive
         return file
     return file if beginning(relative).startswith(beginning("..")) else relative
+
+
+def no_file(path: str | Path) -> str | None:
+    """Why there is no file to read at `path`, for a message; None where there is one. It may be any text."""
+    if os.path.isfile(path):
+        return None
+    if os.path.isdir(path):
+        return "is a directory"
+    return "is not a regular file" if os.path.exists(path) else "does not exist"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from graphmem.errors import GraphmemError, ModelError
+from graphmem.escapes import said
 from graphmem.usercode.callables import code_of
 from graphmem.usercode.paths import OURS, shown
 from graphmem.usercode.turn import users_turn
@@ -20,9 +21,9 @@ def user_code(function: Callable[..., Any], what: str) -> Iterator[None]:
     try:
         with users_turn():
             yield
-    except GraphmemError:
+    except (GraphmemError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise raised(error, what, code.co_filename if code else None) from error
 
 
@@ -31,7 +32,7 @@ def raised(error: BaseException, what: str, file: str | None) -> ModelError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((OURS, "<"))]
     own = [f for f in frames if f.filename == file] or frames
     where = f"{shown(own[-1].filename)}:{own[-1].lineno}    {own[-1].line}" if own else file
-    text = str(error).strip().split("\n")[0]
+    text = said(error).strip().split("\n")[0]
     return ModelError(f"{what} raised {type(error).__name__}: {text}", where=where, hint=_hint(error))
 
 
@@ -44,7 +45,7 @@ def _hint(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return f"install {package} where graphmem is installed, or import it only where it is used"
-    if isinstance(error, ImportError) and "relative import" in str(error):
+    if isinstance(error, ImportError) and "relative import" in said(error):
         return "name it as part of its package, from the folder above: graphmem analyze package.module:Name"
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return f"{_ONLY_SHAPES}: put what reads data, loads weights or trains under if __name__ == '__main__':"

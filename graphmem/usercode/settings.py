@@ -10,73 +10,17 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
-from graphmem._torch import default_device
+from graphmem.usercode.switches import SETTINGS, Setting
 
 T = TypeVar("T")
-Setting = tuple[str, Callable[[], Any], Callable[[Any], None]]
 
-
-def _set_default_device(device: Any) -> None:
-    torch.set_default_device(device)
-
-
-def _set_gradients(enabled: bool) -> None:
-    torch.set_grad_enabled(enabled)
-
-
-def _set_deterministic(state: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(state[0], warn_only=state[1])
-
-
-def _working_directory() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:  # removed by the model's code
-        return "a folder that is gone"
-
-
-def _attribute(owner: Any, name: str, label: str) -> Setting:
-    return label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
-
-
-_SETTINGS: tuple[Setting, ...] = (
-    ("the working directory", _working_directory, os.chdir),
-    ("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    ("torch's default device", default_device, _set_default_device),
-    ("torch's gradient mode", torch.is_grad_enabled, _set_gradients),
-    (
-        "torch's deterministic mode",
-        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
-        _set_deterministic,
-    ),
-    ("torch's float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    ("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    ("autocast for cuda", lambda: torch.is_autocast_enabled("cuda"), lambda v: torch.set_autocast_enabled("cuda", v)),
-    ("autocast for cpu", lambda: torch.is_autocast_enabled("cpu"), lambda v: torch.set_autocast_enabled("cpu", v)),
-    ("flash attention's switch", torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
-    (
-        "efficient attention's switch",
-        torch.backends.cuda.mem_efficient_sdp_enabled,
-        torch.backends.cuda.enable_mem_efficient_sdp,
-    ),
-    ("math attention's switch", torch.backends.cuda.math_sdp_enabled, torch.backends.cuda.enable_math_sdp),
-    ("cuDNN attention's switch", torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
-    (
-        "math attention's reduced precision",
-        torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed,
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp,
-    ),
-    _attribute(torch.backends.cudnn, "benchmark", "cuDNN's benchmark mode"),
-    _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic mode"),
-    _attribute(sys, "argv", "sys.argv"),
-)
-
+_LONGEST = 200
 _BY_THE_MODEL = "by the model's code; put back after the analysis"
 _NOT_PUT_BACK = "by the model's code; it cannot be put back"
 
@@ -106,7 +50,7 @@ class _Changes:
 
     def put_back(self) -> list[str]:
         """What nobody has changed since. Gives a sentence for each setting and for the environment."""
-        said = [_put_back(setting, *self.settings[setting[0]]) for setting in _SETTINGS if setting[0] in self.settings]
+        said = [_put_back(setting, *self.settings[setting[0]]) for setting in SETTINGS if setting[0] in self.settings]
         if self.path is not None:
             _put_path_back(*self.path)
         for name, (value, left) in self.environment.items():
@@ -128,7 +72,7 @@ class _State:
     """The settings as they are now."""
 
     def __init__(self) -> None:
-        self.settings = {label: get() for label, get, _ in _SETTINGS}
+        self.settings = {label: get() for label, get, _ in SETTINGS}
         self.environment, self.path = dict(os.environ), list(sys.path)
 
 
@@ -150,7 +94,9 @@ def kept_settings(notes: list[str] | None = None) -> Iterator[None]:
             yield
     finally:
         under_way.remove(changes)
-        said = changes.put_back()
+        before, said = _State(), changes.put_back()
+        for outer in under_way:  # what is put back within an analysis is not somebody else's doing
+            outer.note(before, _State())
         if notes is not None:
             notes += said
 
@@ -181,8 +127,14 @@ def _put_back(setting: Setting, value: Any, left: Any) -> str | None:
     try:
         put(value)
     except Exception:  # a folder that is gone; whatever it is, the other settings are put back
-        return f"{label} was changed to {left} {_NOT_PUT_BACK}"
-    return f"{label} was changed to {left} {_BY_THE_MODEL}"
+        return f"{label} was changed{_to(left)} {_NOT_PUT_BACK}"
+    return f"{label} was changed{_to(left)} {_BY_THE_MODEL}"
+
+
+def _to(value: Any) -> str:
+    """The new value, where it says something in a line."""
+    text = str(value) if isinstance(value, (str, int, float, tuple, torch.dtype, torch.device)) else ""
+    return f" to {text}" if 0 < len(text) < _LONGEST else ""
 
 
 def _put_path_back(value: list[str], left: list[str]) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from graphmem.errors import ModelError
+from graphmem.escapes import said
 from graphmem.how import How
 from graphmem.load import Subject
 from graphmem.trace.forward import call_arguments, run_forward
@@ -88,12 +89,13 @@ def measure(subject: Subject, point: dict[str, int], settings: Settings, existin
         ModelError: the model's code raised.
     """
     try:
-        return _measured(subject, point, settings, existing)
+        with subject.home.entered():
+            return _measured(subject, point, settings, existing)
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if "CUDA error" not in said(error):
             raise
         raise ModelError(  # kernels run behind: it may come out anywhere
-            f"the GPU stopped: {str(error).splitlines()[0]}",
+            f"the GPU stopped: {said(error).splitlines()[0]}",
             hint="most often an index that is out of range: --device cpu, with smaller sizes, says where",
         ) from error
     finally:
@@ -193,7 +195,7 @@ def _blamed_on_the_model() -> Iterator[None]:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        first = next(iter(said(error).strip().splitlines()), "")
         raise ModelError(
             f"backward raised {type(error).__name__}: {first}", hint="see all of it with --traceback"
         ) from error
@@ -217,7 +219,7 @@ _RAN_OUT = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED"
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether this error, or one behind it, says that memory did not suffice."""
     while error is not None:
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in _RAN_OUT):
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in said(error) for text in _RAN_OUT):
             return True
         error = error.__cause__ or error.__context__
     return False

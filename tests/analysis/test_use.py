@@ -16,7 +16,8 @@ from graphmem.analysis.fit import fit
 from graphmem.cli import main
 from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
-from graphmem.report.diff import diff, load_report
+from graphmem.report.diff import diff
+from graphmem.report.saved import load_report
 from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
 from support.oracle import real_saved

@@ -45,11 +45,32 @@ def test_the_table_gives_what_the_command_line_does_not(project: Path) -> None:
     assert given["set"] == ["s=8"]
 
 
-@pytest.mark.parametrize("key", ["pyproject", "output", "traceback", "write-baseline", "help", "torch_version"])
+@pytest.mark.parametrize(
+    "key", ["pyproject", "output", "traceback", "write-baseline", "help", "torch_version", "trust-remote-code"]
+)
 def test_what_belongs_to_one_run_is_not_a_key(project: Path, key: str) -> None:
     project.write_text(f'[tool.graphmem]\n{key} = "x"\n')
     with pytest.raises(UsageError, match="has no key"):
         lint("model.py")
+
+
+@pytest.mark.parametrize("value", ["true", "'yes'"])
+def test_a_repository_cannot_allow_its_own_code(project: Path, value: str) -> None:
+    project.write_text(f"[tool.graphmem]\ntrust-remote-code = {value}\n")
+    with pytest.raises(UsageError, match="for the command line only"):
+        lint("config.json")
+
+
+def test_settings_come_from_the_repository_and_not_from_above_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text("[tool.graphmem]\nbudget = '1GiB'\n")
+    inner = project.parent / "repository" / "models"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert lint("model.py")["budget"] == "1GiB"
+    (inner.parent / ".git").mkdir()
+    assert lint("model.py")["budget"] is None
 
 
 def test_a_new_option_is_a_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +100,9 @@ def test_a_new_option_is_a_key(project: Path, monkeypatch: pytest.MonkeyPatch) -
         ("select = ['GM1']\nignore = ['GM1']", "no rule is left to run"),
         ("device = ''", "[tool.graphmem] device = ''"),
         ("select = [", "is not TOML"),
+        (f"at = {'[' * 5000}", "is not TOML: it is nested too deeply"),
+        (f"at = {'1' * 5000}", "is not TOML: it has a number with too many digits"),
+        ("at = ['s=²']", "--at s=8192"),
         ("baseline = 'none.json'", "--write-baseline makes one"),
     ],
 )

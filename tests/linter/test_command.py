@@ -357,3 +357,22 @@ def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     file.write_text(MASKED)
     assert main(["lint", str(file), "--device", "cpu", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["findings"] == []
+
+
+@pytest.mark.parametrize("by", ["link", "setting"])
+def test_a_repository_does_not_say_where_a_baseline_is_written(model, capsys, tmp_path, by) -> None:
+    """Only the command line names a file elsewhere."""
+    inside, victim = tmp_path / "repository", tmp_path / "victim"
+    inside.mkdir()
+    victim.write_text("precious")
+    (inside / "model.py").write_text(MODEL)
+    if by == "link":
+        (inside / "graphmem-baseline.json").symlink_to(victim)
+    else:
+        (inside / "pyproject.toml").write_text("[tool.graphmem]\nbaseline = '../victim'\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(inside)
+        assert run(capsys, "model.py", "--write-baseline")[0] == 2
+        assert victim.read_text() == "precious"
+        assert run(capsys, "model.py", "--write-baseline", "--baseline", victim)[0] == 0
+    assert victim.read_text() != "precious"

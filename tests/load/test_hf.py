@@ -376,3 +376,26 @@ def test_sizes_of_the_inputs_are_said_to_be_guessed(size, write) -> None:
     (other,) = {"b", "s"} - {size}
     assert "is not in a config.json" in subject.notes[other]
     assert size not in subject.notes
+
+
+NESTED = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "model_type": "llava",
+    "text_config": {"model_type": "blip_text_model", "auto_map": {"AutoModel": "code.Mod"}},
+}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("reference", ["{folder}--code.Mod", "code.Mod", "owner/name--code.Mod"])
+def test_code_of_a_config_inside_the_config_is_never_run(reference, trusted, tmp_path, monkeypatch, capsys) -> None:
+    """transformers asks on stdin, and would take the "y" of `yes |`."""
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Mod: pass\n")
+    content = json.loads(json.dumps(NESTED).replace("code.Mod", reference.format(folder=tmp_path)))
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    options = ["--trust-remote-code"] if trusted else []
+    assert main(["analyze", str(tmp_path / "config.json"), *options]) == 2
+    err = capsys.readouterr().err
+    assert "needs code of its own" in err
+    assert "[y/N]" not in err
+    assert not (tmp_path / "ran").exists()

@@ -10,8 +10,9 @@ from support.repo import ROOT
 PACKAGE = ROOT / "graphmem"
 # From the ground up. Rooms on one floor stand side by side: neither knows the other.
 FLOORS = [
-    {"version", "errors", "patches", "points"},
-    {"units", "_torch"},
+    {"version", "escapes"},
+    {"errors", "patches", "points"},
+    {"units", "saved_json", "_torch"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},
     {"kernels", "accounts"},

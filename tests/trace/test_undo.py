@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
+import threading
 from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 import graphmem
 
@@ -87,3 +92,115 @@ def test_what_the_process_shares_is_left_alone() -> None:
     graphmem.analyze(module, (torch.empty(4, 8, device="meta"),))
     assert "made in forward" in logging.root.manager.loggerDict
     assert not hasattr(module, "made")
+
+
+_FILE = """
+import collections, functools
+import torch
+from torch import nn
+
+CACHE, TABLE, LISTS, STEPS = {}, None, [[]], 0
+
+class Slot:
+    __slots__ = ("key",)
+
+class Items(list):
+    def copy(self):
+        raise RuntimeError
+
+@functools.lru_cache(None)
+def table(s):
+    return torch.ones(s, device="cuda")
+
+class Memo:
+    @functools.lru_cache
+    def get(self, s):
+        return torch.ones(s, device="cuda")
+
+def default(x, memo=[]):
+    memo.append(x)
+
+def closure():
+    seen, last = [], None
+    def keep(x):
+        nonlocal last
+        seen.append(x)
+        last = x
+    return keep
+
+keep = closure()
+
+class Base(nn.Module):
+    shared, last = {}, None
+
+class Net(Base):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.slot, self.items, self.memo = nn.Linear(16, 16), Slot(), Items(), Memo()
+        self.dict, self.list, self.chain = collections.UserDict(), collections.UserList(), collections.ChainMap({})
+
+    def forward(self, x):
+        global TABLE, STEPS
+        y = self.linear(x)
+        CACHE["y"] = TABLE = Base.shared["y"] = type(self).last = Net.added = y
+        STEPS += 1
+        LISTS[0].append(y)
+        self.slot.key = self.dict["y"] = self.chain["y"] = y
+        self.items.append(y), self.list.append(y), default(y), keep(y)
+        return (y * table(16) * self.memo.get(16)).exp()
+"""
+
+
+def _found(file: Any, net: Any) -> list[Any]:
+    return [
+        dict(file.CACHE), file.TABLE, list(file.LISTS[0]), file.Net.last, dict(file.Base.shared),
+        hasattr(file.Net, "added"), hasattr(net.slot, "key"), list(net.items), dict(net.dict), list(net.list),
+        dict(net.chain), list(file.default.__defaults__[0]), [c.cell_contents for c in file.keep.__closure__ if c],
+        file.table.cache_info().currsize, file.Memo.get.cache_info().currsize,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_no_fake_tensor_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool) -> None:
+    """In its globals, its classes, its closures and its caches; the next real forward would find it there."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"keeps_{beside}.py").write_text(_FILE)
+    file = importlib.import_module(f"keeps_{beside}")
+    net, x = file.Net(), torch.randn(2, 8, 16)
+    before, done = _found(file, net), threading.Event()
+    other = threading.Thread(target=done.wait, args=(30,))
+    if beside:
+        other.start()
+    report = graphmem.analyze(net, (x,))
+    done.set()
+    assert _found(file, net) == before
+    assert report.verified.exact
+    gc.collect()
+    assert not [o for o in gc.get_objects() if type(o) is FakeTensor and o.shape == (2, 8, 16)]
+    if not beside and threading.active_count() == 1:
+        assert file.STEPS == 0
+
+
+def test_what_another_thread_writes_into_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the model may be that of the training loop, too."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "trains.py").write_text(_FILE + "\nLOG, STEP = [], 0\n")
+    file = importlib.import_module("trains")
+    work, done = threading.Event(), threading.Event()
+
+    def train() -> None:
+        work.wait(30)
+        file.STEP, file.LOSS = 7, 0.5
+        file.LOG.append(0.5)
+        done.set()
+
+    class Net(file.Net):  # type: ignore[misc,name-defined]
+        def forward(self, x: torch.Tensor) -> Any:
+            work.set()
+            done.wait(30)
+            return super().forward(x)
+
+    threading.Thread(target=train).start()
+    graphmem.analyze(Net(), (torch.randn(2, 8, 16),))
+    assert (file.STEP, file.LOSS, file.LOG) == (7, 0.5, [0.5])
+    assert file.TABLE is None

@@ -3,6 +3,7 @@ finding in an installed package is shown on the user's line that leads there."""
 
 from __future__ import annotations
 
+from graphmem.escapes import one_line
 from graphmem.linter.command import Result
 from graphmem.linter.finding import Finding
 from graphmem.linter.formats.words import sentence, summary
@@ -13,7 +14,7 @@ _COMMANDS = {ERROR: "error", WARNING: "warning", INFO: "notice"}
 
 def render(result: Result) -> str:
     """`::error title=..,file=..,line=..::message`, and the summary as plain text."""
-    return "\n".join([*map(_annotation, result.findings), summary(result)]) + "\n"
+    return "\n".join([*map(_annotation, result.findings), one_line(summary(result))]) + "\n"
 
 
 def _annotation(finding: Finding) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from graphmem.linter.command import Result
 from graphmem.linter.finding import Finding
 from graphmem.linter.formats.words import headline, saving, stake, summary
+from graphmem.render.text import as_code, plain_markdown
 from graphmem.units import human
 
 
 def render(result: Result) -> str:
     """A table, then each finding with its fix."""
-    lines = [f"**graphmem lint**: {_cell(summary(result))}", ""]
+    lines = [f"**graphmem lint**: {plain_markdown(summary(result))}", ""]
     if result.findings:
         lines += ["| rule | where | bytes | saves |", "| --- | --- | ---: | ---: |"]
         lines += [_row(f) for f in result.findings]
@@ -23,17 +24,11 @@ def render(result: Result) -> str:
 def _row(f: Finding) -> str:
     about = human(f.bytes) if f.bytes else ""
     saves = human(f.saving) if f.saving is not None else ""
-    return f"| {f.rule.code} {f.rule.name} | `{f.where or f.target}` | {about} | {saves} |"
+    return f"| {f.rule.code} {f.rule.name} | {as_code(f.where or f.target)} | {about} | {saves} |"
 
 
 def _about(f: Finding) -> list[str]:
-    lines = [f"- **{f.rule.code}** `{f.where or f.target}`: {_cell(headline(f))}. Fix: {_cell(f.fix)}."]
+    said, fix = plain_markdown(headline(f)), plain_markdown(f.fix)
+    lines = [f"- **{f.rule.code}** {as_code(f.where or f.target)}: {said}. Fix: {fix}."]
     numbers = [f"{label} {text}" for label, text in (("bytes", stake(f)), ("saves", saving(f))) if text]
-    return lines + ([f"  {_cell('; '.join(numbers))}"] if numbers else [])
-
-
-def _cell(text: str) -> str:
-    """Text in which nothing is markup."""
-    for sign in "\\|*_<>`":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return lines + ([f"  {plain_markdown('; '.join(numbers))}"] if numbers else [])

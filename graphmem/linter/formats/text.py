@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from graphmem.escapes import one_line
 from graphmem.linter.command import Result
 from graphmem.linter.finding import Finding
 from graphmem.linter.formats.words import headline, saving, stake, summary
@@ -22,7 +23,7 @@ def render(result: Result) -> str:
 
 def _finding(finding: Finding, columns: int) -> list[str]:
     rule, where = finding.rule, finding.where or finding.target
-    lines = [f"{where}: {rule.severity} {rule.code} {rule.name}"]
+    lines = [f"{one_line(where)}: {rule.severity} {rule.code} {rule.name}"]
     lines += wrapped(headline(finding), columns, "  ")
     for label, text in (
         ("bytes", stake(finding)),

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from graphmem.errors import GraphmemError, TargetError
+from graphmem.escapes import one_line, said
 from graphmem.load.blank import Blank
 from graphmem.load.discover.configs import is_config_class
 from graphmem.load.discover.make import call_of, has_python_signature, of_class, recipe_of
@@ -30,17 +31,19 @@ def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        at = f"{text}\n{' ' * (6 + max(error.offset or 1, 1))}^"
+        at = f"{one_line(text)}\n{' ' * (6 + max(error.offset or 1, 1))}^"
         raise TargetError(f"--config is not a Python expression: {error.msg}", where=at, hint=_CONFIG_HINT) from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise TargetError("--config is not a Python expression that can be read", hint=_CONFIG_HINT) from error
     try:
         return _node(tree, module, settings)
-    except GraphmemError:
+    except (GraphmemError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         names = [n for n in vars(module) if CONFIG_CLASS.search(n)]
         has = f"; the file has {', '.join(names)}" if names else ""
         raise TargetError(
-            f"--config {text!r} raised {type(error).__name__}: {error}",
+            f"--config {text!r} raised {type(error).__name__}: {said(error)}",
             where=raised(error, "", module.__file__).where if not isinstance(error, NameError) else None,
             hint=_CONFIG_HINT + has,
         ) from error

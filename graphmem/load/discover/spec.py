@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
@@ -10,6 +11,9 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 
 from graphmem.errors import SymbolError, UsageError
+from graphmem.escapes import one_line
+from graphmem.points import as_text
+from graphmem.saved_json import LARGEST
 
 _DTYPES = {
     "int64": torch.int64, "int": torch.int64, "long": torch.int64, "i64": torch.int64, "int32": torch.int32,
@@ -48,6 +52,10 @@ class Spec:
     def make(self, point: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:
         """The tensor at `point`; `dtype` is that of "float"."""
         shape = tuple(evaluated(dim, point) for dim in self.dims)
+        if math.prod(shape) * 8 >= LARGEST:
+            raise SymbolError(
+                f"no machine has memory for {self} at {as_text(point)}", hint="smaller sizes: --set s=1024"
+            )
         kind = _DTYPES[self.dtype] or dtype
         if self.values == "arange":
             return torch.arange(shape[-1]).expand(shape).to(kind)
@@ -78,17 +86,26 @@ def evaluated(dim: str, point: Mapping[str, int]) -> int:
     """A dimension at `point`.
 
     Raises:
-        SymbolError: a symbol in it has no value.
+        SymbolError: a symbol in it has no value, or it is not a size there.
     """
-    if dim.isdigit():
-        return int(dim)
-    return _evaluated(ast.parse(dim, mode="eval").body, point, dim)
+    try:
+        size = _evaluated(ast.parse(dim, mode="eval").body, point, dim)
+    except _NoSizeError as error:
+        raise SymbolError(f"{dim!r} is not a size: {error}", hint=FORM) from None
+    if size < 0:
+        raise SymbolError(f"{dim!r} is not a size: it is {size}", hint=FORM)
+    return size
+
+
+class _NoSizeError(ValueError):
+    """An expression that has no value, or one that no machine could hold."""
 
 
 def _evaluated(node: ast.expr, point: Mapping[str, int], dim: str) -> int:
+    """The value, which stays small at every step: 9**9**9 does not end."""
     match node:
-        case ast.Constant(value=int(value)):
-            return value
+        case ast.Constant(value=int(value)) if type(value) is int:
+            return _held(value)
         case ast.Name(id=name):
             if name not in point:
                 raise SymbolError(f"{name} in {dim!r} has no value", hint=f"--set {name}=...")
@@ -97,16 +114,36 @@ def _evaluated(node: ast.expr, point: Mapping[str, int], dim: str) -> int:
             x, y = _evaluated(left, point, dim), _evaluated(right, point, dim)
             match op:
                 case ast.Add():
-                    return x + y
+                    return _held(x + y)
                 case ast.Sub():
-                    return x - y
+                    return _held(x - y)
                 case ast.Mult():
-                    return x * y
+                    return _held(x * y)
                 case ast.FloorDiv() | ast.Div():
-                    return x // y
+                    return _divided(x, y)
                 case ast.Pow():
-                    return int(x**y)
+                    return _power(x, y)
     raise UsageError(f"a size is made of names, numbers, + - * // and **, not {dim!r}", hint=FORM)
+
+
+def _held(value: int) -> int:
+    if abs(value) >= LARGEST:
+        raise _NoSizeError("no machine has as much memory")
+    return value
+
+
+def _divided(value: int, by: int) -> int:
+    if by == 0:
+        raise _NoSizeError("it is divided by 0")
+    return value // by
+
+
+def _power(base: int, exponent: int) -> int:
+    if exponent < 0:
+        raise _NoSizeError("its exponent is negative")
+    if abs(base) > 1 and exponent > 63:
+        raise _NoSizeError("no machine has as much memory")
+    return _held(base ** (exponent if abs(base) > 1 else min(exponent, 2 + exponent % 2)))
 
 
 def read(text: str) -> tuple[str, Argument]:
@@ -131,21 +168,32 @@ def read(text: str) -> tuple[str, Argument]:
     for dim, raw in zip(dims, inside.split(","), strict=False):
         try:
             _check(dim)
-        except (SyntaxError, UsageError):
-            raise _cannot_read(text, position, f"{dim or 'nothing'} is not a size") from None
+        except (SyntaxError, UsageError, ValueError, RecursionError, MemoryError):
+            raise _cannot_read(text, position, f"{dim[:60] or 'nothing'} is not a size") from None
         position += len(raw) + 1
     return name, Spec(dtype, tuple(dims))
 
 
+# A divisor such as s - 1 is 0 for one value of s; one that is 0 for all of these is always.
+_TRIED = (1, 1009, 7919)
+
+
 def _check(dim: str) -> None:
-    names = dict.fromkeys(re.findall(r"[^\W\d]\w*", dim), 1)
-    _evaluated(ast.parse(dim, mode="eval").body, names, dim)
+    """Whether it has a value for some sizes."""
+    tree, names = ast.parse(dim, mode="eval").body, re.findall(r"[^\W\d]\w*", dim)
+    for value in _TRIED:
+        try:
+            _evaluated(tree, dict.fromkeys(names, value), dim)
+            return
+        except _NoSizeError as error:
+            problem = error
+    raise problem
 
 
 def _literal(text: str, rest: str) -> object:
     try:
         return ast.literal_eval(rest)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         pass
     opened = rest.find("[")
     problem = (
@@ -155,4 +203,7 @@ def _literal(text: str, rest: str) -> object:
 
 
 def _cannot_read(text: str, at: int, problem: str) -> UsageError:
-    return UsageError(f"cannot read --input: {problem}", where=f"{text}\n       {' ' * at}^", hint=FORM)
+    shown = one_line(text)
+    if len(shown) > 200:
+        return UsageError(f"cannot read --input: {problem}", hint=FORM)
+    return UsageError(f"cannot read --input: {problem}", where=f"{shown}\n       {' ' * at}^", hint=FORM)

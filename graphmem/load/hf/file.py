@@ -10,6 +10,8 @@ from typing import Any
 from graphmem.errors import TargetError, closest
 from graphmem.load.hf.config import ConfigFile
 from graphmem.load.hf.quietly import quietly
+from graphmem.saved_json import parse, read_text
+from graphmem.usercode.paths import no_file
 from graphmem.usercode.running import raised
 from graphmem.usercode.turn import users_turn
 
@@ -21,18 +23,21 @@ def read(path: str, trust_remote_code: bool) -> ConfigFile:
         TargetError: there is no such file, it is not a config.json, or transformers does not know its model.
     """
     file = Path(path)
-    if not file.is_file():
-        what = "is a directory" if file.is_dir() else "does not exist"
-        raise TargetError(f"{path} {what}", hint="give the path of a Hugging Face config.json")
+    if (problem := no_file(path)) is not None:
+        raise TargetError(f"{path} {problem}", hint="give the path of a Hugging Face config.json")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise TargetError(f"{path} is not text in UTF-8", where=path, hint="save it as UTF-8") from error
+        content = parse(read_text(path))
+    except OSError as error:
+        raise TargetError(f"cannot read {path}: {error.strerror}", hint="a file that can be read") from error
     except json.JSONDecodeError as error:
         lines = error.doc.splitlines()
         line = lines[error.lineno - 1].strip() if error.lineno <= len(lines) else ""
         where = f"{path}:{error.lineno}    {line}"
         raise TargetError(f"{path} is not JSON: {error.msg}", where=where, hint="fix the line") from error
+    except ValueError as error:
+        raise TargetError(
+            f"{path} cannot be read: {error}", where=path, hint="save it as plain JSON in UTF-8"
+        ) from error
     if not isinstance(content, dict) or not content:
         raise TargetError(f"{path} holds no JSON object", where=path, hint='a config.json starts with {"model_type": ')
     return ConfigFile(file=path, content=content, config_class=_config_class(file, content, trust_remote_code))
@@ -51,20 +56,32 @@ def _config_class(file: Path, content: Mapping[str, Any], trust_remote_code: boo
         if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
             return CONFIG_MAPPING[model_type]
         if remote:
-            raise TargetError(
-                f"{file} needs code of its own ({', '.join(map(str, _flat(remote)))}), which graphmem runs"
-                " only if you ask for it",
-                where=str(file),
-                hint="read the code; with --trust-remote-code what lies beside the file is run, nothing is downloaded",
-            )
-        raise _unknown(file, model_type, list(CONFIG_MAPPING))
+            raise needs_code(file, _flat(remote))
+        raise _unknown(file, content, list(CONFIG_MAPPING))
 
 
-def _unknown(file: Path, model_type: Any, known: list[str]) -> TargetError:
+def needs_code(file: Path, names: list[Any]) -> TargetError:
+    """The error for a config whose `auto_map` names code, which nobody allowed to run."""
+    return TargetError(
+        f"{file} needs code of its own ({', '.join(map(str, names))}), which graphmem runs only if you ask for it",
+        where=str(file),
+        hint="read the code; with --trust-remote-code what lies beside the file is run, nothing is downloaded",
+    )
+
+
+def nested_code(content: Any) -> list[Any]:
+    """What the `auto_map`s of configs inside a config name. transformers asks on the terminal whether to run it."""
+    parts = list(content.values()) if isinstance(content, dict) else []
+    found = [name for part in parts if isinstance(part, dict) for name in _flat(part.get("auto_map"))]
+    return found + [name for part in parts for name in nested_code(part)]
+
+
+def _unknown(file: Path, content: Mapping[str, Any], known: list[str]) -> TargetError:
     from transformers import __version__
 
+    model_type = content.get("model_type")
     if model_type is None:
-        a_report = '"graphmem":' in file.read_text()
+        a_report = "graphmem" in content
         return TargetError(
             f"{file} has no model_type, so it is not the config.json of a transformers model",
             where=str(file),
@@ -98,7 +115,9 @@ def remote_code(file: Path, reference: Any) -> Any:
             from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
             return get_class_from_dynamic_module(str(reference), str(file.parent), local_files_only=True)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise raised(error, f"{reference} of {file}", None) from error
 
 

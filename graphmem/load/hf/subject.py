@@ -6,16 +6,17 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from graphmem.errors import GraphmemError, SymbolError, UsageError, closest
+from graphmem.errors import GraphmemError, ModelError, SymbolError, UsageError, closest
 from graphmem.load.blank import Blank
 from graphmem.load.discover.spec import Spec
 from graphmem.load.discover.spec import read as read_argument
 from graphmem.load.hf.config import PATCHES, ConfigFile, Field, sub_configs
-from graphmem.load.hf.file import read
+from graphmem.load.hf.file import needs_code, nested_code, read
 from graphmem.load.hf.inputs import Inputs, inputs_for
 from graphmem.load.hf.layers import attribute
 from graphmem.load.hf.quietly import quietly
@@ -23,6 +24,7 @@ from graphmem.load.hf.tasks import model_class
 from graphmem.load.hf.tensors import arguments
 from graphmem.load.names import LIMITS
 from graphmem.load.subject import Point, Subject
+from graphmem.saved_json import is_size, parse
 from graphmem.usercode.running import raised, user_code
 
 # These are not fields of a config, but --set takes them all the same.
@@ -99,13 +101,23 @@ class _Loaded:
     def build_real(self, point: Point) -> nn.Module:
         config = self._config(point)
         checkpointing = self.switches.get("gradient_checkpointing")
-        with user_code(self.model.__init__, f"{self.model.__name__}(config)"), quietly():
+        with self._allowed(), user_code(self.model.__init__, f"{self.model.__name__}(config)"), quietly():
             kinds = {k: v for k, v in self.switches.items() if k.endswith("_implementation")}
             module: nn.Module = self.model._from_config(config, **kinds)
             module.tie_weights()  # type: ignore[operator]
             if checkpointing:
                 module.gradient_checkpointing_enable()  # type: ignore[operator]
         return module.train()
+
+    @contextlib.contextmanager
+    def _allowed(self) -> Iterator[None]:
+        """Code that configs inside the config name is not run: where the model cannot be built, that may be why."""
+        try:
+            yield
+        except ModelError as error:
+            if names := nested_code(self.file.content):
+                raise needs_code(Path(self.file.file), names) from error
+            raise
 
     def make_inputs(self, point: Point, real: bool) -> Any:
         config = self._config(point)
@@ -247,15 +259,17 @@ def _value(text: object) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return json.loads(text.replace("_", "") if text.replace("_", "").isdigit() else text)
+        return parse(text.replace("_", "") if text.replace("_", "").isdecimal() else text)
     except json.JSONDecodeError:
         return {"True": True, "False": False, "None": None}.get(text, text)
+    except ValueError as error:
+        raise SymbolError(f"--set: {text[:60]} cannot be read: {error}", hint="--set s=4096") from None
 
 
 def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_size(value) or value < 1:
         raise SymbolError(f"--set {name}={value}: {name} takes a whole number above 0", hint=f"--set {name}=8")
-    return value
+    return int(value)
 
 
 def _said(file: ConfigFile, sizes: Mapping[str, int]) -> Iterator[str]:
