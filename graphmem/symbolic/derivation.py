@@ -177,11 +177,11 @@ class Proposed(Probed):
         return agreeing(candidates_of_each(self.base, self.values, at_base, at_moved), seen)
 
     def holds(self, trace: Trace) -> bool:
-        """Whether the formulas predict exactly what counts in `trace`: every storage, to the byte."""
-        predicted: Counter[int] = Counter()
+        """Whether the formulas predict exactly what counts in `trace`: every storage, in its table, to the byte."""
+        predicted: Counter[tuple[str, int]] = Counter()
         for group in self.groups:
-            predicted[group.bytes_at(trace.point) or -1] += group.count.at(trace.point)
-        return +predicted == Counter(k.nbytes for k in self.account(trace))
+            predicted[group.key.table, group.bytes_at(trace.point) or -1] += group.count.at(trace.point)
+        return +predicted == Counter((k.table, k.nbytes) for k in self.account(trace))
 
 
 @dataclass(frozen=True, kw_only=True)
