@@ -55,7 +55,15 @@ def _limit(bound: Bound | Multiple, point: Point) -> Limit:
         return Limit(bound.name, multiple_of=bound.of)
     value = bound.at(point)
     least, most = (None, value) if bound.up else (value, None)
-    return Limit(bound.name, least=least, most=most, refused=bound.refused, by=bound.by or None, beside=bound.beside)
+    return Limit(
+        bound.name,
+        least=least,
+        most=most,
+        refused=bound.refused,
+        by=bound.by or None,
+        beside=bound.beside,
+        times=str(bound.times),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
@@ -110,4 +111,4 @@ def _edge(limit: Limit, symbols: Point) -> str:
     """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
     if limit.by is None or limit.by not in symbols:
         return str(limit.most if limit.least is None else limit.least)
-    return off_by(limit.by, limit.beside)
+    return off_by(limit.by, limit.beside, Fraction(limit.times))

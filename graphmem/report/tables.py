@@ -164,7 +164,8 @@ class Limit:
     `multiple_of`, or not what `equals` says in other symbols; None if there is no such limit.
 
     refused: beyond it the model raises an error.
-    by: the integer of the model that the limit moves with, None if it stays: `least` or `most` is that, plus `beside`.
+    by: the symbol that the limit moves with, None if it stays: `least` or `most` is `times` that ("1", "1/4", "4"),
+    plus `beside`, rounded to the inside.
     """
 
     symbol: str
@@ -175,6 +176,7 @@ class Limit:
     by: str | None = None
     beside: int = 0
     equals: str | None = None
+    times: str = "1"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ import sympy
 from graphmem.accounts.account import Account
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.points import Point, as_text
-from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
+from graphmem.symbolic.bounds import Bound, Multiple, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, derive
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
 from graphmem.symbolic.tracer import Tracer
+from graphmem.symbolic.within import find_bounds
 
 # Up to so many operators all layers are traced once, to see. That takes about a second: a layer of a Llama has 70.
 WORTH_CHECKING = 5000
