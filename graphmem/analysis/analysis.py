@@ -36,7 +36,8 @@ K = TypeVar("K")
 class Analysis:
     """What does not change from point to point.
 
-    bounds: lengths within which the formulas hold. parameters: bytes of the weights at a point.
+    bounds: lengths within which the formulas hold. layers: symbols that count layers, and how many were seen at most.
+    parameters: bytes of the weights at a point.
     tracer: traces the subject at any point. anew: the analysis from another working point.
     """
 
@@ -44,6 +45,7 @@ class Analysis:
     working: Point
     derived: Derivation
     bounds: tuple[Bound | Multiple, ...]
+    layers: Mapping[str, int]
     notes: tuple[str, ...]
     parameters: Callable[[Point], int] = field(repr=False)
     how: How

@@ -127,6 +127,7 @@ class _Analyst:
             working=working,
             derived=derived,
             bounds=bounds,
+            layers={d: max(n, working[d]) if tracer.knows(working) else n for d, n in derived.layers.items()},
             notes=(
                 *subject.remarks,
                 *(note for name, note in subject.notes.items() if name in derived.symbols),

@@ -41,9 +41,15 @@ def build_report(analysis: Analysis, point: Point) -> Report:
 
 
 def _notes(analysis: Analysis, point: Point) -> tuple[str, ...]:
-    """The notes, with the bounds as they are at `point`: some move with an integer of the model."""
+    """The notes, with the bounds as they are at `point`, of which some move with another symbol; and with how many
+    layers were seen, where that is less than `point` has."""
     found, here = said_of(analysis.bounds), said_of(analysis.bounds, point)
-    return tuple(here if note == found else note for note in analysis.notes)
+    notes = [here if note == found else note for note in analysis.notes]
+    for name, seen in analysis.layers.items():
+        if point[name] > seen:
+            layers = f"{name}={point[name]}: extrapolated from {seen} layers, as if forward ran all layers alike"
+            notes.append(f"{layers}; --full-depth (full_depth=True) with {name}={point[name]} traces them all")
+    return tuple(notes)
 
 
 @dataclass(frozen=True)

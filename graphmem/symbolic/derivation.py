@@ -203,6 +203,12 @@ class Derivation(Proposed):
         return (*self.refused, *self.unclear)
 
     @property
+    def layers(self) -> dict[str, int]:
+        """Depth symbols, and with how many layers at most the formula was derived or proved."""
+        points = [*(t.point for t in self.deeper.values()), *(self.proofs if self.exact else ())]
+        return {d: max(point[d] for point in points) for d in self.depth}
+
+    @property
     def is_clear(self) -> bool:
         """Whether the formula is proved, for every symbol in it."""
         return self.exact and not self.unclear

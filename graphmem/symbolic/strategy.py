@@ -114,9 +114,6 @@ def _derived(search: Search, working: Point) -> tuple[Derivation, list[str]]:
         derived = next((found for found in fewer if found.is_clear), derived)
     if search.depth and not derived.depth:
         notes.append(f"the layers that {', '.join(search.depth)} counts are not alike: all of them were traced")
-    elif search.depth and not search.tracer.knows(working):
-        layers = as_text({d: working[d] for d in search.depth}, ", ")
-        notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
     if (derived.refused or not derived.exact) and not derived.skipped:
         derived, said = _from_beside(search, derived, working)
         notes += said
