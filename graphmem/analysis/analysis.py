@@ -20,7 +20,7 @@ from graphmem.machine import Machine
 from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.record.paths import folded, is_within
-from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.bounds import AnyBound
 from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
@@ -44,7 +44,7 @@ class Analysis:
     name: str
     working: Point
     derived: Derivation
-    bounds: tuple[Bound | Multiple, ...]
+    bounds: tuple[AnyBound, ...]
     layers: Mapping[str, int]
     notes: tuple[str, ...]
     parameters: Callable[[Point], int] = field(repr=False)

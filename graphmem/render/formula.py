@@ -95,6 +95,8 @@ def _outside(limit: Limit, symbols: Point) -> str:
         return f"{limit.symbol} != {limit.equals}" if limit.symbol in symbols else f"({limit.equals}) % 1"
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {limit.multiple_of}"
+    if limit.not_multiple_of is not None:
+        return f"not {limit.symbol} % {limit.not_multiple_of}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
@@ -103,6 +105,8 @@ def _said(limit: Limit, symbols: Point) -> str:
         return f"the formula holds for {limit.symbol} = {limit.equals} only"
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
+    if limit.not_multiple_of is not None:
+        return f"the formula holds for {limit.symbol} not a multiple of {limit.not_multiple_of} only"
     side = ">=" if limit.least is not None else "<="
     return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
 

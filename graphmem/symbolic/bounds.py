@@ -65,7 +65,26 @@ class Multiple(NamedTuple):
         return f"{self.name} a multiple of {self.of}"
 
 
-def said_of(bounds: Sequence[Bound | Multiple], point: Point = _AS_FOUND) -> str:
+class Uneven(NamedTuple):
+    """The formula holds where symbol `name` is not a multiple of `of`: heads that are padded, for example. Those that
+    need no padding run other operators."""
+
+    name: str
+    of: int
+
+    def keeps_out(self, point: Point) -> bool:
+        """Whether the formula does not hold at `point`."""
+        return point[self.name] % self.of == 0
+
+    def text(self, _point: Point) -> str:
+        """`d_head not a multiple of 8`."""
+        return f"{self.name} not a multiple of {self.of}"
+
+
+AnyBound = Bound | Multiple | Uneven
+
+
+def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND) -> str:
     """A sentence for the user: where a formula holds, with the bounds as they are at `point` or else as they were
     found, and what happens elsewhere."""
     refused = [isinstance(b, Bound) and b.refused for b in bounds]

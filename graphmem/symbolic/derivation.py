@@ -114,17 +114,25 @@ class Proposed(Probed):
     """Formulas that agree with all traces so far, for the sizes in `groups`.
 
     symbols: those that move a size or a count, depth included. apart: the traces with all symbols of `moved` moved by
-    which the formulas were chosen, the first of the held-out points included.
+    which the formulas were chosen, the first of the held-out points included. untold: pairs of an expression and
+    another one that agrees with all of these traces, too.
     """
 
     symbols: tuple[str, ...]
     apart: tuple[Aligned, ...]
+    untold: tuple[tuple[sympy.Expr, sympy.Expr], ...]
 
     @classmethod
     def of(
-        cls, probed: Probed, *, groups: tuple[Group, ...], symbols: tuple[str, ...], apart: tuple[Aligned, ...]
+        cls,
+        probed: Probed,
+        *,
+        groups: tuple[Group, ...],
+        symbols: tuple[str, ...],
+        apart: tuple[Aligned, ...],
+        untold: tuple[tuple[sympy.Expr, sympy.Expr], ...],
     ) -> Proposed:
-        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart)
+        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart, untold=untold)
 
     @cached_property
     def group_of(self) -> dict[int, Group]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import sympy
 
@@ -18,6 +20,7 @@ from graphmem.symbolic.roundings import disguised
 Dims = tuple[sympy.Expr, ...]
 
 _MOST_TELLING = 8  # traces to tell apart expressions that agree
+_MOST_ASKED, _MOST_OF_PAIR = 16, 2  # points that are tried, and for one pair: the model may run other operators there
 _CHECKS = 3  # times that a trace which was held out may send the search for expressions back
 
 
@@ -27,11 +30,24 @@ def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | N
     return found.pop() if len(found) == 1 else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Expressions, and what they rest on.
+
+    dims: of every storage's dimensions, by storage index, None where there are none. seen: the traces with all symbols
+    moved that were used. untold: pairs of a chosen expression and another one that agrees with all traces, too.
+    """
+
+    dims: Mapping[int, Dims | None]
+    seen: tuple[Aligned, ...]
+    untold: tuple[tuple[sympy.Expr, sympy.Expr], ...]
+
+
 def dims_of(
     probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned], contradicting: Sequence[Aligned] = ()
-) -> tuple[dict[int, Dims | None], list[Aligned]]:
-    """Expressions of every storage's dimensions, by storage index, None where there are none; and the traces of `apart`
-    that were used: a check, if there was something to choose, and one that was held out.
+) -> Found:
+    """Expressions of every storage's dimensions. Of the traces of `apart` it uses a check, if there is something to
+    choose, and one that is held out.
 
     contradicting: further traces, which contradicted what was found without them.
     """
@@ -51,7 +67,10 @@ def dims_of(
         if checked == chosen:
             break
         chosen = checked
-    return chosen, seen
+    # Of those that agree the first is chosen, and it is the first of each pair.
+    known = {dim for dims in chosen.values() for dim in dims or ()}
+    untold = {pair for pair in _rivals(probes, found, seen) if pair[0] in known and pair[0] != pair[1]}
+    return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
 
 
 def _chosen(
@@ -98,14 +117,16 @@ def _told_apart(
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
     asked: list[Point] = []
-    alike: set[tuple[sympy.Expr, sympy.Expr]] = set()
-    while len(asked) < _MOST_TELLING:
-        pair = next((pair for pair in _rivals(probes, options, [*seen, *told]) if pair not in alike), None)
+    tried: Counter[tuple[sympy.Expr, sympy.Expr]] = Counter()
+    while len(told) < _MOST_TELLING and len(asked) < _MOST_ASKED:
+        pairs = (pair for pair in _rivals(probes, options, [*seen, *told]) if tried[pair] < _MOST_OF_PAIR)
+        pair = next(pairs, None)
         if pair is None:
             break
+        tried[pair] += 1
         point = next((point for point in telling_points(*pair, probes.base) if point not in asked), None)
         if point is None:
-            alike.add(pair)
+            tried[pair] = _MOST_OF_PAIR
             continue
         asked.append(point)
         there = probes.aligned_at(point)

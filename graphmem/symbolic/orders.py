@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from graphmem.points import Point
 from graphmem.symbolic.beside import divisors_of
-from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.bounds import AnyBound, Bound, Uneven
 from graphmem.symbolic.edges import LENGTH, Holds, edge
 
 # So many times as large, or as small. The last is for sizes that need divisors.
@@ -23,7 +23,7 @@ _COUNTS = 64
 # So many bounds are looked for at one point.
 _MOST = 3
 
-Bounds = Sequence[Bound | Multiple]
+Bounds = Sequence[AnyBound]
 
 
 def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
@@ -31,7 +31,7 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
     clusters, lengths = _clusters(holds), _lengths(holds)
     if not clusters:
         return
-    found: list[Bound | Multiple] = list(known)
+    found: list[AnyBound] = list(known)
     rows = list(_rows([*clusters, *([lengths] if lengths else [])], holds.base))
     undecided = [row for row in rows if not _decides(holds, row, found)]
     if undecided:  # the model wants sizes in proportion: then all of them go one way
@@ -93,9 +93,16 @@ def _clipped(holds: Holds, row: Point, found: Bounds) -> Point:
     for bound in [*found] * len(found):
         whole = {**holds.base, **point}
         if bound.name in point and bound.keeps_out(whole):
-            near = bound.at(whole) if isinstance(bound, Bound) else whole[bound.name] // bound.of * bound.of
-            point = {**point, bound.name: max(near, 1)}
+            point = {**point, bound.name: max(_near(bound, whole), 1)}
     return point
+
+
+def _near(bound: AnyBound, point: Point) -> int:
+    """The value of the bound's symbol nearest to the point's at which the formula may hold."""
+    if isinstance(bound, Bound):
+        return bound.at(point)
+    here = point[bound.name]
+    return here + 1 if isinstance(bound, Uneven) else here // bound.of * bound.of
 
 
 def _decides(holds: Holds, row: Point, found: Bounds) -> bool:

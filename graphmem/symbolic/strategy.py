@@ -10,7 +10,7 @@ import sympy
 from graphmem.accounts.account import Account
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.points import Point, as_text
-from graphmem.symbolic.bounds import Bound, Multiple, said_of
+from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, derive
 from graphmem.symbolic.problem import Problem
@@ -60,7 +60,7 @@ class Search:
 
 def derive_for(
     search: Search, working: Point, *, short: bool = True
-) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[str]]:
+) -> tuple[Derivation, tuple[AnyBound, ...], list[str]]:
     """The derivation that holds at the working point, the bounds within which it does, and what to tell the user.
 
     short: where forward loops over a long input, derive at a shorter one.

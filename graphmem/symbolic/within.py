@@ -6,10 +6,13 @@ One far point on either side tells whether there is a bound at all. To find it, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+
+import sympy
 
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
-from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, Holds, bound_at, edge
 from graphmem.symbolic.orders import bounds_of_orders
@@ -23,9 +26,9 @@ _HEADS = 64
 _SHORTEST = (2, 3)
 
 
-def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[Bound | Multiple, ...]:
+def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[AnyBound, ...]:
     """The bounds of lengths and other sizes, and whether a size of 1 is excluded, for a derivation that is proved."""
-    found: list[Bound | Multiple] = []
+    found: list[AnyBound] = []
     base = _shallow(tracer, derived)
     long = _all_long(tracer, derived, base)
     for name in derived.symbols:
@@ -42,12 +45,26 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[B
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
+    found += _uneven(Holds(tracer, derived, base))
     return (*found, *bounds_of_orders(Holds(tracer, derived, base), found))
 
 
 def _without_one(holds: Holds) -> list[Bound]:
     """That a size of 1 is excluded, where it is: it broadcasts and needs no copies."""
     return [Bound(holds.name, 2, up=False, refused=holds.refuses({holds.name: 1}))] if holds.at(1) is False else []
+
+
+def _uneven(holds: Holds) -> Iterator[Uneven]:
+    """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
+    derived = holds.derived
+    args = {x.args[0] for g in derived.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
+    for part, name in sorted((arg.as_coeff_Mul()[0].q, str(arg.as_coeff_Mul()[1])) for arg in args):
+        if name not in derived.moved or name in derived.loops:
+            continue
+        there = holds._replace(name=name)
+        value = holds.base[name] + -holds.base[name] % part
+        if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
+            yield Uneven(name, part)
 
 
 def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
@@ -71,7 +88,7 @@ def _all_long(tracer: TraceAt, derived: Derivation, base: Point) -> bool:
     return bool(names) and Holds(tracer, derived, base).there(far) is True
 
 
-def _of_length(holds: Holds, known: list[int], *, low: bool, long: bool) -> list[Bound | Multiple]:
+def _of_length(holds: Holds, known: list[int], *, low: bool, long: bool) -> list[AnyBound]:
     # If all lengths so far were even, for example, that proves nothing for odd ones.
     name, base = holds.name, holds.base[holds.name]
     step = math.gcd(holds.derived.values.get(name, base), *known)
