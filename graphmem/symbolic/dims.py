@@ -67,8 +67,9 @@ def dims_of(
         if checked == chosen:
             break
         chosen = checked
-    # Of those that agree the first is chosen, and it is the first of each pair.
-    known = {dim for dims in chosen.values() for dim in dims or ()}
+    # Of those that agree the first is chosen, and it is the first of each pair. What is not rounded is tried beside the
+    # base, later on: a rounding shows there.
+    known = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
     untold = {pair for pair in _rivals(probes, found, seen) if pair[0] in known and pair[0] != pair[1]}
     return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
 

@@ -111,10 +111,12 @@ def _moves_with(holds: Holds, last: int, on: int) -> tuple[str, int, Fraction]:
     """The symbol with which a bound moves, how far off it the bound is, and how many times it: with another value of
     that symbol, the bound is just as far off."""
     found = []
-    for name, value in holds.base.items():
+    derived = holds.derived
+    apart = {holds.name, *derived.depth, *derived.loops, *derived.follows}
+    for name, value in ((n, v) for n, v in holds.base.items() if n not in apart and v > 0):
         for beside in (0, 1, -1):
             times = Fraction(last - beside, value)
-            if name != holds.name and 1 in (times.numerator, times.denominator) and _is_small(times):
+            if 1 in (times.numerator, times.denominator) and _is_small(times):
                 found.append((times != 1, beside != 0, name, beside, times))
     for *_, name, beside, times in sorted(found):
         value = holds.base[name]

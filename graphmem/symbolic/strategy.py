@@ -80,11 +80,19 @@ def derive_for(
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         notes.append(f"the formula assumes {tied}: varied separately they run different operators or fail")
-    return derived, bounds, [*derived.trace.notes, *notes, *_fixed(derived)]
+    return derived, bounds, [*derived.trace.notes, *notes, *_untold(derived, working), *_fixed(derived)]
 
 
 def _worth_bounding(derived: Derivation) -> bool:
     return derived.exact and bool(derived.moved) and not derived.skipped and len(derived.trace.ops) <= LONG
+
+
+def _untold(derived: Derivation, working: Point) -> Iterator[str]:
+    """What to say about expressions that are not the only ones: of each the simplest other one stands for all."""
+    others = dict(sorted(derived.untold, key=lambda x: -sympy.count_ops(x[1])))
+    if others and derived.exact:
+        pairs = ", ".join(f"{formula(x, working)} or {formula(y, working)}" for x, y in sorted(others.items(), key=str))
+        yield f"the formula holds where it makes no difference whether a dimension is {pairs}: no trace tells which"
 
 
 def _fixed(derived: Derivation) -> Iterator[str]:
