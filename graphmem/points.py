@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Generic, TypeVar
 
 Point = Mapping[str, int]
 Key = tuple[tuple[str, int], ...]
 T = TypeVar("T")
+_ONCE = Fraction(1)
 
 
 def key(point: Point) -> Key:
@@ -21,9 +23,11 @@ def as_text(point: Point, separator: str = " ") -> str:
     return separator.join(f"{name}={value}" for name, value in point.items())
 
 
-def off_by(name: str, by: int) -> str:
-    """`P - 1`; `P` alone for 0."""
-    return f"{name} {'+' if by > 0 else '-'} {abs(by)}" if by else name
+def off_by(name: str, by: int, times: Fraction = _ONCE) -> str:
+    """`P - 1`; `P` alone for 0; `4*P`, or `P/4`, where it is not taken once. Python reads it, too."""
+    most = f"{times.numerator}*{name}" if times.numerator > 1 else name
+    part = f"{most}/{times.denominator}" if times.denominator > 1 else most
+    return f"{part} {'+' if by > 0 else '-'} {abs(by)}" if by else part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from graphmem.machine import Machine
 from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.record.paths import folded, is_within
-from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.bounds import AnyBound
 from graphmem.symbolic.derivation import Derivation, Group
 from graphmem.symbolic.group import Count
 from graphmem.symbolic.loops import tally
@@ -37,14 +37,16 @@ K = TypeVar("K")
 class Analysis:
     """What does not change from point to point.
 
-    bounds: lengths within which the formulas hold. parameters: bytes of the weights at a point.
+    bounds: lengths within which the formulas hold. layers: symbols that count layers, and how many were seen at most.
+    parameters: bytes of the weights at a point.
     tracer: traces the subject at any point. anew: the analysis from another working point.
     """
 
     name: str
     working: Point
     derived: Derivation
-    bounds: tuple[Bound | Multiple, ...]
+    bounds: tuple[AnyBound, ...]
+    layers: Mapping[str, int]
     notes: tuple[Note, ...]
     parameters: Callable[[Point], int] = field(repr=False)
     how: How

@@ -130,6 +130,7 @@ class _Analyst:
             working=working,
             derived=derived,
             bounds=bounds,
+            layers={d: max(n, working[d]) if tracer.knows(working) else n for d, n in derived.layers.items()},
             notes=(*map(Note, subject.remarks), *map(Note, guessed), *remarks, *map(Note, others)),
             how=how,
             tracer=self.tracer,

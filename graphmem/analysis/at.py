@@ -70,6 +70,7 @@ def moved_to(analysis: Analysis, point: Point, symbols: Mapping[str, int]) -> di
                 )
             raise SymbolError(f"the formula holds for {bound.text(there)} only", hint=f"analyse again with {asked}")
     _check_sizes(analysis, there)
+    _check_rivals(analysis, there)
     return there
 
 
@@ -82,6 +83,17 @@ def _with_room(analysis: Analysis, point: Point, asked: Mapping[str, int]) -> di
                 f"inputs are longer there than {name}={point[name]} allows", hint=f"{name}={there[name]}, for example"
             )
     return there
+
+
+def _check_rivals(analysis: Analysis, point: Point) -> None:
+    """Refuse a point at which two expressions differ that agree with every trace: nothing says which one it is."""
+    for chosen, other in analysis.derived.untold:
+        here, there = evaluate(chosen, point), evaluate(other, point)
+        if None not in (here, there) and here != there:
+            raise SymbolError(
+                f"at that point a dimension may be {chosen} = {here} or {other} = {there}: no trace tells which",
+                hint="analyse again at that point",
+            )
 
 
 def _check_sizes(analysis: Analysis, point: Point) -> None:

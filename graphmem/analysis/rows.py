@@ -31,7 +31,7 @@ from graphmem.report.tables import (
     Size,
     Verified,
 )
-from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.bounds import AnyBound, Multiple, Uneven
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Group
 from graphmem.symbolic.group import Count, Repeats
@@ -50,13 +50,23 @@ def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
     )
 
 
-def _limit(bound: Bound | Multiple, point: Point) -> Limit:
+def _limit(bound: AnyBound, point: Point) -> Limit:
     """The row of a bound."""
     if isinstance(bound, Multiple):
         return Limit(bound.name, multiple_of=bound.of)
+    if isinstance(bound, Uneven):
+        return Limit(bound.name, not_multiple_of=bound.of)
     value = bound.at(point)
     least, most = (None, value) if bound.up else (value, None)
-    return Limit(bound.name, least=least, most=most, refused=bound.refused, by=bound.by or None, beside=bound.beside)
+    return Limit(
+        bound.name,
+        least=least,
+        most=most,
+        refused=bound.refused,
+        by=bound.by or None,
+        beside=bound.beside,
+        times=str(bound.times),
+    )
 
 
 @dataclass(frozen=True)

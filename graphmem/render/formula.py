@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from fractions import Fraction
 
 import sympy
 from sympy.printing.pycode import PythonCodePrinter
@@ -111,6 +112,8 @@ def _outside(limit: Limit, symbols: Point) -> str:
         return f"{limit.symbol} != {limit.equals}" if limit.symbol in symbols else f"({limit.equals}) % 1"
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {limit.multiple_of}"
+    if limit.not_multiple_of is not None:
+        return f"not {limit.symbol} % {limit.not_multiple_of}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
@@ -119,6 +122,8 @@ def _said(limit: Limit, symbols: Point) -> str:
         return f"the formula holds for {limit.symbol} = {limit.equals} only"
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
+    if limit.not_multiple_of is not None:
+        return f"the formula holds for {limit.symbol} not a multiple of {limit.not_multiple_of} only"
     side = ">=" if limit.least is not None else "<="
     return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
 
@@ -127,4 +132,4 @@ def _edge(limit: Limit, symbols: Point) -> str:
     """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
     if limit.by is None or limit.by not in symbols:
         return str(limit.most if limit.least is None else limit.least)
-    return off_by(limit.by, limit.beside)
+    return off_by(limit.by, limit.beside, Fraction(limit.times))

@@ -181,10 +181,12 @@ class Verified:
 @dataclass(frozen=True)
 class Limit:
     """Where the formula does not hold: for values of a symbol below `least`, above `most`, not a multiple of
-    `multiple_of`, or not what `equals` says in other symbols; None if there is no such limit.
+    `multiple_of`, a multiple of `not_multiple_of`, or not what `equals` says in other symbols; None if there is no such
+    limit.
 
     refused: beyond it the model raises an error.
-    by: the integer of the model that the limit moves with, None if it stays: `least` or `most` is that, plus `beside`.
+    by: the symbol that the limit moves with, None if it stays: `least` or `most` is `times` that ("1", "1/4", "4"),
+    plus `beside`, rounded to the inside.
     """
 
     symbol: str
@@ -195,6 +197,8 @@ class Limit:
     by: str | None = None
     beside: int = 0
     equals: str | None = None
+    times: str = "1"
+    not_multiple_of: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

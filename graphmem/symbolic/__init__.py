@@ -21,7 +21,10 @@ curves.py      one dimension, from its samples to an expression
 roundings.py   the same where a rounding looks like something simpler
 rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes
-bounds.py      within which lengths the formula holds
+bounds.py      what is said of where the formula holds
+within.py      within which lengths the formula holds
+orders.py      which of two sizes has to be the larger one
+edges.py       the last value at which the formula holds
 
 notes.py       sentences for the reader, and what they are about
 text.py        expressions as people write them

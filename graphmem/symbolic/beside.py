@@ -52,7 +52,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     """
     base = probes.base
     names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
-    divided = _divided(proposed, names)
+    divided = divisors_of(proposed, names)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         trace = probes.at({**base, **_together(base, names, kept, proposed)})
         if trace is not None and not proposed.misses(trace):
@@ -128,7 +128,7 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
     return None, failed
 
 
-def _divided(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:
+def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:
     """For each symbol those that divide it: a divides h where a tensor has a dimension of h/a.
 
     Not so p where one has n²/p²: these are patches, which nothing wants aligned.

@@ -136,17 +136,25 @@ class Proposed(Probed):
     """Formulas that agree with all traces so far, for the sizes in `groups`.
 
     symbols: those that move a size or a count, depth included. apart: the traces with all symbols of `moved` moved by
-    which the formulas were chosen, the first of the held-out points included.
+    which the formulas were chosen, the first of the held-out points included. untold: pairs of an expression and
+    another one that agrees with all of these traces, too.
     """
 
     symbols: tuple[str, ...]
     apart: tuple[Aligned, ...]
+    untold: tuple[tuple[sympy.Expr, sympy.Expr], ...]
 
     @classmethod
     def of(
-        cls, probed: Probed, *, groups: tuple[Group, ...], symbols: tuple[str, ...], apart: tuple[Aligned, ...]
+        cls,
+        probed: Probed,
+        *,
+        groups: tuple[Group, ...],
+        symbols: tuple[str, ...],
+        apart: tuple[Aligned, ...],
+        untold: tuple[tuple[sympy.Expr, sympy.Expr], ...],
     ) -> Proposed:
-        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart)
+        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart, untold=untold)
 
     @property
     def lacks(self) -> bool:
@@ -243,6 +251,12 @@ class Derivation(Proposed):
     def fixed(self) -> tuple[str, ...]:
         """Symbols for whose base value only the formula holds."""
         return (*self.refused, *self.unclear)
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Depth symbols, and with how many layers at most the formula was derived or proved."""
+        points = [*(t.point for t in self.deeper.values()), *(self.proofs if self.exact else ())]
+        return {d: max(point[d] for point in points) for d in self.depth}
 
     @property
     def is_clear(self) -> bool:

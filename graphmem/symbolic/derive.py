@@ -211,7 +211,8 @@ def _apart(probed: Probed, probes: Probes, *, near: bool) -> Iterator[Aligned]:
 def _proposed(
     problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned], contradicting: Sequence[Aligned]
 ) -> Proposed | None:
-    dims, seen = dims_of(probes, probed.moved, apart, contradicting)
+    found = dims_of(probes, probed.moved, apart, contradicting)
+    dims = found.dims
     if probed.depth and any(len({dims[k.storage] for k in g.members} - {None}) > 1 for g in probed.groups):
         return None  # the layers are alike at the base point by chance
     groups = tuple(Group(g.key, g.members, g.count, shared(dims, g.members)) for g in probed.groups)
@@ -220,7 +221,8 @@ def _proposed(
         probed,
         groups=groups,
         symbols=tuple(n for n in problem.working if n in probed.moved or n in repeating),
-        apart=tuple(seen),
+        apart=found.seen,
+        untold=found.untold,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import sympy
 
@@ -19,6 +20,7 @@ from graphmem.symbolic.roundings import disguised
 Dims = tuple[sympy.Expr, ...]
 
 _MOST_TELLING = 8  # traces to tell apart expressions that agree
+_MOST_ASKED, _MOST_OF_PAIR = 16, 2  # points that are tried, and for one pair: the model may run other operators there
 _MOST_REFUSED = 3  # of a symbol, before it is not moved further to tell: it may have no neighbours that the model takes
 _CHECKS = 3  # times that a trace which was held out may send the search for expressions back
 
@@ -29,11 +31,24 @@ def shared(dims: Mapping[int, Dims | None], members: Sequence[Kept]) -> Dims | N
     return found.pop() if len(found) == 1 else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Expressions, and what they rest on.
+
+    dims: of every storage's dimensions, by storage index, None where there are none. seen: the traces with all symbols
+    moved that were used. untold: pairs of a chosen expression and another one that agrees with all traces, too.
+    """
+
+    dims: Mapping[int, Dims | None]
+    seen: tuple[Aligned, ...]
+    untold: tuple[tuple[sympy.Expr, sympy.Expr], ...]
+
+
 def dims_of(
     probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned], contradicting: Sequence[Aligned] = ()
-) -> tuple[dict[int, Dims | None], list[Aligned]]:
-    """Expressions of every storage's dimensions, by storage index, None where there are none; and the traces of `apart`
-    that were used: a check, if there was something to choose, and one that was held out.
+) -> Found:
+    """Expressions of every storage's dimensions. Of the traces of `apart` it uses a check, if there is something to
+    choose, and one that is held out.
 
     contradicting: further traces, which contradicted what was found without them.
     """
@@ -53,7 +68,11 @@ def dims_of(
         if checked == chosen:
             break
         chosen = checked
-    return chosen, seen
+    # Of those that agree the first is chosen, and it is the first of each pair. What is not rounded is tried beside the
+    # base, later on: a rounding shows there.
+    known = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
+    untold = {pair for pair in _rivals(probes, found, seen) if pair[0] in known and pair[0] != pair[1]}
+    return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
 
 
 def _chosen(
@@ -101,15 +120,17 @@ def _told_apart(
     told: list[Aligned] = []
     refused: Counter[str] = Counter()
     asked: list[Point] = []
-    alike: set[tuple[sympy.Expr, sympy.Expr]] = set()
-    while len(told) < _MOST_TELLING and probes.affordable():
-        pair = next((pair for pair in _rivals(probes, options, [*seen, *told]) if pair not in alike), None)
+    tried: Counter[tuple[sympy.Expr, sympy.Expr]] = Counter()
+    while len(told) < _MOST_TELLING and len(asked) < _MOST_ASKED and probes.affordable():
+        pairs = (pair for pair in _rivals(probes, options, [*seen, *told]) if tried[pair] < _MOST_OF_PAIR)
+        pair = next(pairs, None)
         if pair is None:
             break
+        tried[pair] += 1
         points = ((n, p) for n, p in telling_points(*pair, probes.base) if refused[n] < _MOST_REFUSED)
         name, point = next(((n, p) for n, p in points if p not in asked), ("", None))
         if point is None:
-            alike.add(pair)
+            tried[pair] = _MOST_OF_PAIR
             continue
         asked.append(point)
         there = probes.aligned_at(point)

@@ -10,7 +10,7 @@ import sympy
 from graphmem.accounts.account import Account
 from graphmem.errors import GraphmemError, TooLongError
 from graphmem.points import Point, Room, as_text
-from graphmem.symbolic.bounds import Bound, Multiple, find_bounds, said_of
+from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, said_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, are_counted, derive
 from graphmem.symbolic.limits import far_limits
@@ -19,6 +19,7 @@ from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
 from graphmem.symbolic.tracer import Tracer
+from graphmem.symbolic.within import find_bounds
 
 # Up to so many operators all layers are traced once, to see. That takes about a second: a layer of a Llama has 70.
 WORTH_CHECKING = 5000
@@ -66,7 +67,7 @@ class Search:
 
 def derive_for(
     search: Search, working: Point, *, short: bool = True
-) -> tuple[Derivation, tuple[Bound | Multiple, ...], list[Note]]:
+) -> tuple[Derivation, tuple[AnyBound, ...], list[Note]]:
     """The derivation that holds at the working point, the bounds within which it does, and what to tell the user.
 
     short: where forward loops over a long input, derive at a shorter one.
@@ -88,12 +89,20 @@ def derive_for(
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         said = f"the formula assumes {tied}: varied separately they run different operators or fail"
         notes.append(Note(said, About.FORMULA))
-    fixed = (Note(said, About.FORMULA) for said in _fixed(derived))
+    fixed = (Note(said, About.FORMULA) for said in (*_untold(derived, working), *_fixed(derived)))
     return derived, bounds, [*map(Note, derived.trace.notes), *notes, *fixed]
 
 
 def _worth_bounding(derived: Derivation) -> bool:
     return derived.exact and bool(derived.moved) and not derived.skipped and len(derived.trace.ops) <= LONG
+
+
+def _untold(derived: Derivation, working: Point) -> Iterator[str]:
+    """What to say about expressions that are not the only ones: of each the simplest other one stands for all."""
+    others = dict(sorted(derived.untold, key=lambda x: -sympy.count_ops(x[1])))
+    if others and derived.exact:
+        pairs = ", ".join(f"{formula(x, working)} or {formula(y, working)}" for x, y in sorted(others.items(), key=str))
+        yield f"the formula holds where it makes no difference whether a dimension is {pairs}: no trace tells which"
 
 
 def _fixed(derived: Derivation) -> Iterator[str]:
@@ -142,9 +151,6 @@ def _around(search: Search, working: Point) -> tuple[Derivation, list[str]]:
         derived, why_all = next((found for found in fewer if found[0].is_clear), (derived, why_all))
     if search.depth and not derived.depth:
         notes.append(f"{why_all}: all of them were traced")
-    elif search.depth and not search.tracer.knows(working):
-        layers = as_text({d: working[d] for d in search.depth}, ", ")
-        notes.append(f"{layers}: extrapolated from the first layers; --full-depth (full_depth=True) traces them all")
     if (derived.refused or not derived.exact) and not derived.skipped:
         derived, said = _from_beside(search, derived, working)
         notes += said

@@ -167,6 +167,26 @@ def test_a_deep_model_costs_what_a_shallow_one_does(monkeypatch) -> None:
     assert max(traced) == 126
 
 
+class Late(Stack):
+    """A forward that treats layers by their number, from the thirteenth on."""
+
+    def forward(self, x):
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i >= 12:
+                x = x.sigmoid().tanh()
+        return x
+
+
+def test_a_report_says_how_many_layers_were_seen() -> None:
+    report = graphmem.analyze(lambda h=16, L=9: Late(Layer(h) for _ in range(L)), inputs)
+    assert not report.at(L=9).notes
+    (note,) = report.at(L=40).notes
+    assert note.startswith("L=40: extrapolated from 9 layers, as if forward ran all layers alike")
+    whole = graphmem.analyze(lambda h=16, L=40: Late(Layer(h) for _ in range(L)), inputs)
+    assert whole.saved.bytes == fully_traced(Late(Layer(16) for _ in range(40))) > report.at(L=40).saved.bytes
+
+
 class Indexed(Stack):
     """A forward that counts on as many layers as it was made with."""
 

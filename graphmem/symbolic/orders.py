@@ -1,0 +1,148 @@
+"""`bounds_of_orders`: which of two sizes has to be the larger one, and how large a size may be.
+
+A width of min(h, f) is h wherever f is larger, and looks like h alone. So every size is also made far larger, and far
+smaller, while others do the opposite: in a few points every size is once above every other one that it was below.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from graphmem.points import Point
+from graphmem.symbolic.beside import divisors_of
+from graphmem.symbolic.bounds import AnyBound, Bound, Uneven
+from graphmem.symbolic.edges import LENGTH, Holds, edge
+
+# So many times as large, or as small. The last is for sizes that need divisors.
+_FAR, _NEARER = 8, (8, 4, 2)
+_ODD = 37
+# Symbols of the model with smaller values than this count heads, experts or groups; one may have to divide another.
+_COUNTS = 64
+# So many bounds are looked for at one point.
+_MOST = 3
+
+Bounds = Sequence[AnyBound]
+
+
+def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
+    """The bounds, besides `known` ones, beyond which sizes of the model are too large or too small for others."""
+    clusters, lengths = _clusters(holds), _lengths(holds)
+    if not clusters:
+        return
+    found: list[AnyBound] = list(known)
+    rows = list(_rows([*clusters, *([lengths] if lengths else [])], holds.base))
+    undecided = [row for row in rows if not _decides(holds, row, found)]
+    if undecided:  # the model wants sizes in proportion: then all of them go one way
+        together = [name for cluster in clusters for name in cluster]
+        rows += _rows([together], holds.base)
+    for row in rows:
+        for bound in _of_row(holds, row, found):
+            found.append(bound)
+            yield bound
+
+
+def _clusters(holds: Holds) -> list[list[str]]:
+    """Symbols of the model that are moved together, since one has to divide the other."""
+    derived = holds.derived
+    apart = {*derived.depth, *derived.loops, *derived.follows, *derived.fixed}
+    names = [n for n in derived.values if n in derived.model_symbols and n not in apart]
+    divisors: Mapping[str, set[str]] = divisors_of(derived, names)
+    clusters: list[list[str]] = []
+    for name in names:
+        tied = [c for c in clusters if any(_are_tied(name, other, divisors, holds.base) for other in c)]
+        clusters = [c for c in clusters if c not in tied] + [[*itertools.chain(*tied), name]]
+    return clusters
+
+
+def _are_tied(one: str, other: str, divisors: Mapping[str, set[str]], base: Point) -> bool:
+    low, high = sorted((base[one], base[other]))
+    return one in divisors[other] or other in divisors[one] or (high <= _COUNTS and high % low == 0)
+
+
+def _lengths(holds: Holds) -> list[str]:
+    derived = holds.derived
+    apart = {*derived.model_symbols, *derived.depth, *derived.loops, *derived.fixed}
+    return [n for n in derived.moved if n not in apart and holds.base[n] >= LENGTH]
+
+
+def _rows(clusters: list[list[str]], base: Point) -> Iterator[Point]:
+    """Points in which every cluster is once up where any other one is down: no cluster is up only where another is."""
+    rows = next(n for n in itertools.count(2) if math.comb(n, n // 2) >= len(clusters))
+    ups = list(itertools.islice(itertools.combinations(range(rows), rows // 2), len(clusters)))
+    for row in range(rows):
+        yield {
+            name: base[name] * _FAR if row in up else small
+            for cluster, up in zip(clusters, ups, strict=True)
+            for name, small in _smaller(cluster, base).items()
+        }
+
+
+def _smaller(cluster: list[str], base: Point) -> dict[str, int]:
+    """The sizes of a cluster, far smaller: all by the same factor, if that leaves whole numbers above 1."""
+    if len(cluster) == 1 and base[cluster[0]] > _COUNTS:
+        return {cluster[0]: base[cluster[0]] // _FAR}
+    by = next((f for f in _NEARER if all(base[n] % f == 0 and base[n] > f for n in cluster)), 1)
+    return {n: base[n] // by for n in cluster}
+
+
+def _clipped(holds: Holds, row: Point, found: Bounds) -> Point:
+    """The row within the bounds that are known; each may move with a symbol that another one moves."""
+    point = {n: v | _ODD if v > holds.base[n] and n not in holds.derived.model_symbols else v for n, v in row.items()}
+    for bound in [*found] * len(found):
+        whole = {**holds.base, **point}
+        if bound.name in point and bound.keeps_out(whole):
+            point = {**point, bound.name: max(_near(bound, whole), 1)}
+    return point
+
+
+def _near(bound: AnyBound, point: Point) -> int:
+    """The value of the bound's symbol nearest to the point's at which the formula may hold."""
+    if isinstance(bound, Bound):
+        return bound.at(point)
+    here = point[bound.name]
+    return here + 1 if isinstance(bound, Uneven) else here // bound.of * bound.of
+
+
+def _decides(holds: Holds, row: Point, found: Bounds) -> bool:
+    """Whether the model runs there, with the same kernels."""
+    return holds.runs_alike(_clipped(holds, row, found))
+
+
+def _of_row(holds: Holds, row: Point, found: Bounds) -> Iterator[Bound]:
+    """Bounds until the row, within them, is a point at which the formula holds."""
+    for _ in range(_MOST):
+        point = _clipped(holds, row, found)
+        if holds.there(point) is not False or holds.refuses(point):
+            return
+        bound = _bound(holds, _needed(holds, point, found))
+        if bound is None or bound in found:
+            return
+        yield bound
+        found = [*found, bound]
+
+
+def _needed(holds: Holds, point: Point, found: Bounds) -> dict[str, int]:
+    """As few of the point's symbols as have to move for the formula not to hold, though the bounds do, the model's
+    last."""
+    needed = {n: v for n, v in point.items() if v != holds.base[n]}
+    for name in sorted(needed, key=lambda n: n in holds.derived.model_symbols):
+        less = {n: v for n, v in needed.items() if n != name}
+        known = any(bound.keeps_out({**holds.base, **less}) for bound in found)
+        if not known and holds.there(less) is False and holds.runs_alike(less):
+            needed = less
+    return needed
+
+
+def _bound(holds: Holds, needed: Point) -> Bound | None:
+    """The bound of the last of these symbols, with the others moved."""
+    if not needed or not holds.runs_alike(needed):
+        return None
+    name = list(needed)[-1]
+    moved = {n: v for n, v in needed.items() if n != name}
+    there = holds._replace(base={**holds.base, **moved}, name=name)
+    here, far = holds.base[name], needed[name]
+    step = 1 if there.at(here + 1) else min(far, here)
+    bound = edge(there, here, far, step)
+    return bound and bound._replace(value=bound.at(holds.base))

@@ -1,0 +1,113 @@
+"""`find_bounds`: within which lengths a formula holds. A window, for example, cuts off only what is longer than it.
+
+One far point on either side tells whether there is a bound at all. To find it, the model's integers are tried first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import sympy
+
+from graphmem.errors import GraphmemError
+from graphmem.points import Point
+from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
+from graphmem.symbolic.derivation import Derivation
+from graphmem.symbolic.edges import LENGTH, Holds, bound_at, edge
+from graphmem.symbolic.orders import bounds_of_orders
+from graphmem.symbolic.tracer import TraceAt
+
+# A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
+FAR, ODD = 8, 37
+# A symbol of the model with larger values than this counts no heads, experts or groups: whether 1 differs is not tried.
+_HEADS = 64
+# The shortest lengths besides 1: a shift by one leaves one position of two.
+_SHORTEST = (2, 3)
+
+
+def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[AnyBound, ...]:
+    """The bounds of lengths and other sizes, and whether a size of 1 is excluded, for a derivation that is proved."""
+    found: list[AnyBound] = []
+    base = _shallow(tracer, derived)
+    long = _all_long(tracer, derived, base)
+    for name in derived.symbols:
+        if name in derived.depth or name in derived.loops:
+            continue
+        holds = Holds(tracer, derived, base, name)
+        known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
+        # A bound that moves with this symbol may keep out small values of it already.
+        low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
+        if name in derived.model_symbols:
+            found += _without_one(holds) if low and known[0] <= _HEADS else []
+        elif known[0] >= LENGTH:
+            found += _of_length(holds, known, low=low, long=long)
+        else:
+            found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
+            found += _without_one(holds) if low else []
+    found += _uneven(Holds(tracer, derived, base))
+    return (*found, *bounds_of_orders(Holds(tracer, derived, base), found))
+
+
+def _without_one(holds: Holds) -> list[Bound]:
+    """That a size of 1 is excluded, where it is: it broadcasts and needs no copies."""
+    return [Bound(holds.name, 2, up=False, refused=holds.refuses({holds.name: 1}))] if holds.at(1) is False else []
+
+
+def _uneven(holds: Holds) -> Iterator[Uneven]:
+    """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
+    derived = holds.derived
+    args = {x.args[0] for g in derived.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
+    for part, name in sorted((arg.as_coeff_Mul()[0].q, str(arg.as_coeff_Mul()[1])) for arg in args):
+        if name not in derived.moved or name in derived.loops:
+            continue
+        there = holds._replace(name=name)
+        value = holds.base[name] + -holds.base[name] % part
+        if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
+            yield Uneven(name, part)
+
+
+def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
+    """The base with one layer of each kind, if that keeps all that more layers keep: half the operators to trace."""
+    shallow = {**derived.base, **derived.periods}
+    made = [
+        {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
+        for point in (derived.base, shallow)
+    ]
+    try:
+        alike = derived.depth and made[0] == made[1] and derived.holds(tracer(shallow))
+    except GraphmemError:  # the model may not run with a single layer: then the base is used as it is
+        alike = False
+    return shallow if alike else derived.base
+
+
+def _all_long(tracer: TraceAt, derived: Derivation, base: Point) -> bool:
+    """Whether the formula holds where all inputs are long: then none of them has an upper bound."""
+    names = [n for n in derived.symbols if not {n} & {*derived.model_symbols, *derived.depth, *derived.loops}]
+    far = {n: FAR * max(base[n], *(p[n] for p in derived.proofs)) | ODD for n in names}
+    return bool(names) and Holds(tracer, derived, base).there(far) is True
+
+
+def _of_length(holds: Holds, known: list[int], *, low: bool, long: bool) -> list[AnyBound]:
+    # If all lengths so far were even, for example, that proves nothing for odd ones.
+    name, base = holds.name, holds.base[holds.name]
+    step = math.gcd(holds.derived.values.get(name, base), *known)
+    if step > 1 and holds.at(base + 1) is False:
+        high = FAR * known[-1] // step * step
+        ends = edge(holds, known[0], step, step), None if long else edge(holds, known[-1], high, step)
+        return [*filter(None, ends), Multiple(name, step)]
+    ends = _lowest(holds, known[0]) if low else None, None if long else edge(holds, known[-1], FAR * known[-1] | ODD, 1)
+    return [*filter(None, ends)]
+
+
+def _lowest(holds: Holds, known: int) -> Bound | None:
+    """The least length at which the formula holds; None where it does at 1."""
+    if holds.at(1) is not False:
+        return None
+    for last in _SHORTEST:
+        if holds.at(last) is not False:
+            return bound_at(holds, last, -1)
+    shortest = _SHORTEST[-1]
+    if not holds.runs_alike({holds.name: shortest}) and not holds.refuses({holds.name: shortest}):
+        shortest = max(known // FAR, shortest) | 1  # another kernel runs what is short
+    return edge(holds, known, shortest, 1) or bound_at(holds, _SHORTEST[0], -1)

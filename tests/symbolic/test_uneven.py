@@ -1,0 +1,84 @@
+"""Sizes that were rounded wherever they were traced: what needs no rounding runs other operators."""
+
+import pytest
+import torch
+from torch import nn
+
+import graphmem
+from graphmem.errors import SymbolError
+from graphmem.report import Limit
+from support.oracle import real_saved
+
+
+class Padded(nn.Module):
+    """Pads heads to a multiple of 8, as flash-attn does, and only where they need it."""
+
+    def __init__(self, h, a, d) -> None:
+        super().__init__()
+        self.f, self.a, self.d = nn.Linear(h, a * d), a, d
+
+    def forward(self, x):
+        y = self.f(x).unflatten(-1, (self.a, self.d)).sigmoid()
+        return (nn.functional.pad(y, (0, -self.d % 8)).exp() if self.d % 8 else y).tanh()
+
+
+def inputs(b=2, s=40, h=128):
+    return (torch.randn(b, s, h),)
+
+
+def real(module, **sizes) -> int:
+    return sum(size * n for size, n in real_saved(module, inputs(**sizes)).items())
+
+
+def test_heads_that_need_no_padding() -> None:
+    report = graphmem.analyze(lambda h=128, a=2, d=60: Padded(h, a, d), inputs, device="cpu")
+    assert report.verified.exact
+    assert Limit("d", not_multiple_of=8) in report.limits
+    assert any("d not a multiple of 8" in note for note in report.notes)
+    assert report.at(d=23).saved.bytes == real(Padded(128, 2, 23))
+    with pytest.raises(SymbolError, match="d not a multiple of 8 only"):
+        report.at(d=24)
+
+
+def test_the_emitted_function_refuses_them_too() -> None:
+    from graphmem.render.formula import python
+
+    report = graphmem.analyze(lambda h=128, a=2, d=60: Padded(h, a, d), inputs, device="cpu")
+    made: dict = {}
+    exec(python(report), made)
+    assert made["saved_bytes"](**{**report.symbols, "d": 23}) == report.at(d=23).saved.bytes
+    with pytest.raises(ValueError, match="not a multiple of 8"):
+        made["saved_bytes"](**{**report.symbols, "d": 24})
+
+
+def test_roundings_that_no_trace_tells_apart() -> None:
+    """Beside h = 128 other operators run wherever floor(h/4) and floor(h/32) differ, as heads are padded there."""
+    report = graphmem.analyze(lambda h=128: Padded(h, 4, h // 4), inputs, device="cpu")
+    if report.verified.exact:
+        assert report.analysis.derived.untold
+        assert any("no trace tells which" in note for note in report.notes)
+    checked = 0
+    for h in (96, 127, 131, 132, 144, 160, 255, 256, 300):
+        try:
+            said = report.at(h=h).saved.bytes
+        except SymbolError:
+            continue
+        assert said == real(Padded(h, 4, h // 4), h=h), h
+        checked += 1
+    assert checked >= 3
+
+
+@pytest.mark.parametrize("s", [40, 41])
+def test_a_rounding_that_runs_alike_at_multiples_is_no_limit(s) -> None:
+    class Always(nn.Module):
+        def __init__(self, h) -> None:
+            super().__init__()
+            self.f = nn.Linear(h, h)
+
+        def forward(self, x):
+            return nn.functional.pad(self.f(x).sigmoid(), (0, 0, 0, -x.shape[1] % 8)).exp().tanh()
+
+    report = graphmem.analyze(lambda h=128: Always(h), inputs, symbols={"s": s}, device="cpu")
+    assert report.verified.exact
+    for other in (48, 51):
+        assert report.at(s=other).saved.bytes == real(Always(128), s=other)
