@@ -153,6 +153,18 @@ class SdpaCall:
     operands: tuple[Ref | None, ...] = ()
 
 
+class Left(NamedTuple):
+    """A tensor with a graph behind it that a module holds after forward: in `name` of the module at path `module`.
+
+    grows: more of them come with each step, unless something empties what holds them.
+    """
+
+    module: str
+    name: str
+    storage: int
+    grows: bool
+
+
 class UnknownValueError(Exception):
     """The value of a tensor depends on something that has no value; the message says on what."""
 
@@ -167,6 +179,7 @@ class Trace:
 
     containers: paths of the module lists whose children are of one class, or of few: layers, experts.
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
+    left: what forward leaves in the model with a graph behind it.
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
@@ -181,6 +194,7 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     containers: frozenset[str] = frozenset()
     sdpa: list[SdpaCall] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False

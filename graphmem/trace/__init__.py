@@ -12,6 +12,7 @@ nodes.py          autograd nodes, and the operators that they differentiate
 fates.py          what became of every storage, once forward is over
 
 starts.py         what backward starts from
+left.py           what forward leaves in the module with a graph behind it
 outputs.py        the tensors in what forward returns
 fakes.py          fake tensors in place of the module's own
 unfit.py          tensors that no fake one can stand for

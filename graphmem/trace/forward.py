@@ -22,7 +22,7 @@ from graphmem.machine import Machine
 from graphmem.machine.guard import ensure_cuda_guard
 from graphmem.machine.pretend import answering_as
 from graphmem.patches import patched
-from graphmem.record import Trace
+from graphmem.record import Left, Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
 from graphmem.trace.answers import Answers
@@ -32,6 +32,7 @@ from graphmem.trace.failures import explained, signature
 from graphmem.trace.fakes import Faker, faked
 from graphmem.trace.frames import outermost
 from graphmem.trace.inputs import named_tensors
+from graphmem.trace.left import left_behind, note_of, sizes
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.starts import Starts, starts_of
 from graphmem.trace.values import Values
@@ -90,12 +91,15 @@ def trace(
     fake, register = Faker(mode, machine.device, how.dtype), recorder.tape.placeholder
     with _undisturbed() as standing, faked(module, fake, register):
         given = call_arguments(fake.tree(inputs, register, ""))
-        starts = Starts([])
+        starts, before = Starts([]), sizes(module)
         with _as_in_training(how, mode), recorder.watching(), RunAsOn(machine, record), _autocast(how):
             starts = _run(module, given, loss, recorder.calls, drive)
         gc.collect(0)
         recorder.finish(starts.tensors, list(module.buffers()))
-        record.notes += [*_assumed(record, standing), *_where_from(starts)]
+        for place, tensor, grows in left_behind(module, before, starts.kept_in):
+            if (storage := recorder.tape.known(tensor)) is not None:
+                record.left.append(Left(place.module, place.name, storage.index, grows))
+        record.notes += [*_assumed(record, standing), *_where_from(starts), *note_of(record.left, record.containers)]
     return record
 
 

@@ -138,7 +138,7 @@ def _of_object(value: Any) -> Iterator[Part]:
         yield _unchanging(value)
     if type(value) in _CONTAINERS:
         return
-    attributes = _attributes(value)
+    attributes = attributes_of(value)
     if attributes is not None:
         yield _of_container(attributes, dict)
     yield from (_of_slot(value, name) for name in _slots(value))
@@ -157,7 +157,7 @@ def _of_container(value: Any, base: type[Any]) -> Part:
 _MAPS = (dict, OrderedDict)
 
 
-def _attributes(value: Any) -> dict[str, Any] | None:
+def attributes_of(value: Any) -> dict[str, Any] | None:
     """The attributes of a module, or of an object of a class that the user's code or a library of models has."""
     if not _is_part_of_a_model(value):
         return None

@@ -96,7 +96,8 @@ def kept_settings(notes: list[str] | None = None) -> Iterator[None]:
         under_way.remove(changes)
         before, said = _State(), changes.put_back()
         for outer in under_way:  # what is put back within an analysis is not somebody else's doing
-            outer.note(before, _State())
+            if not outer.watching:
+                outer.note(before, _State())
         if notes is not None:
             notes += said
 

@@ -11,6 +11,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError, UsageError
 from graphmem.render import FORMATS
+from graphmem.symbolic.notes import About, Note
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def report() -> graphmem.Report:
     ids=ascii,
 )
 def test_a_name_is_text_in_the_docstring(report: graphmem.Report, name: str) -> None:
-    named = replace(report, name=name, notes=(f"the formula {name}",))
+    named = replace(report, name=name, remarks=(Note(f"the formula {name}", About.FORMULA),))
     source = FORMATS["python"](named)
     assert isinstance(source, str)
     space: dict[str, object] = {}
@@ -52,7 +53,7 @@ def test_what_the_function_itself_uses(name: str) -> None:
 
 
 def test_markdown_of_names_is_no_markup(report: graphmem.Report) -> None:
-    source = FORMATS["markdown"](replace(report, name="a|`<img>`\n# b", notes=("[x](y)\n- z",)))
+    source = FORMATS["markdown"](replace(report, name="a|`<img>`\n# b", remarks=(Note("[x](y)\n- z"),)))
     assert isinstance(source, str)
     assert source.splitlines()[0] == r"## a\|\`\<img\>\`\\n# b"
     assert source.splitlines()[-1] == r"- \[x\](y)\\n- z"
