@@ -38,6 +38,7 @@ SAMPLES = {
     "fused": ("gpt2.py", {**SMALL, "attn": "sdpa"}),
     "llama": ("llama.py", {**SMALL, "k": 2, "f": 160}),
     "layer": ("megatron_layer.py", {"b": 2, "s": 64, "h": 64, "a": 4}),
+    "block": ("flash_block.py", {"b": 2, "s": 64, "h": 64, "a": 4}),
 }
 
 
@@ -183,7 +184,7 @@ def test_what_is_no_report(tmp_path) -> None:
 # -- to take away -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", one_of(["eager", "fused"], SAMPLES, str))
+@pytest.mark.parametrize("name", one_of(["eager", "block"], SAMPLES, str))
 def test_the_python_function_needs_no_graphmem_and_is_exact(name) -> None:
     report = report_of(name)
     source = FORMATS["python"](report)
@@ -392,7 +393,7 @@ class Wide(nn.Module):
 @pytest.mark.parametrize(
     ("model", "limit", "outside"),
     [
-        (lambda h=64: Turns(h), {"symbol": "s", "least": 12}, {"s": 9}),
+        pytest.param(lambda h=64: Turns(h), {"symbol": "s", "least": 12}, {"s": 9}, marks=pytest.mark.slow),
         (lambda h=64, a=4: Wide(h, a), {"symbol": "a", "equals": "h/16"}, {"h": 72}),
     ],
     ids=["turns", "follows"],
@@ -408,7 +409,7 @@ def test_the_function_refuses_turns_and_sizes_that_the_formula_is_not_for(model,
 
 
 def test_the_function_names_the_kernel_that_it_is_for() -> None:
-    assert "sizes at which attention runs sdpa." in FORMATS["python"](report_of("fused"))
+    assert "sizes at which attention runs sdpa." in FORMATS["python"](report_of("block"))
     assert "sizes at which" not in FORMATS["python"](report_of("eager"))
 
 

@@ -17,6 +17,7 @@ IN_PICKLES = {"_parameters", "_buffers", "_modules"}
 # Attributes of others' objects.
 OF_OTHERS = {
     "_actions": "argparse",
+    "_make": "a named tuple's method",
     "_replace": "a named tuple's method",
     "_model_mapping": "transformers",
     "_from_config": "transformers",

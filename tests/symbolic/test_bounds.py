@@ -1,5 +1,7 @@
 """Bounds: the lengths within which a formula holds, and what is said beyond."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,11 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
+<<<<<<< HEAD
 from graphmem.symbolic.edges import _last
+=======
+from graphmem.symbolic.bounds import Bound, Multiple, _cause, _last, _least, said_of
+>>>>>>> fast
 from graphmem.symbolic.text import formula
 from support.oracle import real_saved
 
@@ -23,6 +29,52 @@ def test_a_limit_is_found_and_a_round_one_soon(limit) -> None:
 
     assert _last(Holds(), 3109, 23_917, 1) == limit
     assert len(asked) <= (4 if limit in (4095, 4096, 8192) else 25)
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_any_limit_is_found_from_both_sides(step) -> None:
+    for limit in range(21 * step, 90 * step, step):
+        assert _last(SimpleNamespace(at=limit.__ge__), 20, 90, step) == limit
+        assert _last(SimpleNamespace(at=limit.__le__), 90, 20, step) == limit
+
+
+@pytest.mark.parametrize(("held", "least"), [({2: True}, 2), ({2: None}, 2), ({2: False, 3: True}, 3), ({}, 16)])
+def test_the_least_of_small_lengths(held, least) -> None:
+    class Holds:
+        def at(self, value):
+            return held.get(value, False)
+
+    assert _least(Holds()) == least
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_cause_is_a_size_of_the_model_with_which_the_limit_moves(up) -> None:
+    class Holds:
+        base, derived = {"b": 100, "P": 100, "w": 100, "s": 60}, SimpleNamespace(model_symbols={"P", "w"})
+
+        def at(self, value, w=100, **_others):
+            return value <= w - 1 if up else value >= w - 1
+
+    on = 1 if up else -1
+    assert _cause(Holds(), 100, 99, on) == ("w", -1)
+    Holds.base = {"b": 100, "P": 100}
+    assert _cause(Holds(), 100, 99, on) == ("", 0)
+
+
+def test_where_a_bound_keeps_out_and_what_it_says() -> None:
+    point = {"s": 99, "P": 100}
+    most, least = Bound("s", 49, up=True, by="P", beside=-1), Bound("s", 2, up=False)
+    assert [most.keeps_out({**point, "s": s}) for s in (98, 99, 100)] == [False, False, True]
+    assert [least.keeps_out({"s": s}) for s in (1, 2, 3)] == [True, False, False]
+    assert (most.text(point), most.text({})) == ("s <= 99 (P - 1)", "s <= 49 (P - 1)")
+    assert least.from_two
+    assert not any(b.from_two for b in (most, Bound("s", 3, up=False), Bound("s", 2, up=True)))
+    eight = Multiple("s", 8)
+    assert [eight.keeps_out({"s": s}) for s in (8, 9, 16)] == [False, True, False]
+    refused = least._replace(refused=True)
+    assert said_of([least, eight]).endswith("s >= 2, s a multiple of 8; elsewhere other sizes are kept")
+    assert said_of([least, refused]).endswith("elsewhere other sizes are kept, or the model raises an error")
+    assert said_of([refused]).endswith("elsewhere the model raises an error")
 
 
 class Window(nn.Module):

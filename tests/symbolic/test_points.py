@@ -9,7 +9,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.points import Memo, as_text
-from graphmem.symbolic.points import held_out, moves
+from graphmem.symbolic.points import Coincidence, coincidences, held_out, moves
 
 
 def test_what_was_made_at_a_point_is_made_once_whatever_the_order() -> None:
@@ -52,6 +52,56 @@ def test_held_out_points_are_the_same_every_time() -> None:
     base, moved = {"b": 8, "h": 64, "a": 4}, {"b": 49, "h": 32, "a": 2}
     one, other = ([*held_out(base, moved, frozenset({"h", "a"}))] for _ in range(2))
     assert one == other
+
+
+@pytest.mark.parametrize("shapes_model", [False, True])
+def test_a_size_moves_to_other_sizes_each_once(shapes_model) -> None:
+    for value in range(1, 200):
+        found = moves(value, shapes_model=shapes_model)
+        assert len(found) == len({*found}) > 1
+        assert all(v > 0 and v != value for v in found)
+        assert min(found) < value or value == 1
+
+
+@pytest.mark.parametrize("value", [8, 64, 1000, 1024])
+def test_a_length_moves_beyond_what_kernels_round_to_and_keeps_its_divisors_next(value) -> None:
+    odd, aligned = moves(value, shapes_model=False)[:2]
+    assert odd > value + 32
+    assert odd % 2 == 1
+    assert aligned > value + 32
+    assert aligned % 8 == 0
+
+
+def test_coincidences_are_small_multiples_of_a_size_or_of_a_product_of_two() -> None:
+    base = {"f": 64, "h": 16, "a": 4, "b": 1, "v": 1000}
+    found = coincidences(base, list(base))
+    assert set(found) == {
+        *(Coincidence(size, others) for size in ("f",) for others in (("h",), ("a",), ("h", "a"), ("a", "a"))),
+        *(Coincidence("h", others) for others in (("a",), ("a", "a"))),
+        *(Coincidence(size, (one, "b")) for size, one in (("f", "h"), ("f", "a"), ("h", "a"))),
+    }
+    (four,) = (c for c in found if c == Coincidence("f", ("h",)))
+    assert four.holds_at({"f": 128, "h": 32}, base)
+    assert not four.holds_at({"f": 128, "h": 16}, base)
+
+
+def drawn(base, moved, model=frozenset(), **options):
+    """Without those in which everything has grown."""
+    return list(itertools.islice(held_out(base, moved, model, **options), 4))
+
+
+def test_held_out_points_are_longer_or_shorter_where_the_model_asks_for_that() -> None:
+    base, moved = {"s": 512, "b": 8}, {"s": 805, "b": 49}
+    assert all(0 < point["s"] < 512 for point in drawn(base, moved, full=["s"]))
+    assert all(512 < point["s"] <= 512 * 3 for point in drawn(base, moved, loops=["s"]))
+    assert all(point["s"] < 2 * 512 for point in drawn(base, moved, near=True))
+    assert any(point["s"] > 512 + 256 for point in drawn(base, moved))
+
+
+def test_held_out_points_stay_multiples_of_eight_where_nothing_else_was_accepted() -> None:
+    assert all(point["s"] % 8 == 0 for point in drawn({"s": 512}, {"s": 808}))
+    assert any(point["s"] % 8 for point in drawn({"s": 512}, {"s": 805}))
+    assert drawn({"h": 24}, {"h": 48}, frozenset({"h"}))[0]["h"] % 8 == 0
 
 
 class Tied(nn.Module):

@@ -1,12 +1,81 @@
-"""What is said where the formula does not come from a few layers."""
+"""Where to derive: what a trace of all layers would cost, what counts as long and as proved; and what is said where the
+formula does not come from a few layers."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import graphmem
+from graphmem.errors import ModelError, TooLongError
+from graphmem.symbolic.strategy import LONG, _fixed, _is_long, _operators, _proved, _worth_bounding
+
+
+def ops(n: int) -> Any:
+    return SimpleNamespace(ops=range(n))
+
+
+def test_operators_of_all_layers_are_counted_from_two_depths() -> None:
+    """7 operators around, 5 in each decoder layer, 4 and 6 in each pair of encoder layers that take turns."""
+
+    def of(decoder: int, encoder: int) -> int:
+        return 7 + 5 * decoder + 10 * encoder // 2
+
+    derived: Any = SimpleNamespace(
+        base={"L": 2, "L_e": 4, "b": 2},
+        trace=ops(of(2, 4)),
+        deeper={"L": ops(of(3, 4)), "L_e": ops(of(2, 6))},
+        periods={"L": 1, "L_e": 2},
+    )
+    for decoder, encoder in ((2, 4), (3, 4), (12, 24), (1, 2)):
+        assert _operators(derived, {"L": decoder, "L_e": encoder, "b": 2}) == of(decoder, encoder)
+
+
+@pytest.mark.parametrize(("error", "long"), [(TooLongError("x"), True), (ModelError("x"), False), (None, False)])
+def test_only_too_many_operators_are_long(error: Exception | None, long: bool) -> None:
+    def limited(_point: dict[str, int]) -> None:
+        if error is not None:
+            raise error
+
+    assert _is_long(limited, {}) is long  # type: ignore[arg-type]
+
+
+def test_a_formula_is_proved_for_the_names_that_are_in_it() -> None:
+    derived: Any = SimpleNamespace(exact=True, fixed=("s",))
+    assert _proved(derived, ["b"])
+    assert not _proved(derived, ["b", "s"])
+    derived.exact = False
+    assert not _proved(derived, ["b"])
+
+
+def test_bounds_are_looked_for_where_a_proved_formula_moves_and_a_trace_is_short() -> None:
+    right = {"exact": True, "moved": {"s": 1}, "skipped": (), "trace": ops(LONG)}
+    assert _worth_bounding(SimpleNamespace(**right))  # type: ignore[arg-type]
+    for wrong in ({"exact": False}, {"moved": {}}, {"skipped": ("b",)}, {"trace": ops(LONG + 1)}):
+        assert not _worth_bounding(SimpleNamespace(**{**right, **wrong}))  # type: ignore[arg-type]
+
+
+def test_every_symbol_that_the_formula_lacks_is_named_once_with_its_reason() -> None:
+    derived: Any = SimpleNamespace(
+        base={"a": 1, "b": 2, "c": 3, "d": 4},
+        refused=("a", "b", "c"),
+        skipped=("b",),
+        left_out=("c",),
+        unclear=("d",),
+        trace=ops(9),
+    )
+    said = list(_fixed(derived))
+    assert [text.removeprefix("the formula is for ").partition(" only: ")[0] for text in said] == [
+        "a=1", "c=3", "d=4", "b=2",
+    ]  # fmt: skip
+    assert "no other value was found" in said[0]
+    assert "no formula was found" in said[1]
+    assert "other operators run" in said[2]
+    assert "9 operators" in said[3]
 
 
 class Stack(nn.Module):

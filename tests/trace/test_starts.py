@@ -14,6 +14,7 @@ import graphmem
 from graphmem.load.files import _run_file
 from support.oracle import real_saved
 from support.reports import predicted
+from support.slow import one_of
 
 FILE = """
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ def file_of(tmp_path: Path, body: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("where", KEPT)
+@pytest.mark.parametrize("where", one_of(["attribute", "in a dict", "namespace"], KEPT, str))
 def test_targets_are_given_where_forward_keeps_its_loss(where: str, tmp_path: Path) -> None:
     body, loss = KEPT[where]
     path = file_of(tmp_path, body)
