@@ -18,11 +18,15 @@ OUTPUT = "output"  # held by the caller, saved by no node
 OTHERWISE = "held otherwise"  # a closure, a cache, an attribute
 INPUT, PARAMETER, BUFFER = "saved input", "saved parameter", "saved buffer"  # there before forward
 ELSEWHERE = "saved elsewhere"  # on another device than the target's, such as RNG seeds on the CPU
+BESIDE = "other outputs"  # held by what forward returns beside its loss, and by nothing else
 ALIVE = (SAVED, OUTPUT, OTHERWISE)
 
 
 def sort_storages(trace: Trace) -> tuple[Kept, ...]:
-    """Every storage of the trace that is alive after forward, in exactly one table; parameters are left out."""
+    """Every storage of the trace that is alive after forward, in exactly one table; parameters are left out.
+
+    Beside these, what is alive for as long as the caller holds all outputs.
+    """
     ordinals = _ordinals(trace)
     return tuple(
         _kept(storage, table, trace, ordinals)
@@ -39,7 +43,7 @@ def _table(storage: Storage, device: str) -> str | None:
         return before.get(storage.origin, SAVED)
     if storage.alive and storage.origin == "forward" and storage.device == device:
         return OUTPUT if storage.held else OTHERWISE
-    return None
+    return BESIDE if storage.beside and storage.device == device else None
 
 
 def _kept(storage: Storage, table: str | None, trace: Trace, ordinals: list[Ordinal]) -> Kept:

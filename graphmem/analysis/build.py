@@ -45,10 +45,8 @@ def build_report(analysis: Analysis, point: Point) -> Report:
 def _remarks(analysis: Analysis, point: Point) -> tuple[Note, ...]:
     """The notes, with the bounds as they are at `point`, of which some move with another symbol; and with how many
     layers were seen, where that is less than `point` has."""
-    notes = [
-        replace(note, text=said_of(analysis.bounds, point)) if note.about is About.BOUNDS else note
-        for note in analysis.notes
-    ]
+    held = said_of(analysis.bounds, point, kernels=analysis.derived.has_kernels)
+    notes = [replace(note, text=held) if note.about is About.BOUNDS else note for note in analysis.notes]
     for name, seen in analysis.layers.items():
         if point[name] > seen:
             layers = f"{name}={point[name]}: extrapolated from {seen} layers, as if forward ran all layers alike"

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy
 
-from graphmem.accounts.saved import BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SAVED
+from graphmem.accounts.saved import BESIDE, BUFFER, ELSEWHERE, INPUT, OTHERWISE, OUTPUT, SAVED
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.shares import Share
 from graphmem.attention import PARTS
@@ -255,7 +255,8 @@ class Rows:
                 rows.append(NotCounted(what, None, None, f"{why}; its size at this point has no formula"))
                 continue
             if size.bytes:
-                rows.append(NotCounted(what, size.bytes, None if size.number else size.expr, why))
+                names = f": {', '.join(self.analysis.derived.trace.beside)}" if what == BESIDE else ""
+                rows.append(NotCounted(what, size.bytes, None if size.number else size.expr, f"{why}{names}"))
         why = "freed during forward or made in backward, so this is not the peak; gradients, optimizer state"
         return (*rows, NotCounted("temporaries", None, None, why))
 
@@ -289,6 +290,7 @@ _OTHER_TABLES = {
     BUFFER: "the model's own tensor: autograd holds it, but it exists anyway",
     OUTPUT: "held by the caller of forward, not by an autograd node",
     OTHERWISE: "alive, but in no autograd node: held by a closure, a cache or an attribute",
+    BESIDE: "held by what forward returns beside the loss, until the caller lets go of it",
     ELSEWHERE: "saved for backward on another device: RNG seeds on the CPU, or what was moved there",
 }
 

@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _COMMANDS[options.command](options)
     except GraphmemError as error:
         return _failed(error, options)
-    except KeyboardInterrupt:
-        _say("interrupted")
+    except KeyboardInterrupt as error:
+        _say("interrupted" + _where(error))
         return FAILED
     except BrokenPipeError:  # the reader of stdout has seen enough
         sys.stderr.close()
@@ -57,6 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(text: str) -> None:
     """To stderr, as graphmem's words."""
     print(safe_text(f"graphmem: {text}"), file=sys.stderr)
+
+
+def _where(error: BaseException) -> str:
+    """The line of the user's that was under way; or that raised it itself."""
+    from graphmem.usercode.paths import is_users, shown
+
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    return f"\n  at   {shown(frames[-1].filename)}:{frames[-1].lineno}    {frames[-1].line}" if frames else ""
 
 
 def _failed(error: GraphmemError, options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ def with_settings(options: dict[str, Any]) -> dict[str, Any]:
     """
     actions = _settable()
     merged = dict(options)
-    for key, value in _read_table(options.get("pyproject"), actions).items():
+    path = Path(given) if (given := options.get("pyproject")) else _nearest()
+    table = {} if path is None else _read_table(path, actions)
+    if "config" in table and options.get("config") is None and path is not None:
+        _refuse_code_for_others(path, options.get("targets") or ())
+    for key, value in table.items():
         dest = actions[key].dest
         if options.get(dest) is None or options[dest] is False or options[dest] == []:  # not given
             merged[dest] = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
@@ -67,15 +72,26 @@ def _kind(key: str, action: argparse.Action) -> str:
     return _TEXTS if action.nargs == "*" or isinstance(action, argparse._AppendAction) else _TEXT
 
 
-def _read_table(file: str | None, actions: dict[str, argparse.Action]) -> dict[str, Any]:
-    """The table of `file`, or of the nearest pyproject.toml above the working directory; empty if there is none.
+def _refuse_code_for_others(path: Path, targets: Sequence[str]) -> None:
+    """A config is an expression in Python. It is for targets of the same project, whose code is run anyway.
+
+    Raises:
+        UsageError: a target on the command line lies elsewhere.
+    """
+    for target in targets:
+        if not Path(target).resolve().is_relative_to(path.parent.resolve()):
+            raise UsageError(
+                f"{path}: [tool.graphmem] config is Python code, and {target} is not below that folder",
+                hint="--config on the command line, or --pyproject with the target's own file",
+            )
+
+
+def _read_table(path: Path, actions: dict[str, argparse.Action]) -> dict[str, Any]:
+    """The table in the file; empty if it has none.
 
     Raises:
         UsageError: the file cannot be read, or a key is unknown or of another kind.
     """
-    path = Path(file) if file else _nearest()
-    if path is None:
-        return {}
     try:
         content = tomllib.loads(read_text(path))
     except OSError as error:

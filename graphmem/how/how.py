@@ -73,6 +73,8 @@ def read_how(options: Options) -> How:
     for name in options:
         if name not in Options.__annotations__:
             raise UsageError(f"unknown option {name!r}", hint=did_you_mean(name, Options.__annotations__))
+    if not isinstance(options.get("full_depth", False), bool):
+        raise UsageError(f"full_depth is True or False, not {options['full_depth']!r}", hint="full_depth=True")
     return How(
         machine=resolve(
             gpu=options.get("gpu"),

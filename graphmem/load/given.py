@@ -33,6 +33,13 @@ def wishes_of(
     for name, given, example in (("symbols", symbols, {"s": 4096}), ("input", input, {"idx": "int64[b,s]"})):
         if given is not None and not isinstance(given, Mapping):
             raise UsageError(f"{name} is a dict, not {given!r}", hint=f"{name}={example}")
+        if any(not isinstance(key, str) for key in given or ()):
+            raise UsageError(f"{name} has names as its keys, not {list(given or ())!r}", hint=f"{name}={example}")
+    for name, text in (("config", config), ("task", task)):
+        if text is not None and not isinstance(text, str):
+            raise UsageError(f"{name} is a text, not {text!r}", hint="as on the command line")
+    if not isinstance(trust_remote_code, bool):  # "no" would be true
+        raise UsageError(f"trust_remote_code is True or False, not {trust_remote_code!r}", hint="leave it out")
     texts = tuple(f"{name}={text}" for name, text in (input or {}).items())
     return Wishes(settings=symbols or {}, inputs=texts, config=config, task=task, trust_remote_code=trust_remote_code)
 

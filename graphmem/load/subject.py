@@ -15,6 +15,7 @@ from torch import nn
 from graphmem.errors import SymbolError, TargetError
 from graphmem.load.blank import Blank
 from graphmem.points import Room
+from graphmem.saved_json import is_size
 from graphmem.trace.inputs import children, named_tensors
 from graphmem.trace.unfit import refuse_unfit
 from graphmem.trace.values import LIMIT as VALUES_LIMIT
@@ -81,6 +82,8 @@ def read_symbol(name: str, value: object) -> int:
         size = 0
     if isinstance(value, bool) or size < 1:
         raise SymbolError(f"{name} must be a positive integer, not {value!r}", hint=f"{name}=4")
+    if not is_size(size):
+        raise SymbolError(f"{name} is larger than any size that a machine holds", hint=f"{name}=4")
     return size
 
 

@@ -120,7 +120,7 @@ class Storage:
 
     origin: "forward", or "parameter", "buffer", "input" for what was there before.
     alive: something still holds it when the caller keeps only the loss (the outputs, if there is no loss).
-    held: it belongs to what the caller keeps.
+    held: it belongs to what the caller keeps. beside: only what forward returned beside its loss holds it.
     keeps: who saved it. packed: its place in the order in which autograd packed storages; -1 if it is not saved.
     """
 
@@ -131,6 +131,7 @@ class Storage:
     origin: str
     alive: bool = False
     held: bool = False
+    beside: bool = False
     keeps: tuple[Keep, ...] = ()
     packed: int = -1
 
@@ -180,6 +181,7 @@ class Trace:
     containers: paths of the module lists whose children are of one class, or of few: layers, experts.
     sdpa: the calls of scaled_dot_product_attention that graphmem decided.
     left: what forward leaves in the model with a graph behind it.
+    beside: names of outputs beside the loss that hold something which nothing else does.
     notes: what had to be assumed, for the report.
     drew: forward decided by a random number, so another layer may decide otherwise.
     compiled: something ran that torch.compile made; it was run as it was written.
@@ -195,6 +197,7 @@ class Trace:
     containers: frozenset[str] = frozenset()
     sdpa: list[SdpaCall] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
+    beside: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     drew: bool = False
     compiled: bool = False

@@ -84,12 +84,15 @@ class Uneven(NamedTuple):
 AnyBound = Bound | Multiple | Uneven
 
 
-def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND) -> str:
+def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND, *, kernels: bool = False) -> str:
     """A sentence for the user: where a formula holds, with the bounds as they are at `point` or else as they were
-    found, and what happens elsewhere."""
+    found, and what happens elsewhere.
+
+    kernels: attention runs a kernel that depends on sizes, so the formula holds where the same one runs.
+    """
     refused = [isinstance(b, Bound) and b.refused for b in bounds]
-    kept = () if all(refused) else ("other sizes are kept",)
+    kept = () if all(refused) and not kernels else ("other sizes are kept",)
     raises = ("the model raises an error",) if any(refused) else ()
-    return (
-        f"the formula holds for {', '.join(b.text(point) for b in bounds)}; elsewhere {', or '.join((*kept, *raises))}"
-    )
+    held = (f"for {', '.join(b.text(point) for b in bounds)}",) if bounds else ()
+    same = ("where attention runs the same kernels",) if kernels else ()
+    return f"the formula holds {' and '.join((*held, *same))}; elsewhere {', or '.join((*kept, *raises))}"

@@ -180,6 +180,11 @@ class Proposed(Probed):
             for i, call in enumerate(self.trace.sdpa)
         )
 
+    @property
+    def has_kernels(self) -> bool:
+        """Whether attention runs a kernel that its sizes decide about."""
+        return any(call.facts is not None for call, _ in self.attentions)
+
     def _shape_in_call(self, index: int, name: str) -> Dims:
         """A dimension without an expression is the number that was traced."""
         call = self.trace.sdpa[index]

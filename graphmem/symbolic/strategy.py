@@ -83,8 +83,8 @@ def derive_for(
         *(Bound(name, value, up=True) for name, value in deepest.items()),
         *found_bounds,
     )
-    if bounds:
-        notes.append(Note(said_of(bounds), About.BOUNDS))
+    if bounds or derived.has_kernels:
+        notes.append(Note(said_of(bounds, kernels=derived.has_kernels), About.BOUNDS))
     if derived.follows:
         tied = ", ".join(f"{n} = {formula(derived.following(n), working)}" for n in derived.follows)
         said = f"the formula assumes {tied}: varied separately they run different operators or fail"

@@ -12,10 +12,12 @@ nodes.py          autograd nodes, and the operators that they differentiate
 fates.py          what became of every storage, once forward is over
 
 starts.py         what backward starts from
+beside.py         what forward returns beside its loss, and what that holds
 left.py           what forward leaves in the module with a graph behind it
 outputs.py        the tensors in what forward returns
 fakes.py          fake tensors in place of the module's own
 unfit.py          tensors that no fake one can stand for
+parts.py          what can change in a value, and how to put it back
 undo.py           what a trace leaves in the module's own objects is taken out again
 inputs.py         the tensors of an input, by their place in it
 results.py        what an operator returns, as the machine would lay it out

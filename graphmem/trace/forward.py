@@ -26,6 +26,7 @@ from graphmem.record import Left, Trace
 from graphmem.stand_ins import StandIns, stand_ins
 from graphmem.stand_ins.imports import NAMES
 from graphmem.trace.answers import Answers
+from graphmem.trace.beside import Beside
 from graphmem.trace.calls import Calls
 from graphmem.trace.compile_apart import compile_apart
 from graphmem.trace.failures import explained, signature
@@ -95,7 +96,13 @@ def trace(
         with _as_in_training(how, mode), recorder.watching(), RunAsOn(machine, record), _autocast(how):
             starts = _run(module, given, loss, recorder.calls, drive)
         gc.collect(0)
+        beside = Beside.of(recorder.tape, starts) if starts.beside else None
+        starts = starts._replace(beside={})
+        if beside is not None:
+            gc.collect(0)
         recorder.finish(starts.tensors, list(module.buffers()))
+        if beside is not None:
+            beside.note(record)
         for place, tensor, grows in left_behind(module, before, starts.kept_in):
             if (storage := recorder.tape.known(tensor)) is not None:
                 record.left.append(Left(place.module, place.name, storage.index, grows))

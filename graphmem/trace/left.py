@@ -14,7 +14,7 @@ from torch import nn
 
 from graphmem.record import Left
 from graphmem.record.paths import folded
-from graphmem.trace.undo import attributes_of
+from graphmem.trace.parts import attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, deque, Mapping)
 _TABLES = ("_parameters", "_buffers", "_modules")

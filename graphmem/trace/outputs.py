@@ -49,6 +49,13 @@ def _parts(value: Any) -> Iterable[Any]:
     return [*slots, *(attributes.values() if isinstance(attributes, dict) else ())]
 
 
+def named_parts(output: Any) -> list[tuple[str, Any]]:
+    """The parts of an output that has a loss, each with its name."""
+    if isinstance(output, Mapping):
+        return [(str(name), part) for name, part in output.items()]
+    return list(getattr(output, "__dict__", {}).items())
+
+
 def _names(slots: Any) -> list[str]:
     return [slots] if isinstance(slots, str) else list(slots)
 

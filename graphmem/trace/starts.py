@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from graphmem.errors import ModelError
 from graphmem.trace.inputs import named_tensors
-from graphmem.trace.outputs import loss_of, output_tensors
+from graphmem.trace.outputs import loss_of, named_parts, output_tensors
 from graphmem.usercode.callables import defined_at
 
 _MOST = 1000  # items of an attribute that are looked through: a longer list holds no losses
@@ -18,10 +18,11 @@ _MOST = 1000  # items of an attribute that are looked through: a longer list hol
 
 class Starts(NamedTuple):
     """The tensors that backward starts from; the caller holds them. kept_in: attributes of the model that hold them,
-    empty where forward or loss() returned them."""
+    empty where forward or loss() returned them. beside: what forward returned beside its loss, by name."""
 
     tensors: list[torch.Tensor]
     kept_in: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = {}
 
 
 def starts_of(module: nn.Module, output: Any) -> Starts:
@@ -32,7 +33,7 @@ def starts_of(module: nn.Module, output: Any) -> Starts:
     """
     found = loss_of(output)
     if found is not None:
-        return Starts([found])
+        return Starts([found], beside={name: part for name, part in named_parts(output) if part is not found})
     outputs = output_tensors(output)
     losses = {} if any(map(could_be_loss, outputs)) else kept_losses(module, outputs)
     if not outputs and not losses:

@@ -72,6 +72,10 @@ class Tape:
         if schema_of(func).is_mutable:
             self._note_writes(func, args, index)
 
+    def living(self) -> set[int]:
+        """The storages that something holds now."""
+        return {index for index, weak in enumerate(self.weak) if not weak.expired()}
+
     def known(self, tensor: torch.Tensor) -> Storage | None:
         """The storage of a tensor; None where nothing recorded it."""
         index = self._storages.get(storage_id(tensor.untyped_storage()))

@@ -6,36 +6,22 @@ their functions remember: closures, defaults, `lru_cache`.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
-import threading
-from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
 from graphmem._torch import FakeTensor
+from graphmem.trace.parts import CONTAINERS, FUNCTIONS, NOTHING_INSIDE, OTHERS, Change, Globals, anything, parts_of
 from graphmem.usercode.paths import is_users
 
-# Each with the class whose methods copy and fill it, also where a subclass has others.
-_CONTAINERS: tuple[type[Any], ...] = (deque, OrderedDict, dict, list, set)
-_NOTHING_INSIDE = (torch.Tensor, ModuleType, str, bytes, int, float, complex, type(None))
-# Objects of these are no part of a model, and lead to what the whole process shares: a logger leads to all loggers.
-_OTHERS = {*sys.stdlib_module_names, "torch"}
-_HOLDERS = (nn.Module, SimpleNamespace, UserDict, UserList, ChainMap, Counter, defaultdict)
-_EMPTY = object()
 # What a file shares with others may be the data that somebody trains on: that much of it is looked through.
 _MOST_ITEMS, _MOST_SHARED = 10_000, 20_000
-
-
-Which = Callable[[object], bool]
-# Puts something back, if what it holds now is to be.
-_Change = Callable[[Which], object]
 
 
 @contextmanager
@@ -43,24 +29,21 @@ def undone(modules: Sequence[nn.Module]) -> Iterator[None]:
     """After the block these modules, and every container and plain object that is reached from them, hold what they
     held before it.
 
-    So do their classes, and the files in which they stand. These belong to the whole process: where other threads run,
-    only what holds fake tensors is put back there.
+    So do their classes, and the files in which they stand. These belong to the whole process, to a training loop in
+    another thread for instance: only what holds fake tensors is put back there.
     """
     seen: set[int] = set()
-    before = list(_contents(modules, seen))
-    shared = list(itertools.islice(_contents(_around(modules), seen, most=_MOST_ITEMS), _MOST_SHARED))
-    which = _anything if threading.active_count() == 1 else holds_fake
+    functions: list[Any] = []
+    before = list(_contents(modules, seen, functions=functions))
+    around = _contents([*functions, *_around(modules)], seen, most=_MOST_ITEMS)
+    shared = list(itertools.islice(around, _MOST_SHARED))
     try:
         yield
     finally:
         for put_back in before:
-            put_back(_anything)
+            put_back(anything)
         for put_back in shared:
-            put_back(which)
-
-
-def _anything(_value: object) -> bool:
-    return True
+            put_back(holds_fake)
 
 
 def holds_fake(value: object, deep: int = 4) -> bool:
@@ -75,9 +58,9 @@ def holds_fake(value: object, deep: int = 4) -> bool:
 def _around(modules: Sequence[nn.Module]) -> Iterator[Any]:
     """The classes of the modules that the user's code has, and the files in which they stand."""
     classes = dict.fromkeys(cls for kind in {type(m): None for m in modules} for cls in kind.__mro__)
-    names = {cls.__module__: None for cls in classes if cls.__module__.partition(".")[0] not in _OTHERS}
+    names = {cls.__module__: None for cls in classes if cls.__module__.partition(".")[0] not in OTHERS}
     files = [sys.modules[name] for name in names if name in sys.modules]
-    yield from (_Globals(vars(file)) for file in files if _is_users(file))
+    yield from (Globals(vars(file)) for file in files if _is_users(file))
     yield from (cls for cls in classes if cls.__module__ in names)
 
 
@@ -87,210 +70,26 @@ def _is_users(file: ModuleType) -> bool:
     return is_users(path) if path else file.__name__ == "__main__"
 
 
-class _Globals:
-    """The globals of a file."""
-
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.names = names
-
-
-def _contents(values: Iterable[Any], seen: set[int], most: int | None = None) -> Iterator[_Change]:
+def _contents(
+    values: Iterable[Any], seen: set[int], *, most: int | None = None, functions: list[Any] | None = None
+) -> Iterator[Change]:
     """Everything that can change. These keep all of it alive, so that no id is used twice.
 
     Args:
         seen: ids of what was looked through. most: items of a container that is not looked through, nor put back.
+        functions: gets those that are met, for later: what a hook remembers belongs to whoever wrote it.
     """
     open_ = list(values)
     while open_:
         value = open_.pop()
-        if isinstance(value, _NOTHING_INSIDE) or id(value) in seen:
+        if isinstance(value, NOTHING_INSIDE) or id(value) in seen:
+            continue
+        if functions is not None and isinstance(value, FUNCTIONS):
+            functions.append(value)
             continue
         seen.add(id(value))
-        if most is not None and isinstance(value, _CONTAINERS) and len(value) > most:
+        if most is not None and isinstance(value, CONTAINERS) and len(value) > most:
             continue
-        for change, inside in _parts(value):
+        for change, inside in parts_of(value):
             open_ += inside
             yield change
-
-
-Part = tuple[_Change, Sequence[Any]]
-
-
-def _parts(value: Any) -> Iterator[Part]:
-    """What can change in a value: how to put it back, and what is inside."""
-    if isinstance(value, _Globals):
-        yield from _of_globals(value.names)
-    elif isinstance(value, type):
-        yield from _of_class(value)
-    elif isinstance(value, (FunctionType, MethodType, functools.partial, staticmethod, classmethod)):
-        yield from _of_function(value)
-    elif hasattr(type(value), "cache_info") and callable(getattr(value, "cache_clear", None)):
-        yield from _of_cache(value)
-    else:
-        yield from _of_object(value)
-
-
-def _of_object(value: Any) -> Iterator[Part]:
-    base = next((kind for kind in _CONTAINERS if isinstance(value, kind)), None)
-    if base is not None:
-        yield _of_container(value, base)
-    elif isinstance(value, (tuple, frozenset)):
-        yield _unchanging(value)
-    if type(value) in _CONTAINERS:
-        return
-    attributes = attributes_of(value)
-    if attributes is not None:
-        yield _of_container(attributes, dict)
-    yield from (_of_slot(value, name) for name in _slots(value))
-
-
-def _unchanging(inside: Iterable[Any]) -> Part:
-    """What is always the same; what is inside may change."""
-    return _anything, list(inside)
-
-
-def _of_container(value: Any, base: type[Any]) -> Part:
-    content = base.copy(value)  # in one step, also where another thread writes into it
-    return functools.partial(_refill, value, content, base), list(content.values() if base in _MAPS else content)
-
-
-_MAPS = (dict, OrderedDict)
-
-
-def attributes_of(value: Any) -> dict[str, Any] | None:
-    """The attributes of a module, or of an object of a class that the user's code or a library of models has."""
-    if not _is_part_of_a_model(value):
-        return None
-    try:
-        found = object.__getattribute__(value, "__dict__")
-    except AttributeError:  # its attributes are in slots
-        return None
-    return found if type(found) is dict else None
-
-
-def _is_part_of_a_model(value: Any) -> bool:
-    return isinstance(value, _HOLDERS) or type(value).__module__.partition(".")[0] not in _OTHERS
-
-
-def _slots(value: Any) -> list[str]:
-    if not _is_part_of_a_model(value):
-        return []
-    found: list[str] = []
-    for cls in type(value).__mro__:
-        slots = vars(cls).get("__slots__", ())
-        found += [slots] if isinstance(slots, str) else list(slots)
-    return [name for name in found if name not in ("__dict__", "__weakref__") and not name.startswith("__")]
-
-
-def _of_slot(value: Any, name: str) -> Part:
-    def put_back(which: Which) -> None:
-        with suppress(AttributeError):  # frozen, or not a slot of this class after all
-            now = getattr(value, name, _EMPTY)
-            if now is before or not which(now):
-                return
-            if before is _EMPTY:
-                object.__delattr__(value, name)
-            else:
-                object.__setattr__(value, name, before)
-
-    before = getattr(value, name, _EMPTY)
-    return put_back, [before]
-
-
-def _of_class(cls: type) -> Iterator[Part]:
-    """What the user's class has as attributes; functions among them remember things, too."""
-    before = dict(vars(cls))
-
-    def put_back(which: Which) -> None:
-        for name, value in _changed(before, vars(cls), which):
-            if name.startswith("__"):
-                continue
-            if value is _EMPTY:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, value)
-
-    yield put_back, list(before.values())
-
-
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any], which: Which) -> list[tuple[str, Any]]:
-    """The names that have another value now, each with the one before."""
-    names = [name for name in {**before, **now} if before.get(name, _EMPTY) is not now.get(name, _EMPTY)]
-    return [(name, before.get(name, _EMPTY)) for name in names if which(now.get(name))]
-
-
-def _of_globals(names: dict[str, Any]) -> Iterator[Part]:
-    """What a file's own code may have assigned to; not what it has imported meanwhile."""
-    before = dict(names)
-
-    def put_back(which: Which) -> None:
-        for name, value in _changed(before, names, which):
-            if value is not _EMPTY:
-                names[name] = value
-            elif not isinstance(names[name], ModuleType):
-                del names[name]
-
-    own = [v for v in before.values() if getattr(v, "__module__", None) in (None, before.get("__name__"))]
-    yield put_back, own
-
-
-def _of_function(value: Any) -> Iterator[Part]:
-    if not isinstance(value, FunctionType):
-        yield _unchanging(getattr(value, name, None) for name in ("__func__", "func", "args", "keywords"))
-        return
-    if value.__module__ is None or value.__module__.partition(".")[0] in _OTHERS:
-        return
-    yield _unchanging([value.__defaults__, value.__kwdefaults__, vars(value)])
-    yield from (_of_cell(cell) for cell in value.__closure__ or ())
-
-
-def _of_cell(cell: CellType) -> Part:
-    def put_back(which: Which) -> None:
-        now = _content(cell)
-        if before is not _EMPTY and now is not before and which(now):
-            cell.cell_contents = before
-
-    before = _content(cell)
-    return put_back, [before]
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return _EMPTY
-
-
-def _of_cache(value: Any) -> Iterator[Part]:
-    """A cache of functools cannot be put back in part: where something was added, it begins anew, as it may."""
-    before = value.cache_info()
-
-    def put_back(_which: Which) -> None:  # what is in it cannot be seen
-        if value.cache_info().misses != before.misses:
-            value.cache_clear()
-
-    yield put_back, [getattr(value, "__wrapped__", None)]
-
-
-def _refill(container: Any, before: Any, base: type[Any], which: Which) -> None:
-    if _is_as(container, before, base) or not which(base.copy(container)):
-        return
-    base.clear(container)
-    if base in (list, deque):
-        base.extend(container, before)
-    else:
-        base.update(container, before)
-
-
-def _is_as(container: Any, before: Any, base: type[Any]) -> bool:
-    """Whether nothing was put in, taken out or moved. Items of lists and dicts are compared by identity, since a
-    comparison of tensors gives a tensor; a set does the same by itself, as tensors are equal there only to themselves.
-    """
-    if base is set:
-        return bool(container == before)
-    if base.__len__(container) != base.__len__(before):
-        return False
-    if base in _MAPS:
-        pairs = zip(base.items(container), base.items(before), strict=True)
-        return all(a is b and v is w for (a, v), (b, w) in pairs)
-    return all(a is b for a, b in zip(base.__iter__(container), base.__iter__(before), strict=True))

@@ -45,7 +45,7 @@ def points_of(sweep: Sweep, symbols: Mapping[str, int]) -> list[dict[str, int]]:
         raise UsageError(f"a sweep is a dict, not {sweep!r}", hint=example)
     for name, values in sweep.items():
         if name not in symbols:
-            raise SymbolError(f"unknown symbol {name!r} in --sweep", hint=did_you_mean(name, symbols))
+            raise SymbolError(f"unknown symbol {name!r} in --sweep", hint=did_you_mean(str(name), symbols))
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise UsageError(f"the sweep of {name} is a list of values, not {values!r}", hint=example)
     values_of = {name: [read_symbol(name, value) for value in values] for name, values in sweep.items()}

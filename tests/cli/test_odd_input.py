@@ -168,6 +168,13 @@ def test_anything_that_is_raised_is_an_error_of_that_line(
     assert "\x1b" not in err
 
 
+@pytest.mark.parametrize("where", RAISES)
+def test_an_interrupt_says_where(folder: Path, capsys: pytest.CaptureFixture[str], where: str) -> None:
+    Path("model.py").write_text(RAISES[where].replace("{}", "raise KeyboardInterrupt"))
+    line = next(i for i, text in enumerate(Path("model.py").read_text().splitlines(), 1) if "# <-" in text)
+    assert f"model.py:{line} " in refused(["analyze", "model.py"], capsys)
+
+
 def test_names_of_the_model_are_shown_and_not_obeyed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = "a\\x1b[31m\\n::error file=model.py::b"
     setup = f"self.add_module('{bad}', nn.Linear(h, h)); type(self).__name__ = 'N\\x1b\\n::error::c'"

@@ -61,6 +61,15 @@ def test_a_repository_cannot_allow_its_own_code(project: Path, value: str) -> No
         lint("config.json")
 
 
+def test_code_in_the_settings_is_for_targets_of_that_project(project: Path) -> None:
+    project.write_text("[tool.graphmem]\nconfig = 'Config(h=8)'\n")
+    assert lint("model.py")["config"] == "Config(h=8)"
+    other = str(project.parent.parent / "model.py")
+    with pytest.raises(UsageError, match="config is Python code"):
+        lint(other)
+    assert lint(other, "--config", "Config(h=4)")["config"] == "Config(h=4)"
+
+
 def test_settings_come_from_the_repository_and_not_from_above_it(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,8 +177,7 @@ def test_no_fake_tensor_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert report.verified.exact
     gc.collect()
     assert not [o for o in gc.get_objects() if type(o) is FakeTensor and o.shape == (2, 8, 16)]
-    if not beside and threading.active_count() == 1:
-        assert file.STEPS == 0
+    assert file.STEPS > 0  # a number may be anybody's
 
 
 def test_what_another_thread_writes_into_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,3 +203,14 @@ def test_what_another_thread_writes_into_the_file_stays(tmp_path: Path, monkeypa
     graphmem.analyze(Net(), (torch.randn(2, 8, 16),))
     assert (file.STEP, file.LOSS, file.LOG) == (7, 0.5, [0.5])
     assert file.TABLE is None
+
+
+def test_what_a_hook_writes_down_stays() -> None:
+    """Somebody may analyse a model to see its shapes."""
+    shapes: list[Any] = []
+    kept: list[Any] = []
+    module = nn.Linear(8, 8)
+    module.register_forward_hook(lambda _module, _args, out: shapes.append(tuple(out.shape)) or kept.append(out))  # type: ignore[func-returns-value]
+    graphmem.analyze(module, (torch.randn(4, 8),))
+    assert (4, 8) in shapes
+    assert kept == []
