@@ -122,7 +122,9 @@ def _is_source_of_users(module: Any) -> bool:
 
 def _is_found_by_all(top: str, module: ModuleType) -> bool:
     """Whether the process imports that very file by itself, as it does what is installed for development."""
-    here, path = (str(Path.cwd()), "", "."), list(sys.path)
+    here, path = ["", "."], list(sys.path)
+    with suppress(FileNotFoundError):  # the model's code has removed it
+        here.append(str(Path.cwd()))
     sys.path[:] = [folder for folder in path if folder not in here]
     try:
         spec = importlib.util.find_spec(top)
