@@ -121,7 +121,10 @@ def _read_table(path: Path, actions: dict[str, argparse.Action]) -> dict[str, An
 def _nearest() -> Path | None:
     """The nearest pyproject.toml, up to the root of the repository, and not from a folder of somebody else's: /tmp is
     everybody's."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return None
     owners = {here.stat().st_uid, os.getuid(), 0} if hasattr(os, "getuid") else None
     for folder in (here, *here.parents):
         path = folder / "pyproject.toml"

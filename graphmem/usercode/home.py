@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
@@ -119,16 +120,11 @@ def _is_source_of_users(module: Any) -> bool:
     return file is not None and is_users(file) and (file.endswith(".py") or os.path.isdir(file))
 
 
-def _working_folder() -> list[str]:
-    try:
-        return [os.getcwd()]
-    except FileNotFoundError:  # somebody removed it
-        return []
-
-
 def _is_found_by_all(top: str, module: ModuleType) -> bool:
     """Whether the process imports that very file by itself, as it does what is installed for development."""
-    here, path = {"", ".", *_working_folder()}, list(sys.path)
+    here, path = ["", "."], list(sys.path)
+    with suppress(FileNotFoundError):  # the model's code has removed it
+        here.append(str(Path.cwd()))
     sys.path[:] = [folder for folder in path if folder not in here]
     try:
         spec = importlib.util.find_spec(top)
