@@ -56,6 +56,7 @@ class Summary:
     not_proved: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    outside: Counter[str] = field(default_factory=Counter)
     raises: Counter[str] = field(default_factory=Counter)
     wrong: list[dict[str, Any]] = field(default_factory=list)
     refusals: list[dict[str, Any]] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Summary:
             self.proved += 1
         self.points += found.equal + len(found.wrong) + len(found.refused)
         self.equal += found.equal
+        self.outside.update(found.outside)
         self.raises.update(found.raises)
         for point, why in found.refused:
             self.refused[why] += 1
@@ -85,9 +87,15 @@ class Summary:
         lines = [
             f"{self.models} models: {self.proved} proved, {self.not_proved.total()} not, {self.failed.total()} failed",
             f"{self.points} points: {self.equal} equal, {len(self.wrong)} WRONG, {self.refused.total()} refused that "
-            f"the model takes; {self.raises.total()} more that the model refuses",
+            f"the model takes; beyond the limits that the report states {self.outside.total()} more, and "
+            f"{self.raises.total()} that the model refuses",
         ]
-        for title, counter in (("refused", self.refused), ("not proved", self.not_proved), ("failed", self.failed)):
+        for title, counter in (
+            ("refused", self.refused),
+            ("outside", self.outside),
+            ("not proved", self.not_proved),
+            ("failed", self.failed),
+        ):
             lines += [f"  {title} {n:4} × {why}" for why, n in counter.most_common(12)]
         return "\n".join(lines)
 

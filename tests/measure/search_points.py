@@ -15,12 +15,12 @@ MOST = 6000  # no input is longer, unless it is at the working point
 class Room:
     """Where points are drawn: the working point, the symbols that move, and the limits of each.
 
-    limits: symbol, least, most, multiple of; layers: symbols that count layers.
+    limits: symbol, least, most, multiple of, not multiple of; layers: symbols that count layers.
     """
 
     working: Mapping[str, int]
     free: tuple[str, ...]
-    limits: tuple[tuple[str, int | None, int | None, int | None], ...] = ()
+    limits: tuple[tuple[str, int | None, int | None, int | None, int | None], ...] = ()
     layers: Collection[str] = ()
 
     @classmethod
@@ -31,15 +31,18 @@ class Room:
         return cls(
             working=report.analysis.working,
             free=tuple(n for n in report.analysis.working if n not in fixed),
-            limits=tuple((x.symbol, x.least, x.most, x.multiple_of) for x in report.limits),
+            limits=tuple((x.symbol, x.least, x.most, x.multiple_of, x.not_multiple_of) for x in report.limits),
             layers=frozenset(derived.depth),
         )
 
     def admits(self, name: str, value: int) -> bool:
         """Whether the limits of a symbol admit a value."""
         return value >= 1 and not any(
-            (least is not None and value < least) or (most is not None and value > most) or (of and value % of)
-            for symbol, least, most, of in self.limits
+            (least is not None and value < least)
+            or (most is not None and value > most)
+            or (of and value % of)
+            or (uneven and value % uneven == 0)
+            for symbol, least, most, of, uneven in self.limits
             if symbol == name
         )
 
@@ -57,7 +60,7 @@ class Room:
     def _value(self, name: str, chance: random.Random) -> int:
         here = self.working[name]
         if name in self.layers:
-            of = next((of for symbol, _, _, of in self.limits if symbol == name and of), 1)
+            of = next((of for symbol, _, _, of, _ in self.limits if symbol == name and of), 1)
             return of * chance.randint(1, max(8 // of, 2))
         block = chance.choice(BLOCKS)
         tries = (
