@@ -53,7 +53,7 @@ def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
 def _limit(bound: AnyBound, point: Point) -> Limit:
     """The row of a bound."""
     if isinstance(bound, Multiple):
-        return Limit(bound.name, multiple_of=bound.of)
+        return Limit(bound.name, multiple_of=bound.of, by="*".join(bound.by) or None)
     if isinstance(bound, Uneven):
         return Limit(bound.name, not_multiple_of=bound.of)
     value = bound.at(point)

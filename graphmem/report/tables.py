@@ -186,7 +186,7 @@ class Limit:
 
     refused: beyond it the model raises an error.
     by: the symbol that the limit moves with, None if it stays: `least` or `most` is `times` that ("1", "1/4", "4"),
-    plus `beside`, rounded to the inside.
+    plus `beside`, rounded to the inside; `multiple_of` is multiplied by it, and it may be a product ("a*k").
     """
 
     symbol: str

@@ -10,11 +10,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import sympy
 
 from graphmem.points import Point
+from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.probes import Probes
@@ -35,13 +38,13 @@ class Beside:
 
     contradicting: traces that run the same operators and keep other sizes than the formulas say.
     moving: those with a symbol alone moved whose probe had moved no size, by chance.
-    multiples: symbols that run other operators at small steps: the formulas hold for their multiples only.
+    multiples: symbols, or quotients of them, that run other operators at small steps: the formulas hold for these only.
     unclear: symbols that do, and have no multiple: the formulas are for their base value.
     """
 
     contradicting: tuple[Aligned, ...] = ()
     moving: Mapping[str, Aligned]
-    multiples: Mapping[str, int]
+    multiples: tuple[Multiple, ...] = ()
     unclear: tuple[str, ...] = ()
 
 
@@ -56,25 +59,56 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         trace = probes.at({**base, **_together(base, names, kept, proposed)})
         if trace is not None and not proposed.misses(trace):
-            return Beside(moving={}, multiples={})
+            return Beside(contradicting=_undivided(probes, proposed, kept), moving={})
         if trace is not None:
             divided = kept
             break
-    units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
-    contradicting, moving, multiples, unclear = [], {}, {}, []
+    contradicting, moving, multiples, unclear = [], {}, [], []
     for name in names:
-        found, failed = _alone(probes, proposed, name, units[name])
+        found, failed = _alone(probes, proposed, name, math.prod(base[d] for d in divided[name]))
         if isinstance(found, Aligned) and name in proposed.moved:
             contradicting.append(found)
         elif isinstance(found, Aligned):
             moving[name] = found
-        elif failed and units[name] == 1 and name in proposed.model_symbols:
-            known = math.gcd(base[name], probes.values[name], *(there.point[name] for there in proposed.apart))
-            if known > 1 and name in proposed.moved:
-                multiples[name] = math.gcd(known, found) if found else known
-            else:
+        elif failed and name in proposed.model_symbols:
+            known = _multiple(probes, proposed, name, divided[name], found)
+            if known is not None:
+                multiples.append(known)
+            elif not divided[name]:
                 unclear.append(name)
-    return Beside(contradicting=tuple(contradicting), moving=moving, multiples=multiples, unclear=tuple(unclear))
+    return Beside(
+        contradicting=(*contradicting, *_undivided(probes, proposed, divided)),
+        moving=moving,
+        multiples=tuple(multiples),
+        unclear=tuple(unclear),
+    )
+
+
+def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:
+    """Of what a symbol, or its quotient by its divisors, was a multiple wherever it was traced; None for 1.
+
+    found: the least step at which the formulas hold.
+    """
+    values = [probes.base, {**probes.base, name: probes.values[name]}, *(there.point for there in proposed.apart)]
+    by = tuple(sorted(divisors))
+    quotients = [Fraction(point[name], math.prod(point[d] for d in by)) for point in values]
+    whole = [int(q) for q in quotients if q.denominator == 1]
+    step = [found // math.prod(probes.base[d] for d in by)] if found else []
+    known = math.gcd(*whole, *step)
+    return Multiple(name, known, by) if known > 1 and name in proposed.moved else None
+
+
+def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Aligned, ...]:
+    """Traces that contradict the formulas where what divides a symbol does not any more: of heads that need not divide
+    h, the rest is left over."""
+    found = []
+    for name in (n for n, divisors in divided.items() if divisors):
+        point = {**probes.base, name: probes.base[name] + 1}
+        trace = probes.at(point) if probes.affordable() else None
+        there = probes.aligned(trace) if trace is not None and proposed.misses(trace) else None
+        if there is not None:
+            found.append(there)
+    return tuple(found)
 
 
 def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:
@@ -124,8 +158,13 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         found = probes.aligned(trace)
         if found is not None:
             return found, failed
-        failed = True
+        failed = failed or not _runs_another_kernel(trace, proposed)
     return None, failed
+
+
+def _runs_another_kernel(trace: Trace, proposed: Proposed) -> bool:
+    """Whether attention does, which `report.at` sees at any point by itself."""
+    return [call.backend for call in trace.sdpa] != [call.backend for call in proposed.trace.sdpa]
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

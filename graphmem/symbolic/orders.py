@@ -102,7 +102,7 @@ def _near(bound: AnyBound, point: Point) -> int:
     if isinstance(bound, Bound):
         return bound.at(point)
     here = point[bound.name]
-    return here + 1 if isinstance(bound, Uneven) else here // bound.of * bound.of
+    return here + 1 if isinstance(bound, Uneven) else here // bound.step(point) * bound.step(point)
 
 
 def _decides(holds: Holds, row: Point, found: Bounds) -> bool:
