@@ -114,6 +114,8 @@ def _outside(limit: Limit, symbols: Point) -> str:
         return f"{limit.symbol} % {_step(limit)}"
     if limit.not_multiple_of is not None:
         return f"not {limit.symbol} % {limit.not_multiple_of}"
+    if limit.not_equals is not None:
+        return f"{limit.symbol} == {limit.not_equals}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
@@ -128,6 +130,8 @@ def _said(limit: Limit, symbols: Point) -> str:
         return f"the formula holds for {limit.symbol} a multiple of {_step(limit)} only"
     if limit.not_multiple_of is not None:
         return f"the formula holds for {limit.symbol} not a multiple of {limit.not_multiple_of} only"
+    if limit.not_equals is not None:
+        return f"the formula holds for {limit.symbol} other than {limit.not_equals} only"
     side = ">=" if limit.least is not None else "<="
     return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
 

@@ -88,7 +88,23 @@ class Uneven(NamedTuple):
         return f"{self.name} not a multiple of {self.of}"
 
 
-AnyBound = Bound | Multiple | Uneven
+class Unequal(NamedTuple):
+    """The formula holds where symbol `name` is not as large as symbol `other`: a projection from one to the other is
+    left out where they are equal."""
+
+    name: str
+    other: str
+
+    def keeps_out(self, point: Point) -> bool:
+        """Whether the formula does not hold at `point`."""
+        return point[self.name] == point[self.other]
+
+    def text(self, _point: Point) -> str:
+        """`embedding_size other than h`."""
+        return f"{self.name} other than {self.other}"
+
+
+AnyBound = Bound | Multiple | Uneven | Unequal
 
 
 def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND, *, kernels: bool = False) -> str:

@@ -165,6 +165,8 @@ def _from_few_or_all(
     folded = _folded(search, working, without) if search.depth else ""
     if isinstance(folded, Derivation):
         return folded, ""
+    if search.tracer(working).drew:  # each layer may run or not: a formula in their number would be of these draws
+        without |= frozenset(search.depth)
     derived = search.derive(working, {}, without=without)
     assert derived is not None, "without depth there is nothing to disagree with"
     return derived, folded
