@@ -14,13 +14,13 @@ from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import Samples, candidates, evaluate
 from graphmem.symbolic.probes import Probes
-from graphmem.symbolic.rivals import telling_points
+from graphmem.symbolic.rivals import Pair, Rivals
 from graphmem.symbolic.roundings import disguised
 
 Dims = tuple[sympy.Expr, ...]
 
 _MOST_TELLING = 8  # traces to tell apart expressions that agree
-_MOST_ASKED, _MOST_OF_PAIR = 16, 2  # points that are tried, and for one pair: the model may run other operators there
+_MOST_ASKED = 16  # points that are tried for that: the model may refuse them, or run other operators there
 _MOST_REFUSED = 3  # of a symbol, before it is not moved further to tell: it may have no neighbours that the model takes
 _CHECKS = 3  # times that a trace which was held out may send the search for expressions back
 
@@ -71,7 +71,7 @@ def dims_of(
     # Of those that agree the first is chosen, and it is the first of each pair. What is not rounded is tried beside the
     # base, later on: a rounding shows there.
     known = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
-    untold = {pair for pair in _rivals(probes, found, seen) if pair[0] in known and pair[0] != pair[1]}
+    untold = {pair for pair in _pairs(_agreeing_dims(probes, found, seen)) if pair[0] in known}
     return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
 
 
@@ -118,39 +118,50 @@ def _told_apart(
 ) -> list[Aligned]:
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
-    refused: Counter[str] = Counter()
+    refused: Counter[tuple[str, bool]] = Counter()
     asked: list[Point] = []
-    tried: Counter[tuple[sympy.Expr, sympy.Expr]] = Counter()
+    rivals, open_ = Rivals(probes.base), _agreeing_dims(probes, options, seen)
     while len(told) < _MOST_TELLING and len(asked) < _MOST_ASKED and probes.affordable():
-        pairs = (pair for pair in _rivals(probes, options, [*seen, *told]) if tried[pair] < _MOST_OF_PAIR)
-        pair = next(pairs, None)
-        if pair is None:
+        points = rivals.most_telling(_pairs(open_))
+        found = next((x for x in points if refused[x.name, x.keeps] < _MOST_REFUSED and x.point not in asked), None)
+        if found is None:
             break
-        tried[pair] += 1
-        points = ((n, p) for n, p in telling_points(*pair, probes.base) if refused[n] < _MOST_REFUSED)
-        name, point = next(((n, p) for n, p in points if p not in asked), ("", None))
-        if point is None:
-            tried[pair] = _MOST_OF_PAIR
-            continue
-        asked.append(point)
-        there = probes.aligned_at(point)
+        asked.append(found.point)
+        there = probes.aligned_at(found.point)
         if there is None:
-            refused[name] += 1
+            refused[found.name, found.keeps] += 1
         else:
             told.append(there)
+            open_ = _still_agreeing(probes, open_, there)
     return told
 
 
-def _rivals(
+_Open = list[tuple[Kept, int, tuple[sympy.Expr, ...]]]  # a storage, which of its dimensions, what that may be
+
+
+def _agreeing_dims(
     probes: Probes, options: Mapping[int, Sequence[Sequence[sympy.Expr]]], seen: Sequence[Aligned]
-) -> Iterator[tuple[sympy.Expr, sympy.Expr]]:
-    """For each dimension the first of the expressions that agree with all of `seen`, beside each of the others."""
-    for kept in probes.kept:
-        actual = [(there.point, probes.dims(there, kept)) for there in seen]
-        for i, dim in enumerate(options[kept.storage]):
-            if len(dim) > 1:
-                agree = [e for e in dim if all(i < len(d) and evaluate(e, point) == d[i] for point, d in actual)]
-                yield from ((agree[0], other) for other in agree[1:])
+) -> _Open:
+    """The dimensions for which more than one expression agrees with all of `seen`."""
+    open_ = [(k, i, tuple(dict.fromkeys(dim))) for k in probes.kept for i, dim in enumerate(options[k.storage])]
+    for there in seen:
+        open_ = _still_agreeing(probes, open_, there)
+    return [one for one in open_ if len(one[2]) > 1]
+
+
+def _still_agreeing(probes: Probes, open_: _Open, there: Aligned) -> _Open:
+    left: _Open = []
+    for kept, i, dim in open_:
+        if len(dim) > 1:
+            actual = probes.dims(there, kept)
+            agree = tuple(e for e in dim if i < len(actual) and evaluate(e, there.point) == actual[i])
+            left.append((kept, i, agree))
+    return [one for one in left if len(one[2]) > 1]
+
+
+def _pairs(open_: _Open) -> set[Pair]:
+    """For each dimension the first of the expressions that agree, beside each of the others."""
+    return {(dim[0], other) for dim in {dim for _, _, dim in open_} for other in dim[1:]}
 
 
 def _choices(

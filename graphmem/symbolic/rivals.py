@@ -6,31 +6,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import sympy
 
 from graphmem.points import Point
 from graphmem.symbolic.curves import evaluate
 
-# Roundings are to less than this: within so many steps two of them differ.
-_FARTHEST = 520
+Pair = tuple[sympy.Expr, sympy.Expr]
+
+# What sizes are rounded to is usually a power of 2, or a few times one: beside these two roundings differ.
+_STEPS = (
+    *(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40, 48, 49, 56, 63, 64, 65, 96, 97),
+    *(127, 128, 129, 192, 193, 255, 256, 257, 384, 385, 511, 512, 513),
+)
 
 
-def telling_points(first: sympy.Expr, other: sympy.Expr, base: Point) -> Iterator[tuple[str, Point]]:
-    """Points beside `base`, with one symbol moved, at which the two differ, with the name of that symbol.
+class Telling(NamedTuple):
+    """A point beside the base with symbol `name` moved. keeps: what divides it at the base still does."""
 
-    Points that what divides the symbol at `base` still divides come first: h has to be a multiple of a, in most models.
-    Of each stretch of such points there is the first: a model that refuses it may take the next one.
-    """
-    for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
-        for unit in dict.fromkeys((_unit(name, base), 1)):
-            points = ({**base, name: base[name] + step} for step in range(0, _FARTHEST, unit))
-            differing = ((point, evaluate(first, point) != evaluate(other, point)) for point in points)
-            for (_, before), (point, here) in pairwise(differing):
-                if here and not before:
-                    yield name, point
+    name: str
+    keeps: bool
+    point: Point
+
+
+class Rivals:
+    """Where pairs of expressions differ, among points beside `base`. What was worked out is remembered."""
+
+    def __init__(self, base: Point) -> None:
+        self._base = base
+        self._points: dict[str, list[Telling]] = {}
+        self._values: dict[tuple[sympy.Expr, str], list[int | None]] = {}
+
+    def telling(self, first: sympy.Expr, other: sympy.Expr) -> Iterator[Telling]:
+        """The points at which the two differ. Those that what divides a symbol at the base still divides come first: h
+        has to be a multiple of a, in most models."""
+        for name in sorted({x.name for e in (first, other) for x in e.free_symbols}):
+            values = zip(self._beside(name), self._at(first, name), self._at(other, name), strict=True)
+            yield from (point for point, one, two in values if one != two)
+
+    def most_telling(self, pairs: Iterable[Pair]) -> list[Telling]:
+        """The points at which most of the pairs differ."""
+        told: Counter[int] = Counter()
+        known: dict[int, Telling] = {}
+        for pair in pairs:
+            for point in self.telling(*pair):
+                told[id(point)] += 1
+                known[id(point)] = point
+        return [known[i] for i, _ in told.most_common()]
+
+    def _beside(self, name: str) -> list[Telling]:
+        if name not in self._points:
+            here, unit = self._base[name], _unit(name, self._base)
+            moved = {here + step: False for step in _STEPS} | {here + step * unit: True for step in _STEPS}
+            self._points[name] = [
+                Telling(name, keeps, {**self._base, name: value})
+                for value, keeps in sorted(moved.items(), key=lambda x: not x[1])
+            ]
+        return self._points[name]
+
+    def _at(self, expression: sympy.Expr, name: str) -> list[int | None]:
+        key = (expression, name)
+        if key not in self._values:
+            self._values[key] = [evaluate(expression, point) for _, _, point in self._beside(name)]
+        return self._values[key]
 
 
 def _unit(name: str, base: Point) -> int:

@@ -10,21 +10,27 @@ from torch.nn import functional as F
 
 import graphmem
 from graphmem.symbolic.curves import evaluate, symbol
-from graphmem.symbolic.rivals import telling_points
+from graphmem.symbolic.rivals import Rivals, Telling
 
 a, h, v = map(symbol, "ahv")
 
 
 def test_the_points_that_tell_keep_what_divides_first() -> None:
     first, other, base = 4 * h, 32 * sympy.ceiling(h / 8), {"h": 64, "a": 4}
-    points = list(telling_points(first, other, base))
-    assert points[0] == ("h", {"h": 68, "a": 4})
-    assert ("h", {"h": 65, "a": 4}) in points
-    assert all(evaluate(first, point) != evaluate(other, point) for _, point in points)
+    points = list(Rivals(base).telling(first, other))
+    assert points[0] == Telling("h", True, {"h": 68, "a": 4})
+    assert Telling("h", False, {"h": 65, "a": 4}) in points
+    assert all(evaluate(first, x.point) != evaluate(other, x.point) for x in points)
 
 
 def test_there_is_no_point_for_what_is_the_same() -> None:
-    assert not list(telling_points(v * h, h * v, {"h": 64, "v": 1000}))
+    assert not list(Rivals({"h": 64, "v": 1000}).telling(v * h, h * v))
+
+
+def test_the_point_that_tells_most_comes_first() -> None:
+    eight, nine = 8 * sympy.ceiling(h / 8), 16 * sympy.ceiling(h / 16)
+    points = Rivals({"h": 64}).most_telling([(h, eight), (h, nine), (eight, nine)])
+    assert points[0].point == {"h": 65} or len({evaluate(e, points[0].point) for e in (h, eight, nine)}) == 3
 
 
 class Attention(nn.Module):
