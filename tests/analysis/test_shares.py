@@ -88,6 +88,7 @@ def _windows(L: int, pattern: str) -> list[bool]:
     return [(pattern + pattern[-2:] * L)[i] == "w" for i in range(L)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gated", one_of([True], [False, True], bool), ids=["apart", "one gate"])
 @pytest.mark.parametrize("pattern", one_of(["wf"], ["wf", "ww", "fw"], str))
 def test_rows_at_any_depth(pattern: str, gated: bool) -> None:
@@ -100,6 +101,7 @@ def test_rows_at_any_depth(pattern: str, gated: bool) -> None:
     _check(report.at(s=40), _really(model(), _inputs(s=40)))
 
 
+@pytest.mark.slow
 def test_rows_of_layers_of_which_one_is_different() -> None:
     def model(h: int = 16) -> nn.Module:
         return _Stack(h, [True, True, False, True], gated=False)

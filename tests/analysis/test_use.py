@@ -23,7 +23,7 @@ from graphmem.symbolic.read import read_expression
 from support.oracle import real_saved
 from support.repo import ROOT
 from support.reports import of_sample
-from support.slow import one_of
+from support.slow import first_of, one_of
 
 
 def words(settings):
@@ -184,7 +184,7 @@ def test_what_is_no_report(tmp_path) -> None:
 # -- to take away -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", one_of(["eager", "block"], SAMPLES, str))
+@pytest.mark.parametrize("name", one_of(["block"], SAMPLES, str))
 def test_the_python_function_needs_no_graphmem_and_is_exact(name) -> None:
     report = report_of(name)
     source = FORMATS["python"](report)
@@ -343,7 +343,7 @@ class Positions(nn.Module):
         return self.out(self.embed(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))).sigmoid()
 
 
-@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("more", first_of([0, 1]))
 def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
     report = graphmem.analyze(lambda P=40: Positions(P, more), ids, device="cpu")
     function = function_of(report)

@@ -57,6 +57,7 @@ AGAIN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "options", "device", "point"),
     one_of(["samples/gpt2.py"], AGAIN, lambda case: case[0]),

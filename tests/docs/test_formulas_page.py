@@ -18,7 +18,7 @@ ROW = re.compile(
     r"^(\|.* )?\| (saved|alive|attention|module [^ |]+) \| `([^`]*)` \| `graphmem analyze ([^`]+)` \|$", re.M
 )
 ROWS = [match.groups()[1:] for match in ROW.finditer(PAGE.read_text())]
-FAST = ("samples/megatron_layer.py", "samples/flash_block.py")
+FAST = "samples/flash_block.py"
 PARAMETERS = [pytest.param(*row, marks=() if row[2].startswith(FAST) else pytest.mark.slow) for row in ROWS]
 
 

@@ -106,6 +106,7 @@ def test_a_length_that_was_asked_for(model, capsys) -> None:
     assert {f["rule"]: f["point"]["s"] for f in findings} == {"GM101": 8192, "GM401": 8192}
 
 
+@pytest.mark.slow
 def test_a_budget(model, capsys) -> None:
     assert run(capsys, model, "--ignore", "GM101", "--budget", "1GiB")[0] == 0
     code, out, _ = run(capsys, model, "--ignore", "GM101", "--budget", "10KiB")
@@ -114,6 +115,7 @@ def test_a_budget(model, capsys) -> None:
     assert "largest:" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "code"), one_of(["99%"], THRESHOLDS, lambda case: case[0]))
 def test_thresholds(model, capsys, threshold, code) -> None:
     assert run(capsys, model, "--threshold", threshold)[0] == code
@@ -352,6 +354,7 @@ def inputs(b=2, s=64, h=64):
 """
 
 
+@pytest.mark.slow
 def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     file = tmp_path / "masked.py"
     file.write_text(MASKED)
@@ -359,6 +362,7 @@ def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["link", "setting"])
 def test_a_repository_does_not_say_where_a_baseline_is_written(model, capsys, tmp_path, by) -> None:
     """Only the command line names a file elsewhere."""

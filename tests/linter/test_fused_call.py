@@ -41,6 +41,7 @@ def test_a_mask_for_each_batch_is_left_out_only_if_it_is_known_to_be_causal() ->
 WINDOWS = [(8, MASK), (S + 6, MASK), (10**6, CAUSAL)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "how"), one_of([S + 6], WINDOWS, lambda case: case[0]))
 def test_a_window_is_no_causal_mask_however_short_the_input(window, how) -> None:
     """Longer than this input it looks causal here, and is a window at longer ones: the saving holds at both."""

@@ -142,7 +142,7 @@ def target_of(case: Case) -> str:
     return f"{PLAIN / file}.py{colon}{name}"
 
 
-FEW = ("nano_style", "several_models:VisionModel")
+FEW = ("several_models:VisionModel",)
 
 
 @pytest.mark.parametrize("case", one_of(FEW, CASES, file_of), ids=file_of)

@@ -70,6 +70,7 @@ class Dropped(SomeCheckpointed):
         return x
 
 
+@pytest.mark.slow
 def test_layers_that_forward_treats_by_their_number() -> None:
     """Nothing of the modules shows it: only a trace of all of them does."""
 
@@ -187,6 +188,7 @@ def pair(b=2, s=6):
     return Pair(torch.randn(b, s, 8), torch.ones(b, s, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", [pytest.param((Masked(), pair()), marks=pytest.mark.slow), (Masked, pair)], ids=["module", "functions"]
 )

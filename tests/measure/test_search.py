@@ -45,6 +45,7 @@ def subject(*at: int) -> Callable[[], Subject]:
     return lambda: from_factories(model, inputs, name="cliff")
 
 
+@pytest.mark.slow
 def test_a_planted_wrong_formula_is_found_by_chance() -> None:
     found = check(subject(*PRIMES[-12:]), {}, random.Random(1), points=30)
     assert found.proved
@@ -168,6 +169,7 @@ def test_the_smallest_is_what_is_still_wrong(monkeypatch: pytest.MonkeyPatch) ->
     assert (small.norm, small.options, small.dtype) == ("nn.Identity()", (), "")
 
 
+@pytest.mark.slow
 def test_a_cause_is_said_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def checked(_chance: random.Random) -> Found:
         report, found = analysed(subject(131), {}), Found(proved=True)

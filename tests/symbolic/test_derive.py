@@ -29,6 +29,7 @@ def test_the_textbook_layer() -> None:
     assert report.attention[0].kind == "standard"
 
 
+@pytest.mark.slow
 def test_the_block_of_issue_899() -> None:
     report = of_sample("flash_block.py")
     assert read(report.saved.expr, report) == "10sbh + 4abs + 24"
@@ -132,6 +133,7 @@ PLAIN = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h)}\n"
 MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': torch.ones(b, s, dtype=torch.bool)}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [pytest.param(PLAIN, marks=pytest.mark.slow), MASKED], ids=["no mask", "mask"])
 @pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
 def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path) -> None:
@@ -164,6 +166,7 @@ class Patches(nn.Module):
         return (x + self.down(self.up(x).relu())).mean(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_patches_of_an_image_of_any_size(token) -> None:
     def image(b=2, r=64):

@@ -50,6 +50,7 @@ def tokens(b: int = 2, s: int = 24, h: int = 80) -> tuple[torch.Tensor, ...]:
     return (torch.zeros(b, s, h, dtype=torch.bfloat16),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", [392, 1100])
 def test_a_symbol_that_is_refused_leaves_room_for_the_others(f: int) -> None:
     report = graphmem.analyze(padded, tokens, gpu="a100")

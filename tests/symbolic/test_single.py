@@ -57,6 +57,7 @@ def in_proportion(base, moved, model_symbols, *, loops=(), full=(), near=False):
         yield {n: v * factor if n in moved else v for n, v in base.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", one_of([32], [16, 32, 64], int))
 @pytest.mark.parametrize("kept", one_of([True], [True, False], bool))
 def test_sizes_that_are_the_same_by_chance_are_told_apart(f, kept, monkeypatch) -> None:

@@ -70,6 +70,7 @@ net = Net(){after}
 AFTER = ["\nnet.up.bias.data.zero_()\nnets = [net]", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", one_of(AFTER[:1], AFTER, str), ids=["changed", "made"])
 def test_an_instance_of_the_file_is_copied(after, here) -> None:
     """A run moves the model and leaves gradients: not in what the file has made."""

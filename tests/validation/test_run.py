@@ -131,6 +131,7 @@ class Caching(nn.Module):
         return self.lin(x) * self.mask * self.constant * self.mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", one_of([False], [False, True], bool), ids=["", "frozen"])
 def test_what_was_there_before_does_not_count(frozen: bool, request: pytest.FixtureRequest) -> None:
     """Also where somebody has frozen it: the collector does not list that."""
@@ -169,6 +170,7 @@ class Remembering(nn.Module):
 REMEMBERED = [("first", 0), ("last", 8 * 16 * 4), ("all", 0), ("table", 16 * 4)]  # and what of it is no rise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "left"), one_of(["table"], REMEMBERED, lambda case: case[0]), ids=lambda x: str(x))
 @pytest.mark.parametrize("steps", one_of([2], [2, 4], int))
 def test_what_an_earlier_step_left_and_this_one_keeps_or_replaces_is_no_rise(how: str, left: int, steps: int) -> None:
@@ -379,6 +381,7 @@ def test_compare(expected: list[int], seen: list[int], differences: list[Any], m
 # --- memory -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused(
     file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -406,6 +409,7 @@ def test_free_memory_of_this_machine() -> None:
     assert free is None or 2**20 < free < 2**50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", one_of([True], [True, False], bool), ids=["behind another error", "as it is"])
 def test_out_of_memory(
     file: str, wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -520,6 +524,7 @@ def test_another_machine_is_not_for_a_real_run(option: str) -> None:
         validate(nn.Linear(2, 2), (torch.randn(2, 2),), **{"devise": "cpu"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
