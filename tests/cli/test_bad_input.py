@@ -135,7 +135,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("line", first_of(DEEP.values(), 2), ids=DEEP)
+@pytest.mark.parametrize("line", first_of(DEEP.values()), ids=DEEP)
 @pytest.mark.parametrize("in_", ["file", "model()", "inputs()"])
 def test_user_code_raises(refuse: Refuse, file: Path, line: str, in_: str) -> None:
     file.with_name("helper_that_raises.py").write_text("def outer(): inner()\ndef inner(): raise KeyError('deep')\n")
@@ -161,7 +161,7 @@ def test_own_line_however_the_file_is_named(
     assert "linear.py" not in error
 
 
-@pytest.mark.parametrize("status", first_of(["", "0", "3", "'bye'"], 2))
+@pytest.mark.parametrize("status", first_of(["", "0", "3", "'bye'"]))
 @pytest.mark.parametrize("in_", ["file", "model", "inputs", "forward"])
 def test_sys_exit(refuse: Refuse, file: Path, in_: str, status: str) -> None:
     stop = f"sys.exit({status})  # <-"
@@ -226,7 +226,7 @@ def test_factory_that_returns_no_module(refuse: Refuse, file: Path, value: str) 
     assert marked(file).strip() in error
 
 
-@pytest.mark.parametrize("value", first_of(["None", "8", "'text'", "(x for x in ())", "torch.float32"], 2))
+@pytest.mark.parametrize("value", first_of(["None", "8", "'text'", "(x for x in ())", "torch.float32"]))
 def test_inputs_of_a_wrong_type(refuse: Refuse, file: Path, value: str) -> None:
     error = refuse(HEAD + MODEL + f"def inputs(h=16): return {value}  # <-\n")
     assert "inputs() returned" in error
@@ -314,7 +314,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("body", first_of(VALUES.values(), 2), ids=VALUES)
+@pytest.mark.parametrize("body", first_of(VALUES.values()), ids=VALUES)
 def test_forward_asks_for_values(refuse: Refuse, file: Path, body: str) -> None:
     error = refuse(HEAD + NET.format(body=body) + INPUTS)
     assert "forward asks for the value of a tensor" in error
@@ -502,6 +502,7 @@ def test_prints_go_to_stderr(file: Path, capsys: pytest.CaptureFixture[str], in_
     assert "noise" in stderr
 
 
+@pytest.mark.slow
 def test_prints_of_other_programs_go_to_stderr(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file.write_text("import os\nos.system('echo noise')\n" + GOOD)
     assert main(["analyze", str(file), "--format", "json"]) == 0
@@ -568,7 +569,7 @@ def run_with(change: str, failure: str, folder: Path) -> int:
 
 
 @WHEN
-@pytest.mark.parametrize("what", first_of([*CHANGES, *SILENT], 3))
+@pytest.mark.parametrize("what", first_of([*CHANGES, *SILENT]))
 def test_process_is_as_before(folder: Path, what: str, failure: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = state()
     exit_code = run_with((CHANGES | SILENT)[what], failure, folder)
@@ -577,7 +578,7 @@ def test_process_is_as_before(folder: Path, what: str, failure: str, capsys: pyt
 
 
 @WHEN
-@pytest.mark.parametrize("what", first_of(CHANGES, 2))
+@pytest.mark.parametrize("what", first_of(CHANGES))
 def test_what_was_put_back_is_said(folder: Path, what: str, failure: str, capsys: pytest.CaptureFixture[str]) -> None:
     run_with(CHANGES[what], failure, folder)
     stderr = capsys.readouterr().err
@@ -612,6 +613,7 @@ def test_no_note_where_nothing_changed(folder: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_output_goes_where_the_user_is(folder: Path) -> None:
     (folder / "model.py").write_text("import os\nos.chdir('/')\n" + GOOD)
     assert main(["analyze", "model.py", "-o", "out.txt"]) == 0

@@ -14,7 +14,7 @@ import sympy
 
 from graphmem.cli import main
 from support.repo import ROOT
-from support.slow import first_of, one_of
+from support.slow import one_of
 
 ATTENTION = """
 import torch
@@ -130,6 +130,7 @@ def saved(*options: str, source: str = MLP) -> int:
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", one_of([MLP], SOURCES.values(), str), ids=SOURCES)
 @pytest.mark.parametrize("columns", one_of([80], [80, 120, 160], int))
 def test_table_fits(
@@ -290,15 +291,14 @@ def test_helper_beside_the_file(folder: Path) -> None:
     assert analyze("below/model.py")["saved"]["bytes"] == HIDDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "nbytes"),
-    first_of(
-        [
-            ("model = lambda h=16, build=model: build(h)", HIDDEN),
-            ("import functools; model = functools.partial(model, act='gelu')", 2 * HIDDEN),
-            ("class Build:\n    def __call__(self, h=16): return other(h)\nmodel = Build()", HIDDEN // 4),
-        ]
-    ),
+    [
+        ("model = lambda h=16, build=model: build(h)", HIDDEN),
+        ("import functools; model = functools.partial(model, act='gelu')", 2 * HIDDEN),
+        ("class Build:\n    def __call__(self, h=16): return other(h)\nmodel = Build()", HIDDEN // 4),
+    ],
     ids=["lambda", "partial", "callable object"],
 )
 def test_factories_of_other_kinds(folder: Path, line: str, nbytes: int) -> None:
@@ -343,6 +343,7 @@ def test_set_of_one_of_two_different_defaults(folder: Path) -> None:
 DTYPES = [("bf16", HIDDEN // 2), ("fp16", HIDDEN // 2), ("torch.float32", HIDDEN), ("FP64", 2 * HIDDEN)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "nbytes"), one_of(["bf16"], DTYPES, lambda case: case[0]))
 def test_dtype(folder: Path, dtype: str, nbytes: int) -> None:
     report = analyze("model.py", "--dtype", dtype, source=MLP)
@@ -363,7 +364,8 @@ def test_device_cpu(folder: Path) -> None:
     assert report["saved"]["bytes"] == HIDDEN
 
 
-@pytest.mark.parametrize(("gpu", "name"), first_of([("a100", "A100"), ("H100", "H100"), ("rtx-4090", "4090")]))
+@pytest.mark.slow
+@pytest.mark.parametrize(("gpu", "name"), [("a100", "A100"), ("H100", "H100"), ("rtx-4090", "4090")])
 def test_gpu(folder: Path, gpu: str, name: str) -> None:
     assert name in analyze("model.py", "--gpu", gpu, source=MLP)["target"]
 

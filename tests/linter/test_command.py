@@ -61,6 +61,7 @@ def as_json(capsys, *arguments):
     return code, json.loads(out)["findings"]
 
 
+@pytest.mark.slow
 def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys) -> None:
     code, out, err = run(capsys, model)
     assert code == 1
@@ -354,7 +355,6 @@ def inputs(b=2, s=64, h=64):
 """
 
 
-@pytest.mark.slow
 def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     file = tmp_path / "masked.py"
     file.write_text(MASKED)

@@ -60,6 +60,7 @@ def test_a_window_is_no_causal_mask_however_short_the_input(window, how) -> None
     assert there.saving > finding.saving > 0
 
 
+@pytest.mark.slow
 def test_what_only_flex_attention_does_is_not_said_to_be_causal() -> None:
     report = analysed(
         lambda q, k, v: ((q @ k.mT / 30).tanh() * 30).masked_fill(~causal_mask(q, 1), -1e9).softmax(-1) @ v

@@ -44,6 +44,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "name", "changes", "inputs", "dtype", "options"),
     one_of(["GM204"], CASES, lambda case: case[0]),

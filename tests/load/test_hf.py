@@ -163,6 +163,7 @@ def saved_in(module, inputs):
     return sum(kept.nbytes for kept in sort_storages(traced) if kept.table == SAVED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", one_of(("vit",), MODELS, str))
 def test_a_config_is_its_model(name, write) -> None:
     content, settings, wanted = MODELS[name]

@@ -110,6 +110,7 @@ def test_a_buffer_as_long_as_the_longest_input(kind: str, limit: str, tmp_path: 
             assert (dict(predicted(there)), buffers_of(there)) == real, moved
 
 
+@pytest.mark.slow
 def test_longer_inputs_than_the_model_takes(tmp_path: Path) -> None:
     report = graphmem.analyze(str(file_of("multiplied mask", "n_ctx", tmp_path)), device="cpu")
     there = report.at(s=30)

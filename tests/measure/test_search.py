@@ -54,6 +54,7 @@ def test_a_planted_wrong_formula_is_found_by_chance() -> None:
     assert all(one.point["s"] in PRIMES for one in found.wrong)
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     found = check(subject(), {}, random.Random(1), points=12)
     assert (found.equal, found.wrong, found.refused) == (12, [], [])

@@ -27,6 +27,7 @@ def pairs():
 FEW = ("issue899", "llama")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rows", one_of(FEW, pairs(), lambda rows: rows[0]["name"]), ids=lambda rows: zoo.label(rows[0])
 )

@@ -14,7 +14,6 @@ from graphmem.render import FORMATS
 from graphmem.report import ReportData
 from graphmem.symbolic.notes import About, Note
 from support.oracle import real_saved
-from support.slow import first_of
 
 WORDS = ("proved: 0 bytes off", "not proved: no other", "NOT PROVED", "no formula: no size could be varied")
 
@@ -108,7 +107,8 @@ def test_the_point_that_failed_is_named_with_both_numbers() -> None:
     assert said in _text(report)
 
 
-@pytest.mark.parametrize("name", first_of(["table", "markdown"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table", "markdown"])
 def test_what_has_no_formula_is_said_with_the_reason(name: str) -> None:
     model, report = _analysed(_chaos)
     assert report.saved.bytes == sum(size * n for size, n in real_saved(model, _inputs()).items())
@@ -121,7 +121,8 @@ def test_what_has_no_formula_is_said_with_the_reason(name: str) -> None:
     assert "%" not in text.partition("NOT PROVED")[2].partition(";")[0]
 
 
-@pytest.mark.parametrize("made", first_of([lambda: _analysed(_chaos), _failing_at_a_later_point]))
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [lambda: _analysed(_chaos), _failing_at_a_later_point])
 def test_a_formula_that_is_not_proved_gives_no_other_point(made) -> None:
     _, report = made()
     assert report.at(s=24).saved.bytes == report.saved.bytes

@@ -21,6 +21,7 @@ def module(report, path):
     return next(m for m in report.modules if m.path == path)
 
 
+@pytest.mark.slow
 def test_the_textbook_layer() -> None:
     report = of_sample("megatron_layer.py")
     assert read(report.saved.expr, report) == "34sbh + 5as²b + s² + 16sb"

@@ -74,6 +74,7 @@ class TwoKinds(nn.Module):
         return x.sin()
 
 
+@pytest.mark.slow
 def test_what_tells_rivals_apart_is_no_proof_of_all_symbols() -> None:
     def model(h: int = 80, a: int = 4, d: int = 20) -> nn.Module:
         return TwoKinds(h, a, d).bfloat16()

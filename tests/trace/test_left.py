@@ -14,7 +14,6 @@ from torch import nn
 import graphmem
 from graphmem.linter.engine import check
 from graphmem.linter.threshold import Threshold
-from support.slow import first_of
 
 
 class Holder:
@@ -83,7 +82,8 @@ def _really_left(net: Net, x: torch.Tensor) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", first_of(GROWS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GROWS)
 def test_what_grows_is_found_with_its_bytes(name: str) -> None:
     net, x = Net(GROWS[name]), torch.randn(2, 8, 16)
     report = graphmem.analyze(net, (x,), device="cpu")

@@ -51,6 +51,7 @@ def file_of(tmp_path: Path, body: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", one_of(["attribute"], KEPT, str))
 def test_targets_are_given_where_forward_keeps_its_loss(where: str, tmp_path: Path) -> None:
     body, loss = KEPT[where]

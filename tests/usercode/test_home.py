@@ -10,7 +10,6 @@ import pytest
 
 import graphmem
 from graphmem.cli import main
-from support.slow import first_of
 
 MODEL = """
 import torch
@@ -47,7 +46,8 @@ def targets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     return [str(tmp_path / name / "m" / "model.py") for name in ("old", "new")]
 
 
-@pytest.mark.parametrize("targets", first_of(KINDS), indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", KINDS, indirect=True)
 def test_two_targets_in_one_process(targets: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     modules, path = dict(sys.modules), list(sys.path)
     assert main(["diff", *targets, "--format", "json"]) == 0

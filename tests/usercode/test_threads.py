@@ -98,6 +98,7 @@ def test_analyses_take_turns() -> None:
     assert found == [expected] * 4
 
 
+@pytest.mark.slow
 def test_an_analysis_within_another_does_not_wait_for_itself() -> None:
     with isolated(), isolated():
         assert graphmem.analyze(model, inputs).verified.exact

@@ -30,6 +30,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", one_of([OPTIONS[0]], OPTIONS, str))
 def test_config_json(options, here, capsys) -> None:
     pytest.importorskip("transformers")

@@ -214,6 +214,7 @@ def test_nothing_is_left(file: str) -> None:
 # --- what it says -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert on_cpu(file, "--sweep", "s=4,8", "b=1,2") == 0
     text = capsys.readouterr().out
