@@ -128,6 +128,7 @@ def test_a_finished_module_whose_layers_take_turns() -> None:
     assert report.at(L=36).saved.bytes == fully_traced(patterned(L=36))
 
 
+@pytest.mark.slow
 def test_layers_that_differ_are_traced_and_that_is_said() -> None:
     report = graphmem.analyze(patterned, inputs, symbols={"L": 13})
     assert report.verified.exact

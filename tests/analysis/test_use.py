@@ -275,6 +275,7 @@ def test_solve_with_a_batch_of_one_and_for_it(working) -> None:
         report.solve("b", budget=really(b=1) - 1)
 
 
+@pytest.mark.slow
 def test_what_is_asked_twice_is_analysed_once(monkeypatch) -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     first = report.at(b=1)

@@ -148,6 +148,7 @@ def test_what_it_would_keep_instead_is_what_that_keeps(dtype) -> None:
     assert row.instead.how == "scaled_dot_product_attention"
 
 
+@pytest.mark.slow
 def test_instead_where_v_is_in_another_dtype() -> None:
     """No kernel takes that, so the way is the one of calls in fp32."""
 
@@ -176,6 +177,7 @@ def test_instead_of_the_math_path() -> None:
     assert row.instead.bytes == kept_by(repeated, torch.float32, other=2)
 
 
+@pytest.mark.slow
 def test_instead_with_a_mask() -> None:
     def masked(shape):
         def attend(q, k, v):
@@ -266,6 +268,7 @@ def capped_attention(q, k, v):
     return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
 
 
+@pytest.mark.slow
 def test_instead_where_only_flex_attention_fits() -> None:
     row = attention_of(capped_attention, torch.bfloat16)
     assert row.instead.kernel == "flex"

@@ -620,6 +620,7 @@ def test_output_goes_where_the_user_is(folder: Path) -> None:
     assert "saved for backward" in (folder / "out.txt").read_text()
 
 
+@pytest.mark.slow
 def test_working_directory_that_is_gone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.py").write_text("import os\nos.mkdir('x')\nos.chdir('x')\nos.rmdir('../x')\n" + GOOD)
     exit_code = main(["analyze", "model.py"])

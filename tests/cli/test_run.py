@@ -242,6 +242,7 @@ def test_size_of_one_times_count(report: dict[str, Any]) -> None:
             assert sympy.sympify(row["each"], locals=symbols).subs(values) * row["count"] == row["bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", one_of(["N"], ["N", "S", "E", "I", "Q", "O", "beta", "pi", "sin"], str))
 def test_names_that_sympy_uses(folder: Path, name: str) -> None:
     source = (
@@ -358,6 +359,7 @@ def test_autocast(folder: Path) -> None:
     assert {n["dtype"] for n in report["nodes"]} == {"bfloat16"}
 
 
+@pytest.mark.slow
 def test_device_cpu(folder: Path) -> None:
     report = analyze("model.py", "--device", "cpu", source=MLP)
     assert "CPU" in report["target"]

@@ -133,6 +133,7 @@ def test_a_formula_that_is_not_proved_gives_no_other_point(made) -> None:
         report.solve("s", budget="1GiB")
 
 
+@pytest.mark.slow
 def test_the_values_that_a_formula_is_for_stand_beside_it() -> None:
     """Without s the rest is proved: its numbers are those of s=24."""
     _, report = _analysed(lambda b, s, t: s * 2654435761 % 97 + 5)

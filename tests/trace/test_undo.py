@@ -18,7 +18,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 import graphmem
-from support.slow import first_of
 
 
 class Cache:
@@ -161,7 +160,8 @@ def _found(file: Any, net: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("beside", first_of([False, True]))
+@pytest.mark.slow
+@pytest.mark.parametrize("beside", [False, True])
 def test_no_fake_tensor_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool) -> None:
     """In its globals, its classes, its closures and its caches; the next real forward would find it there."""
     monkeypatch.syspath_prepend(str(tmp_path))
