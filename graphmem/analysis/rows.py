@@ -31,7 +31,7 @@ from graphmem.report.tables import (
     Size,
     Verified,
 )
-from graphmem.symbolic.bounds import AnyBound, Multiple, Uneven
+from graphmem.symbolic.bounds import AnyBound, Multiple, Unequal, Uneven
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Group
 from graphmem.symbolic.group import Count, Repeats
@@ -53,9 +53,11 @@ def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
 def _limit(bound: AnyBound, point: Point) -> Limit:
     """The row of a bound."""
     if isinstance(bound, Multiple):
-        return Limit(bound.name, multiple_of=bound.of)
+        return Limit(bound.name, multiple_of=bound.of, by="*".join(bound.by) or None)
     if isinstance(bound, Uneven):
         return Limit(bound.name, not_multiple_of=bound.of)
+    if isinstance(bound, Unequal):
+        return Limit(bound.name, not_equals=bound.other)
     value = bound.at(point)
     least, most = (None, value) if bound.up else (value, None)
     return Limit(

@@ -111,19 +111,27 @@ def _outside(limit: Limit, symbols: Point) -> str:
     if limit.equals is not None:  # one that is no argument follows by itself, to whole numbers
         return f"{limit.symbol} != {limit.equals}" if limit.symbol in symbols else f"({limit.equals}) % 1"
     if limit.multiple_of is not None:
-        return f"{limit.symbol} % {limit.multiple_of}"
+        return f"{limit.symbol} % {_step(limit)}"
     if limit.not_multiple_of is not None:
         return f"not {limit.symbol} % {limit.not_multiple_of}"
+    if limit.not_equals is not None:
+        return f"{limit.symbol} == {limit.not_equals}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
+
+
+def _step(limit: Limit) -> str:
+    return f"({limit.multiple_of}*{limit.by})" if limit.by else str(limit.multiple_of)
 
 
 def _said(limit: Limit, symbols: Point) -> str:
     if limit.equals is not None:
         return f"the formula holds for {limit.symbol} = {limit.equals} only"
     if limit.multiple_of is not None:
-        return f"the formula holds for {limit.symbol} a multiple of {limit.multiple_of} only"
+        return f"the formula holds for {limit.symbol} a multiple of {_step(limit)} only"
     if limit.not_multiple_of is not None:
         return f"the formula holds for {limit.symbol} not a multiple of {limit.not_multiple_of} only"
+    if limit.not_equals is not None:
+        return f"the formula holds for {limit.symbol} other than {limit.not_equals} only"
     side = ">=" if limit.least is not None else "<="
     return f"the formula holds for {limit.symbol} {side} {_edge(limit, symbols)} only"
 

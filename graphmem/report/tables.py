@@ -181,12 +181,12 @@ class Verified:
 @dataclass(frozen=True)
 class Limit:
     """Where the formula does not hold: for values of a symbol below `least`, above `most`, not a multiple of
-    `multiple_of`, a multiple of `not_multiple_of`, or not what `equals` says in other symbols; None if there is no such
-    limit.
+    `multiple_of`, a multiple of `not_multiple_of`, not what `equals` says in other symbols, or as large as the symbol
+    `not_equals`; None if there is no such limit.
 
     refused: beyond it the model raises an error.
     by: the symbol that the limit moves with, None if it stays: `least` or `most` is `times` that ("1", "1/4", "4"),
-    plus `beside`, rounded to the inside.
+    plus `beside`, rounded to the inside; `multiple_of` is multiplied by it, and it may be a product ("a*k").
     """
 
     symbol: str
@@ -199,6 +199,7 @@ class Limit:
     equals: str | None = None
     times: str = "1"
     not_multiple_of: int | None = None
+    not_equals: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import sympy
 
 from graphmem.points import Point
+from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.probes import Probes
@@ -27,6 +30,7 @@ _INPUT_STEP = 11
 # Nor are sizes of the model all moved by 1: an image of 33 has whole patches of 3, as one of 32 has of 2.
 _ODD_STEPS = (1, 3, 5, 7)
 _ROUNDED = 32  # the efficient kernel's logsumexp
+_MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +39,13 @@ class Beside:
 
     contradicting: traces that run the same operators and keep other sizes than the formulas say.
     moving: those with a symbol alone moved whose probe had moved no size, by chance.
-    multiples: symbols that run other operators at small steps: the formulas hold for their multiples only.
+    multiples: symbols, or quotients of them, that run other operators at small steps: the formulas hold for these only.
     unclear: symbols that do, and have no multiple: the formulas are for their base value.
     """
 
     contradicting: tuple[Aligned, ...] = ()
     moving: Mapping[str, Aligned]
-    multiples: Mapping[str, int]
+    multiples: tuple[Multiple, ...] = ()
     unclear: tuple[str, ...] = ()
 
 
@@ -54,27 +58,95 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
     names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
     divided = divisors_of(proposed, names)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
-        trace = probes.at({**base, **_together(base, names, kept, proposed)})
+        point = {**base, **_together(base, names, kept, proposed)}
+        trace = probes.at(point)
         if trace is not None and not proposed.misses(trace):
-            return Beside(moving={}, multiples={})
+            still = {n: by for n, by in divided.items() if point[n] % math.prod(point[d] for d in by) == 0}
+            return Beside(
+                contradicting=(*_undivided(probes, proposed, still), *_before_the_next(probes, proposed)), moving={}
+            )
         if trace is not None:
             divided = kept
             break
-    units = {n: math.prod(base[d] for d in divisors) for n, divisors in divided.items()}
-    contradicting, moving, multiples, unclear = [], {}, {}, []
+    contradicting, moving, multiples, unclear = [], {}, [], []
+    steps: dict[str, int] = {}
     for name in names:
-        found, failed = _alone(probes, proposed, name, units[name])
+        found, failed = _alone(probes, proposed, name, math.prod(base[d] for d in divided[name]))
         if isinstance(found, Aligned) and name in proposed.moved:
             contradicting.append(found)
-        elif isinstance(found, Aligned):
+            continue
+        if isinstance(found, Aligned):
             moving[name] = found
-        elif failed and units[name] == 1 and name in proposed.model_symbols:
-            known = math.gcd(base[name], probes.values[name], *(there.point[name] for there in proposed.apart))
-            if known > 1 and name in proposed.moved:
-                multiples[name] = math.gcd(known, found) if found else known
-            else:
+            continue
+        if found:
+            steps[name] = found
+        if failed and name in proposed.model_symbols:
+            known = _multiple(probes, proposed, name, divided[name], found)
+            if known is not None:
+                multiples.append(known)
+            elif not divided[name]:
                 unclear.append(name)
-    return Beside(contradicting=tuple(contradicting), moving=moving, multiples=multiples, unclear=tuple(unclear))
+    return Beside(
+        contradicting=(
+            *contradicting,
+            *_undivided(probes, proposed, divided),
+            *_stepped(probes, proposed, steps, divided),
+        ),
+        moving=moving,
+        multiples=tuple(multiples),
+        unclear=tuple(unclear),
+    )
+
+
+def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:
+    """Of what a symbol, or its quotient by its divisors, was a multiple wherever it was traced; None for 1.
+
+    found: the least step at which the formulas hold.
+    """
+    values = [probes.base, {**probes.base, name: probes.values[name]}, *(there.point for there in proposed.apart)]
+    by = tuple(sorted(divisors))
+    quotients = [Fraction(point[name], math.prod(point[d] for d in by)) for point in values]
+    whole = [int(q) for q in quotients if q.denominator == 1]
+    step = [found // math.prod(probes.base[d] for d in by)] if found else []
+    known = math.gcd(*whole, *step)
+    return Multiple(name, known, by) if known > 1 and name in proposed.moved else None
+
+
+def _stepped(
+    probes: Probes, proposed: Proposed, steps: Mapping[str, int], divided: Mapping[str, set[str]]
+) -> tuple[Aligned, ...]:
+    """The trace that contradicts the formulas with all symbols moved at once that may move by themselves: half of b s
+    is rounded where both are odd."""
+    tied = {name for name, by in divided.items() if by} | set().union(*divided.values())
+    free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied}
+    return _contradicting(probes, proposed, free) if len(free) > 1 else ()
+
+
+def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Aligned, ...]:
+    """Traces that contradict the formulas where what divides a symbol does not any more: of heads that need not divide
+    h, the rest is left over."""
+    found = (_contradicting(probes, proposed, {n: probes.base[n] + 1}) for n, by in divided.items() if by)
+    return tuple(itertools.chain.from_iterable(found))
+
+
+def _before_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
+    """Traces that contradict the formulas one before the next multiple of all that a symbol is rounded to: there a size
+    that is rounded twice, as in floor(ceil(n/4)/2), differs from one that is rounded once."""
+    args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
+    rounded: dict[str, int] = {}
+    for part, size in (arg.as_coeff_Mul() for arg in args):
+        if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
+            rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
+    points = {n: probes.base[n] // of * of + 2 * of - 1 for n, of in rounded.items() if of <= _MOST_ROUNDED}
+    found = (_contradicting(probes, proposed, {n: value}) for n, value in points.items())
+    return tuple(itertools.chain.from_iterable(found))
+
+
+def _contradicting(probes: Probes, proposed: Proposed, moved: Point) -> tuple[Aligned, ...]:
+    """The trace with these symbols moved, if it runs the same operators and keeps other sizes."""
+    trace = probes.at({**probes.base, **moved}) if probes.affordable() else None
+    there = probes.aligned(trace) if trace is not None and proposed.misses(trace) else None
+    return (there,) if there is not None else ()
 
 
 def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:
@@ -124,8 +196,13 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         found = probes.aligned(trace)
         if found is not None:
             return found, failed
-        failed = True
+        failed = failed or not _runs_another_kernel(trace, proposed)
     return None, failed
+
+
+def _runs_another_kernel(trace: Trace, proposed: Proposed) -> bool:
+    """Whether attention does, which `report.at` sees at any point by itself."""
+    return [call.backend for call in trace.sdpa] != [call.backend for call in proposed.trace.sdpa]
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

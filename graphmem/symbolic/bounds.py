@@ -51,18 +51,25 @@ class Bound(NamedTuple):
 
 
 class Multiple(NamedTuple):
-    """The formula holds where symbol `name` is a multiple of `of`: rows of a mask that need no padding, for example."""
+    """The formula holds where symbol `name`, divided by the symbols `by`, is a multiple of `of`: rows of a mask that
+    need no padding, for example, or heads of h/a."""
 
     name: str
     of: int
+    by: tuple[str, ...] = ()
+
+    def step(self, point: Point) -> int:
+        """What the symbol is a multiple of at `point`."""
+        return self.of * math.prod(point[n] for n in self.by)
 
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
-        return point[self.name] % self.of != 0
+        return point[self.name] % self.step(point) != 0
 
     def text(self, _point: Point) -> str:
-        """`s a multiple of 8`."""
-        return f"{self.name} a multiple of {self.of}"
+        """`s a multiple of 8`, `h/a a multiple of 8`."""
+        by = f"/{self.by[0]}" if len(self.by) == 1 else f"/({' '.join(self.by)})" if self.by else ""
+        return f"{self.name}{by} a multiple of {self.of}"
 
 
 class Uneven(NamedTuple):
@@ -81,7 +88,23 @@ class Uneven(NamedTuple):
         return f"{self.name} not a multiple of {self.of}"
 
 
-AnyBound = Bound | Multiple | Uneven
+class Unequal(NamedTuple):
+    """The formula holds where symbol `name` is not as large as symbol `other`: a projection from one to the other is
+    left out where they are equal."""
+
+    name: str
+    other: str
+
+    def keeps_out(self, point: Point) -> bool:
+        """Whether the formula does not hold at `point`."""
+        return point[self.name] == point[self.other]
+
+    def text(self, _point: Point) -> str:
+        """`embedding_size other than h`."""
+        return f"{self.name} other than {self.other}"
+
+
+AnyBound = Bound | Multiple | Uneven | Unequal
 
 
 def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND, *, kernels: bool = False) -> str:

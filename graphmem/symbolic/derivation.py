@@ -15,6 +15,7 @@ from graphmem.accounts.account import Account, Kept
 from graphmem.points import Point
 from graphmem.record import Ref, SdpaCall, Trace
 from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
 from graphmem.symbolic.group import Count, Key
@@ -243,13 +244,13 @@ class Derivation(Proposed):
 
     proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
     missed: the first point where that was not so, if every size has an expression, and what was foretold there.
-    multiples: symbols for whose multiples only the formulas hold. unclear: symbols for whose other values they may not.
+    multiples: for which multiples only the formulas hold. unclear: symbols for whose other values they may not.
     """
 
     proofs: tuple[Point, ...]
     exact: bool
     missed: Miss | None
-    multiples: Mapping[str, int]
+    multiples: tuple[Multiple, ...]
     unclear: tuple[str, ...]
 
     @property
@@ -276,7 +277,7 @@ class Derivation(Proposed):
         proofs: tuple[Point, ...],
         exact: bool,
         missed: Miss | None,
-        multiples: Mapping[str, int],
+        multiples: tuple[Multiple, ...],
         unclear: tuple[str, ...],
     ) -> Derivation:
         return cls(**_values(proposed), proofs=proofs, exact=exact, missed=missed, multiples=multiples, unclear=unclear)

@@ -240,7 +240,7 @@ def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> l
 def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point], beside: Beside) -> Derivation:
     """With the verdict of the held-out points, of which the first gets more layers than the base if there is depth."""
     if not points:
-        return Derivation.of_proof(proposed, proofs=(), exact=False, missed=None, multiples={}, unclear=())
+        return Derivation.of_proof(proposed, proofs=(), exact=False, missed=None, multiples=(), unclear=())
     deep = {d: p * max(SHALLOW + 2, min(DEEP, problem.working[d]) // p) for d, p in proposed.periods.items()}
     points = [{**points[0], **deep}, *points[1:]]
     traces = [probes.at(point) for point in points]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from graphmem.points import Point
 from graphmem.symbolic.beside import divisors_of
-from graphmem.symbolic.bounds import AnyBound, Bound, Uneven
+from graphmem.symbolic.bounds import AnyBound, Bound, Unequal, Uneven
 from graphmem.symbolic.edges import LENGTH, Holds, edge
 
 # So many times as large, or as small. The last is for sizes that need divisors.
@@ -41,6 +41,27 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
         for bound in _of_row(holds, row, found):
             found.append(bound)
             yield bound
+
+
+def differing(holds: Holds, known: Bounds) -> Iterator[Unequal]:
+    """Sizes of the model that must not be as large as its width, which heads divide: all of them are made so at once,
+    and each if that shows something."""
+    clusters = _clusters(holds)
+    free = [c[0] for c in clusters if len(c) == 1 and holds.base[c[0]] > _COUNTS]
+    widths = [n for c in clusters if len(c) > 1 for n in c if holds.base[n] > _COUNTS]
+    largest = max(widths, key=holds.base.__getitem__, default="")
+    moved = {n: holds.base[largest] for n in free if largest and holds.base[n] != holds.base[largest]}
+    moved = {n: v for n, v in moved.items() if not any(b.keeps_out({**holds.base, n: v}) for b in known)}
+    if not moved or not _differs(holds, moved):
+        return
+    for name, value in moved.items():
+        if _differs(holds, {name: value}):
+            yield Unequal(name, largest)
+
+
+def _differs(holds: Holds, moved: Point) -> bool:
+    """Whether the model runs there, with the same kernels, and the formula does not hold."""
+    return holds.there(moved) is False and holds.runs_alike(moved)
 
 
 def _clusters(holds: Holds) -> list[list[str]]:
@@ -102,7 +123,7 @@ def _near(bound: AnyBound, point: Point) -> int:
     if isinstance(bound, Bound):
         return bound.at(point)
     here = point[bound.name]
-    return here + 1 if isinstance(bound, Uneven) else here // bound.of * bound.of
+    return here + 1 if isinstance(bound, Uneven | Unequal) else here // bound.step(point) * bound.step(point)
 
 
 def _decides(holds: Holds, row: Point, found: Bounds) -> bool:

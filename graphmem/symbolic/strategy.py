@@ -76,10 +76,11 @@ def derive_for(
     derived, remarks = found or _derived(search, working)
     notes = [Note(text) for text in remarks]
     found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
-    multiples = {**{d: period for d, period in derived.periods.items() if period > 1}, **derived.multiples}
+    periods = (Multiple(name, period) for name, period in derived.periods.items() if period > 1)
     deepest = {name: value for name, value in search.deepest.items() if name in derived.depth}
     bounds = (
-        *(Multiple(name, of) for name, of in multiples.items()),
+        *periods,
+        *derived.multiples,
         *(Bound(name, value, up=True) for name, value in deepest.items()),
         *found_bounds,
     )
@@ -164,6 +165,8 @@ def _from_few_or_all(
     folded = _folded(search, working, without) if search.depth else ""
     if isinstance(folded, Derivation):
         return folded, ""
+    if search.tracer(working).drew:  # each layer may run or not: a formula in their number would be of these draws
+        without |= frozenset(search.depth)
     derived = search.derive(working, {}, without=without)
     assert derived is not None, "without depth there is nothing to disagree with"
     return derived, folded

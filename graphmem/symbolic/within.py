@@ -15,7 +15,7 @@ from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, Holds, bound_at, edge
-from graphmem.symbolic.orders import bounds_of_orders
+from graphmem.symbolic.orders import bounds_of_orders, differing
 from graphmem.symbolic.tracer import TraceAt
 
 # A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
@@ -53,7 +53,8 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
     found += _uneven(Holds(tracer, derived, base))
-    return (*found, *bounds_of_orders(Holds(tracer, derived, base), found))
+    found += bounds_of_orders(Holds(tracer, derived, base), found)
+    return (*found, *differing(Holds(tracer, derived, base), found))
 
 
 def _without_one(holds: Holds) -> list[Bound]:

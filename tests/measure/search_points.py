@@ -31,7 +31,9 @@ class Room:
         return cls(
             working=report.analysis.working,
             free=tuple(n for n in report.analysis.working if n not in fixed),
-            limits=tuple((x.symbol, x.least, x.most, x.multiple_of, x.not_multiple_of) for x in report.limits),
+            limits=tuple(
+                (x.symbol, x.least, x.most, None if x.by else x.multiple_of, x.not_multiple_of) for x in report.limits
+            ),
             layers=frozenset(derived.depth),
         )
 

@@ -112,7 +112,8 @@ def test_longer_than_the_window() -> None:
     assert any("s >= 100 (window)" in note for note in report.notes)
     (limit,) = report.to_dict()["limits"]
     own = {"symbol": "s", "least": 100, "most": None, "multiple_of": None, "refused": False}
-    assert limit == {**own, "by": "window", "beside": 0, "equals": None, "times": "1", "not_multiple_of": None}
+    none = {"equals": None, "not_multiple_of": None, "not_equals": None}
+    assert limit == {**own, "by": "window", "beside": 0, "times": "1", **none}
     assert report.at(window=50).limits == (Limit("s", least=50, by="window"),)
     assert report.at(s=3000, b=1).saved.bytes == kept(b=1, s=3000)
     assert report.at(s=60, window=50).saved.bytes == kept(b=2, s=60, window=50)
