@@ -70,8 +70,9 @@ def experts(h=16, e=6):
 MODELS = [alike, growing, patterned, remembering, experts]
 
 
-@pytest.mark.parametrize("model", one_of([patterned], MODELS, lambda model: model))
-@pytest.mark.parametrize("n", one_of([7], [1, 2, 3, 7], int))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_any_number_of_layers_is_what_a_full_trace_gives(model, n) -> None:
     name = "e" if model is experts else "L"
     report = graphmem.analyze(model, inputs, symbols={name: n})
@@ -122,6 +123,7 @@ def test_layers_that_take_turns_are_in_the_formula() -> None:
     assert report.at(L=largest).saved.bytes <= 2**20 < report.at(L=largest + 3).saved.bytes
 
 
+@pytest.mark.slow
 def test_a_finished_module_whose_layers_take_turns() -> None:
     report = graphmem.analyze(patterned(L=24), inputs())
     assert report.verified.exact

@@ -259,6 +259,7 @@ def test_nothing_instead_where_it_would_keep_more() -> None:
     assert attention_of(softmax_attention, torch.bfloat16, s=6).instead is None
 
 
+@pytest.mark.slow
 def test_nothing_instead_of_what_no_fused_kernel_does() -> None:
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).sigmoid() @ v, torch.bfloat16, s=256).instead is None
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None

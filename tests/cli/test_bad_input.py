@@ -586,7 +586,7 @@ def test_what_was_put_back_is_said(folder: Path, what: str, failure: str, capsys
     assert any(what in note for note in notes), f"no note on it: {stderr}"
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what", first_of(CHANGES))
 def test_the_check_sees_a_change(what: str) -> None:
     before = state()
     path, argv, environment, folder = list(sys.path), list(sys.argv), dict(os.environ), os.getcwd()

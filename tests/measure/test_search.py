@@ -147,6 +147,7 @@ def test_the_fewest_symbols_that_are_wrong() -> None:
     assert fewest({"a": 1, "b": 2, "c": 3}, lambda p: p.get("b") == 2) == {"b": 2}
 
 
+@pytest.mark.slow
 def test_made_models_are_files_of_their_own_and_the_same_for_a_seed() -> None:
     for seed in range(30):
         model = made(seed)

@@ -158,6 +158,7 @@ class Padded(nn.Module):
         return y.tanh() if over == 0 else nn.functional.pad(y, (0, 0, 0, over)).exp().tanh()
 
 
+@pytest.mark.slow
 def test_a_formula_for_multiples_of_eight() -> None:
     report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
     assert report.verified.exact

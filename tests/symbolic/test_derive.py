@@ -136,7 +136,7 @@ MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("inputs", [pytest.param(PLAIN, marks=pytest.mark.slow), MASKED], ids=["no mask", "mask"])
-@pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
+@pytest.mark.parametrize("s", [8, 24, 32, 33, 512, 1000])
 def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path) -> None:
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
     (tmp_path / "model.py").write_text(EFFICIENT + inputs)

@@ -14,7 +14,7 @@ import graphmem
 from graphmem.load.files import _run_file
 from support.oracle import real_saved
 from support.reports import predicted
-from support.slow import first_of, one_of
+from support.slow import first_of
 
 FILE = """
 from types import SimpleNamespace
@@ -52,7 +52,7 @@ def file_of(tmp_path: Path, body: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", one_of(["attribute"], KEPT, str))
+@pytest.mark.parametrize("where", KEPT)
 def test_targets_are_given_where_forward_keeps_its_loss(where: str, tmp_path: Path) -> None:
     body, loss = KEPT[where]
     path = file_of(tmp_path, body)
