@@ -184,6 +184,7 @@ def test_an_unknown_gpu_is_suggested() -> None:
     assert "a100" in str(error.value)
 
 
+@pytest.mark.slow
 def test_batch_of_one_is_derived_from_two_where_it_holds() -> None:
     """At b = 1 a transpose is contiguous, so operators differ; the sizes need not."""
 

@@ -23,7 +23,7 @@ from graphmem.symbolic.read import read_expression
 from support.oracle import real_saved
 from support.repo import ROOT
 from support.reports import of_sample
-from support.slow import first_of, one_of
+from support.slow import one_of
 
 
 def words(settings):
@@ -344,7 +344,8 @@ class Positions(nn.Module):
         return self.out(self.embed(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))).sigmoid()
 
 
-@pytest.mark.parametrize("more", first_of([0, 1]))
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [0, 1])
 def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
     report = graphmem.analyze(lambda P=40: Positions(P, more), ids, device="cpu")
     function = function_of(report)
@@ -356,6 +357,7 @@ def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
             function(P=P, s=P - more + 1)
 
 
+@pytest.mark.slow
 def test_the_function_of_what_is_not_proved_is_for_one_point() -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     unproved = dataclasses.replace(report, verified=dataclasses.replace(report.verified, exact=False))

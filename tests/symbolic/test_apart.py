@@ -118,6 +118,7 @@ class Dropped(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_layers_that_a_random_number_drops_are_not_counted_by_a_formula() -> None:
     report = graphmem.analyze(lambda h=128, L=2: Dropped(h, L), tokens, device="cpu")
     with pytest.raises(SymbolError, match="only traced at 2"):

@@ -15,7 +15,6 @@ import graphmem
 from graphmem.analysis.report import Report
 from graphmem.errors import SymbolError
 from support.oracle import real_saved
-from support.slow import first_of
 
 
 def up_to(value: int, multiple: int) -> int:
@@ -124,6 +123,7 @@ def test_patches_that_do_not_divide(point: dict[str, int]) -> None:
     assert analysed(patches, image).at(**point).saved.bytes == real(patches(**point), image(**n))
 
 
+@pytest.mark.slow
 def test_a_capped_size_has_a_bound() -> None:
     report = analysed(capped, tokens)
     assert report.at(v=300).saved.bytes == real(capped(v=300), tokens())
@@ -156,7 +156,8 @@ def test_a_dimension_of_one_is_refused() -> None:
         report.at(a=64)
 
 
-@pytest.mark.parametrize("point", first_of([{"h": 70}, {"a": 5}, {"h": 97, "a": 6}]))
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [{"h": 70}, {"a": 5}, {"h": 97, "a": 6}])
 def test_heads_need_not_divide(point: dict[str, int]) -> None:
     """What is left over is not used."""
 

@@ -81,6 +81,7 @@ def test_the_worst_case_on_request() -> None:
     assert not [n for n in report.nodes if n.shape[:1] == (10,)]
 
 
+@pytest.mark.slow
 def test_nothing_is_nan_or_infinite() -> None:
     report = graphmem.analyze(Checks(), X)
     assert [n.op for n in report.nodes] == ["aten.sigmoid.default"]
