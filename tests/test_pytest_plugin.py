@@ -18,6 +18,7 @@ def test_what_fits_passes_and_gives_the_report() -> None:
     assert report.alive.bytes == 4 * (64 + 64 + 32) * 4  # before and after GELU, and the output
 
 
+@pytest.mark.slow
 def test_a_target_brings_its_inputs() -> None:
     report = graphmem.assert_fits(str(ROOT / "tests" / "support" / "tiny.py"), budget="1MiB")
     assert report.alive.bytes == 4 * (64 + 64 + 32) * 4

@@ -156,6 +156,7 @@ def test_a_missing_name_is_named() -> None:
         assert sentence.startswith(expected), sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["analyze", *(pytest.param(c, marks=pytest.mark.slow) for c in ("validate", "lint"))]
 )

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import graphmem
 from graphmem.errors import GraphmemError
 from graphmem.kernels.registry import kernels_on
+from support.slow import first_of
 
 
 class Net(nn.Module):
@@ -60,7 +61,7 @@ def test_a_real_module_is_as_before_after_an_error() -> None:
     assert {getattr(F, function.__name__) for function in replaced} == set(replaced)  # the functions of torch again
 
 
-@pytest.mark.parametrize("where", ["cpu", "meta", "fake"])
+@pytest.mark.parametrize("where", first_of(["cpu", "meta", "fake"], 2))
 def test_module_on_any_device_gives_the_same(where) -> None:
     if where == "fake":
         with FakeTensorMode():
@@ -112,6 +113,7 @@ def _rows(b=2, s=8, h=32):
     return (torch.randn(b, s, h),)
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_any_kind_are_symbols() -> None:
     report = graphmem.analyze(_narrow, _rows, symbols={"s": numpy.int64(4), "f": numpy.int32(48)})
     assert report.symbols == {"b": 2, "s": 4, "h": 32, "f": 48}
@@ -182,6 +184,7 @@ def test_an_unknown_gpu_is_suggested() -> None:
     assert "a100" in str(error.value)
 
 
+@pytest.mark.slow
 def test_batch_of_one_is_derived_from_two_where_it_holds() -> None:
     """At b = 1 a transpose is contiguous, so operators differ; the sizes need not."""
 

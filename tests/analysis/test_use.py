@@ -184,7 +184,7 @@ def test_what_is_no_report(tmp_path) -> None:
 # -- to take away -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", one_of(["eager", "block"], SAMPLES, str))
+@pytest.mark.parametrize("name", one_of(["block"], SAMPLES, str))
 def test_the_python_function_needs_no_graphmem_and_is_exact(name) -> None:
     report = report_of(name)
     source = FORMATS["python"](report)
@@ -275,6 +275,7 @@ def test_solve_with_a_batch_of_one_and_for_it(working) -> None:
         report.solve("b", budget=really(b=1) - 1)
 
 
+@pytest.mark.slow
 def test_what_is_asked_twice_is_analysed_once(monkeypatch) -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     first = report.at(b=1)
@@ -343,6 +344,7 @@ class Positions(nn.Module):
         return self.out(self.embed(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))).sigmoid()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 1])
 def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
     report = graphmem.analyze(lambda P=40: Positions(P, more), ids, device="cpu")
@@ -355,6 +357,7 @@ def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
             function(P=P, s=P - more + 1)
 
 
+@pytest.mark.slow
 def test_the_function_of_what_is_not_proved_is_for_one_point() -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     unproved = dataclasses.replace(report, verified=dataclasses.replace(report.verified, exact=False))

@@ -17,6 +17,7 @@ from graphmem.record.flow import Flow
 from graphmem.trace import trace
 from graphmem.usercode.isolate import isolated
 from support import small_models
+from support.slow import first_of
 
 
 def examples(which):
@@ -137,7 +138,7 @@ def kept_by(attend, dtype, **options):
     return attention_of(attend, dtype, **options).size.bytes
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", first_of([torch.float32, torch.bfloat16]))
 def test_what_it_would_keep_instead_is_what_that_keeps(dtype) -> None:
     """The promise is the same number as analysing the model that was changed."""
     gpu = {"torch_version": "2.11", "cudnn_version": "9.19"}
@@ -147,6 +148,7 @@ def test_what_it_would_keep_instead_is_what_that_keeps(dtype) -> None:
     assert row.instead.how == "scaled_dot_product_attention"
 
 
+@pytest.mark.slow
 def test_instead_where_v_is_in_another_dtype() -> None:
     """No kernel takes that, so the way is the one of calls in fp32."""
 
@@ -161,6 +163,7 @@ def test_instead_where_v_is_in_another_dtype() -> None:
     assert row.instead.bytes == kept_by(in_bf16, torch.float32)
 
 
+@pytest.mark.slow
 def test_instead_of_the_math_path() -> None:
     def grouped(q, k, v):
         return F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
@@ -174,6 +177,7 @@ def test_instead_of_the_math_path() -> None:
     assert row.instead.bytes == kept_by(repeated, torch.float32, other=2)
 
 
+@pytest.mark.slow
 def test_instead_with_a_mask() -> None:
     def masked(shape):
         def attend(q, k, v):
@@ -194,6 +198,7 @@ def test_instead_with_a_mask() -> None:
     assert by_batch.instead.bytes == kept_by(fused, torch.bfloat16, s=256)
 
 
+@pytest.mark.slow
 def test_instead_with_a_learned_bias() -> None:
     class Biased(nn.Module):
         def __init__(self, attend) -> None:
@@ -238,6 +243,7 @@ class MakesBias(nn.Module):
         return (self.bias[:, :s, :s] * 2)[None]
 
 
+@pytest.mark.slow
 def test_instead_with_a_bias_made_in_a_part_of_an_attention_that_is_the_root() -> None:
     def row_of(attend):
         x = (torch.empty(2, 256, 64, dtype=torch.bfloat16, device="meta"),)
@@ -253,6 +259,7 @@ def test_nothing_instead_where_it_would_keep_more() -> None:
     assert attention_of(softmax_attention, torch.bfloat16, s=6).instead is None
 
 
+@pytest.mark.slow
 def test_nothing_instead_of_what_no_fused_kernel_does() -> None:
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).sigmoid() @ v, torch.bfloat16, s=256).instead is None
     assert attention_of(lambda q, k, v: (q @ k.mT / 4).relu().square() @ v, torch.bfloat16, s=256).instead is None
@@ -262,6 +269,7 @@ def capped_attention(q, k, v):
     return ((q @ k.mT / 4 / 30).tanh() * 30).softmax(-1) @ v
 
 
+@pytest.mark.slow
 def test_instead_where_only_flex_attention_fits() -> None:
     row = attention_of(capped_attention, torch.bfloat16)
     assert row.instead.kernel == "flex"

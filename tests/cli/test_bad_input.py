@@ -19,6 +19,7 @@ import torch
 from graphmem.cli import main
 from graphmem.cli.files import write
 from graphmem.errors import UsageError
+from support.slow import first_of
 
 HEAD = "import torch\nfrom torch import nn\n"
 MODEL = "def model(h=16): return nn.Linear(h, h)\n"
@@ -134,7 +135,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("line", DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize("line", first_of(DEEP.values()), ids=DEEP)
 @pytest.mark.parametrize("in_", ["file", "model()", "inputs()"])
 def test_user_code_raises(refuse: Refuse, file: Path, line: str, in_: str) -> None:
     file.with_name("helper_that_raises.py").write_text("def outer(): inner()\ndef inner(): raise KeyError('deep')\n")
@@ -160,7 +161,7 @@ def test_own_line_however_the_file_is_named(
     assert "linear.py" not in error
 
 
-@pytest.mark.parametrize("status", ["", "0", "3", "'bye'"])
+@pytest.mark.parametrize("status", first_of(["", "0", "3", "'bye'"]))
 @pytest.mark.parametrize("in_", ["file", "model", "inputs", "forward"])
 def test_sys_exit(refuse: Refuse, file: Path, in_: str, status: str) -> None:
     stop = f"sys.exit({status})  # <-"
@@ -225,7 +226,7 @@ def test_factory_that_returns_no_module(refuse: Refuse, file: Path, value: str) 
     assert marked(file).strip() in error
 
 
-@pytest.mark.parametrize("value", ["None", "8", "'text'", "(x for x in ())", "torch.float32"])
+@pytest.mark.parametrize("value", first_of(["None", "8", "'text'", "(x for x in ())", "torch.float32"]))
 def test_inputs_of_a_wrong_type(refuse: Refuse, file: Path, value: str) -> None:
     error = refuse(HEAD + MODEL + f"def inputs(h=16): return {value}  # <-\n")
     assert "inputs() returned" in error
@@ -278,13 +279,16 @@ def test_shapes_that_do_not_fit(refuse: Refuse, file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("inputs", "says"),
-    [
-        ("{'x': torch.randn(8, h), 'y': torch.randn(8)}", "'y'"),
-        ("{'input_ids': torch.randn(8, h)}", "input_ids"),
-        ("(torch.randn(8, h), torch.randn(8, h))", "positional argument"),
-        ("()", "missing 1 required positional argument: 'x'"),
-        ("{}", "missing 1 required positional argument: 'x'"),
-    ],
+    first_of(
+        [
+            ("{'x': torch.randn(8, h), 'y': torch.randn(8)}", "'y'"),
+            ("{'input_ids': torch.randn(8, h)}", "input_ids"),
+            ("(torch.randn(8, h), torch.randn(8, h))", "positional argument"),
+            ("()", "missing 1 required positional argument: 'x'"),
+            ("{}", "missing 1 required positional argument: 'x'"),
+        ],
+        2,
+    ),
     ids=["one keyword too many", "wrong keyword", "one argument too many", "no argument", "no keyword"],
 )
 def test_arguments_that_do_not_fit(refuse: Refuse, inputs: str, says: str) -> None:
@@ -310,7 +314,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("body", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("body", first_of(VALUES.values()), ids=VALUES)
 def test_forward_asks_for_values(refuse: Refuse, file: Path, body: str) -> None:
     error = refuse(HEAD + NET.format(body=body) + INPUTS)
     assert "forward asks for the value of a tensor" in error
@@ -332,6 +336,7 @@ def test_operator_without_fake_kernel(refuse: Refuse, file: Path) -> None:
     assert '@torch.library.register_fake("badinput::nofake")' in error
 
 
+@pytest.mark.slow
 def test_the_fix_for_a_missing_fake_kernel_works(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fix = '@torch.library.register_fake("badinput::faked")\ndef _(x): return torch.empty_like(x)\n'
     body = "return faked(x.detach()) * self.lin(x)"
@@ -460,6 +465,7 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 def test_stdout_that_cannot_be_written(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,8 +486,8 @@ def test_an_older_report_survives_a_failure(file: Path) -> None:
 # --- what the file does to the process ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("in_", ["file", "model", "inputs", "forward"])
-@pytest.mark.parametrize("how", ["print('noise')", "sys.stdout.write('noise\\n')"])
+@pytest.mark.parametrize("in_", first_of(["file", "model", "inputs", "forward"]))
+@pytest.mark.parametrize("how", first_of(["print('noise')", "sys.stdout.write('noise\\n')"]))
 def test_prints_go_to_stderr(file: Path, capsys: pytest.CaptureFixture[str], in_: str, how: str) -> None:
     line = dict.fromkeys(["file", "model", "inputs", "forward"], "pass") | {in_: how}
     file.write_text(
@@ -496,6 +502,7 @@ def test_prints_go_to_stderr(file: Path, capsys: pytest.CaptureFixture[str], in_
     assert "noise" in stderr
 
 
+@pytest.mark.slow
 def test_prints_of_other_programs_go_to_stderr(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file.write_text("import os\nos.system('echo noise')\n" + GOOD)
     assert main(["analyze", str(file), "--format", "json"]) == 0
@@ -562,7 +569,7 @@ def run_with(change: str, failure: str, folder: Path) -> int:
 
 
 @WHEN
-@pytest.mark.parametrize("what", [*CHANGES, *SILENT])
+@pytest.mark.parametrize("what", first_of([*CHANGES, *SILENT]))
 def test_process_is_as_before(folder: Path, what: str, failure: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = state()
     exit_code = run_with((CHANGES | SILENT)[what], failure, folder)
@@ -571,7 +578,7 @@ def test_process_is_as_before(folder: Path, what: str, failure: str, capsys: pyt
 
 
 @WHEN
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what", first_of(CHANGES))
 def test_what_was_put_back_is_said(folder: Path, what: str, failure: str, capsys: pytest.CaptureFixture[str]) -> None:
     run_with(CHANGES[what], failure, folder)
     stderr = capsys.readouterr().err
@@ -579,7 +586,7 @@ def test_what_was_put_back_is_said(folder: Path, what: str, failure: str, capsys
     assert any(what in note for note in notes), f"no note on it: {stderr}"
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what", first_of(CHANGES))
 def test_the_check_sees_a_change(what: str) -> None:
     before = state()
     path, argv, environment, folder = list(sys.path), list(sys.argv), dict(os.environ), os.getcwd()
@@ -599,18 +606,21 @@ def test_the_check_sees_a_change(what: str) -> None:
     assert state() == before
 
 
+@pytest.mark.slow
 def test_no_note_where_nothing_changed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.py").write_text(GOOD)
     assert main(["analyze", "model.py"]) == 0
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_output_goes_where_the_user_is(folder: Path) -> None:
     (folder / "model.py").write_text("import os\nos.chdir('/')\n" + GOOD)
     assert main(["analyze", "model.py", "-o", "out.txt"]) == 0
     assert "saved for backward" in (folder / "out.txt").read_text()
 
 
+@pytest.mark.slow
 def test_working_directory_that_is_gone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.py").write_text("import os\nos.mkdir('x')\nos.chdir('x')\nos.rmdir('../x')\n" + GOOD)
     exit_code = main(["analyze", "model.py"])
@@ -618,6 +628,7 @@ def test_working_directory_that_is_gone(folder: Path, capsys: pytest.CaptureFixt
     assert exit_code == 0, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_settings_of_the_file_hold_during_the_analysis(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.py").write_text(HEAD + "torch.set_default_dtype(torch.bfloat16)\n" + USE + INPUTS + SQUARE)
     assert main(["analyze", "model.py", "--format", "json"]) == 0

@@ -13,6 +13,7 @@ import pytest
 
 from graphmem.cli import main
 from graphmem.cli.run import _not_installed
+from support.slow import first_of
 
 MODEL = """
 import torch
@@ -63,8 +64,8 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ["analyze", "model.py", "--torch", f"2.{THOUSANDS}"],
         ["analyze", "model.py", "--torch", "2.\u00b2"],
         ["analyze", "model.py", "--cudnn", f"9.{THOUSANDS}"],
-        ["fit", "model.py", "--solve", "s", "--memory", f"{MANY}GiB"],
-        ["fit", "model.py", "--solve", "s", "--reserve", MANY],
+        pytest.param(["fit", "model.py", "--solve", "s", "--memory", f"{MANY}GiB"], marks=pytest.mark.slow),
+        pytest.param(["fit", "model.py", "--solve", "s", "--reserve", MANY], marks=pytest.mark.slow),
         ["lint", "model.py", "--budget", f"{MANY}GiB"],
         ["lint", "model.py", "--threshold", f"{MANY}%"],
         ["lint", "model.py", "--threshold", f"{MANY}MiB"],
@@ -82,7 +83,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ["analyze", "x" * 5000 + ".py"],
         ["analyze", "x" * 5000 + ".json"],
         ["analyze", "x" * 5000],
-        ["analyze", "model.py", "-o", "x" * 5000],
+        pytest.param(["analyze", "model.py", "-o", "x" * 5000], marks=pytest.mark.slow),
     ],
     ids=lambda words: " ".join(words)[:40],
 )
@@ -153,14 +154,16 @@ RAISES = {
 @pytest.mark.parametrize("where", RAISES)
 @pytest.mark.parametrize(
     "raises",
-    [
-        "import _pytest.outcomes as o; raise o.Skipped('no gpu', allow_module_level=True)",
-        "import asyncio; raise asyncio.CancelledError",
-        "raise GeneratorExit",
-        "raise BaseException('x')",
-        "raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()",
-        "raise Exception('a\\x1b[31m\\n::error::b')",
-    ],
+    first_of(
+        [
+            "import _pytest.outcomes as o; raise o.Skipped('no gpu', allow_module_level=True)",
+            "import asyncio; raise asyncio.CancelledError",
+            "raise GeneratorExit",
+            "raise BaseException('x')",
+            "raise type('E', (Exception,), {'__str__': lambda s: 1 / 0})()",
+            "raise Exception('a\\x1b[31m\\n::error::b')",
+        ]
+    ),
 )
 def test_anything_that_is_raised_is_an_error_of_that_line(
     folder: Path, capsys: pytest.CaptureFixture[str], where: str, raises: str
@@ -192,6 +195,7 @@ def test_names_of_the_model_are_shown_and_not_obeyed(folder: Path, capsys: pytes
         assert not any(line.lstrip().startswith("::") for line in (out + err).splitlines())
 
 
+@pytest.mark.slow
 def test_a_path_that_is_not_utf8(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         Path("m\udcff.py").write_text(Path("model.py").read_text())

@@ -130,8 +130,9 @@ def saved(*options: str, source: str = MLP) -> int:
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-@pytest.mark.parametrize("columns", one_of([80], [80, 120, 160], int))
+@pytest.mark.parametrize("columns", [80, 120, 160])
 def test_table_fits(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, source: str
 ) -> None:
@@ -176,7 +177,7 @@ def test_same_twice(folder: Path) -> None:
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=SOURCES.values(), ids=SOURCES)
+@pytest.fixture(scope="module", params=one_of([MLP], SOURCES.values(), str), ids=SOURCES)
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with contextlib.chdir(tmp_path_factory.mktemp("report")):
         return analyze(source=request.param)
@@ -241,7 +242,8 @@ def test_size_of_one_times_count(report: dict[str, Any]) -> None:
             assert sympy.sympify(row["each"], locals=symbols).subs(values) * row["count"] == row["bytes"]
 
 
-@pytest.mark.parametrize("name", one_of(["N", "E", "beta"], ["N", "S", "E", "I", "Q", "O", "beta", "pi", "sin"], str))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["N", "S", "E", "I", "Q", "O", "beta", "pi", "sin"])
 def test_names_that_sympy_uses(folder: Path, name: str) -> None:
     source = (
         f"import torch\nfrom torch import nn\ndef model({name}=16): return nn.Sequential(nn.Linear({name}, {name}), "
@@ -257,6 +259,7 @@ def test_names_that_sympy_uses(folder: Path, name: str) -> None:
 # --- TARGET -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_factory_by_name(folder: Path) -> None:
     (folder / "model.py").write_text(MLP)
     assert analyze("model.py:other")["saved"]["bytes"] == HIDDEN // 4
@@ -266,7 +269,7 @@ def test_factory_by_name(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "nbytes"),
     one_of(
-        ["zoo.mlp:other", "zoo/mlp.py"],
+        ["zoo.mlp:other"],
         [("zoo.mlp:other", HIDDEN // 4), ("zoo.mlp:model", HIDDEN), ("zoo.mlp", HIDDEN), ("zoo/mlp.py", HIDDEN)],
         lambda case: case[0],
     ),
@@ -281,6 +284,7 @@ def test_module_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch, target: s
     assert sys.path == path
 
 
+@pytest.mark.slow
 def test_helper_beside_the_file(folder: Path) -> None:
     (folder / "below").mkdir()
     (folder / "below" / "helper_beside.py").write_text(MLP)
@@ -288,6 +292,7 @@ def test_helper_beside_the_file(folder: Path) -> None:
     assert analyze("below/model.py")["saved"]["bytes"] == HIDDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "nbytes"),
     [
@@ -319,18 +324,18 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("settings", "nbytes"), one_of(["s", "h", "b", "p", "wide", "act"], SETTINGS, lambda case: case[0].split("=")[0])
-)
+@pytest.mark.parametrize(("settings", "nbytes"), one_of(["s"], SETTINGS, lambda case: case[0].split("=")[0]))
 def test_set(folder: Path, settings: str, nbytes: int) -> None:
     options = [x for pair in settings.split() for x in ("--set", pair)]
     assert saved(*options) == nbytes
 
 
+@pytest.mark.slow
 def test_set_is_in_the_report(folder: Path) -> None:
     assert analyze("model.py", "--set", "s=16", source=MLP)["symbols"] == {"b": 2, "s": 16, "h": 16}
 
 
+@pytest.mark.slow
 def test_set_of_one_of_two_different_defaults(folder: Path) -> None:
     source = MLP.replace("s=8, h=16", "s=8, h=99")
     assert saved("--set", "h=16", source=source) == HIDDEN
@@ -339,35 +344,41 @@ def test_set_of_one_of_two_different_defaults(folder: Path) -> None:
 DTYPES = [("bf16", HIDDEN // 2), ("fp16", HIDDEN // 2), ("torch.float32", HIDDEN), ("FP64", 2 * HIDDEN)]
 
 
-@pytest.mark.parametrize(("dtype", "nbytes"), one_of(["bf16", "FP64"], DTYPES, lambda case: case[0]))
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "nbytes"), DTYPES)
 def test_dtype(folder: Path, dtype: str, nbytes: int) -> None:
     report = analyze("model.py", "--dtype", dtype, source=MLP)
     assert report["saved"]["bytes"] == nbytes
     assert "dtype" in report["settings"]
 
 
+@pytest.mark.slow
 def test_autocast(folder: Path) -> None:
     report = analyze("model.py", "--autocast", "bf16", source=MLP)
     assert report["settings"] == {"autocast": "bfloat16"}
     assert {n["dtype"] for n in report["nodes"]} == {"bfloat16"}
 
 
+@pytest.mark.slow
 def test_device_cpu(folder: Path) -> None:
     report = analyze("model.py", "--device", "cpu", source=MLP)
     assert "CPU" in report["target"]
     assert report["saved"]["bytes"] == HIDDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gpu", "name"), [("a100", "A100"), ("H100", "H100"), ("rtx-4090", "4090")])
 def test_gpu(folder: Path, gpu: str, name: str) -> None:
     assert name in analyze("model.py", "--gpu", gpu, source=MLP)["target"]
 
 
+@pytest.mark.slow
 def test_torch_and_cudnn(folder: Path) -> None:
     target = analyze("model.py", "--torch", "2.11", "--cudnn", "9.15", source=MLP)["target"]
     assert "torch 2.11, cuDNN 9.15" in target
 
 
+@pytest.mark.slow
 def test_output_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "model.py").write_text(MLP)
     (folder / "report.txt").write_text("old")
@@ -411,6 +422,7 @@ def inputs(b=2, s=8, h=16): return (torch.randn(b, s, h),)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [["fit", "--solve", "h", "--memory", "1GiB"], ["lint", "--budget", "1KiB"]],
@@ -449,6 +461,7 @@ def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "exit codes: 0" in help_of(capsys)
 
 
+@pytest.mark.slow
 def test_output_leaves_links_and_special_files_what_they_are(tmp_path) -> None:
     (tmp_path / "model.py").write_text(
         "import torch\ndef model(h=8): return torch.nn.Linear(h, h)\ndef inputs(b=2, h=8): return (torch.ones(b, h),)\n"

@@ -9,7 +9,6 @@ from measure.accuracy import FIGURES, PAGE, both_gpus, drawings, page
 from measure.figures import formulas, issue_899
 from support.repo import ROOT
 from support.reports import MEASURED, as_keywords
-from support.slow import one_of
 from support.validated import many, not_run, points_of, samples, table
 
 pytestmark = pytest.mark.page
@@ -57,9 +56,10 @@ AGAIN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "options", "device", "point"),
-    one_of(["samples/gpt2.py"], AGAIN, lambda case: case[0]),
+    AGAIN,
     ids=[f"{target} {device}" for target, _, device, _ in AGAIN],
 )
 def test_what_was_measured_is_predicted_today(target, options, device, point) -> None:

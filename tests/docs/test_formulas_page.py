@@ -18,8 +18,6 @@ ROW = re.compile(
     r"^(\|.* )?\| (saved|alive|attention|module [^ |]+) \| `([^`]*)` \| `graphmem analyze ([^`]+)` \|$", re.M
 )
 ROWS = [match.groups()[1:] for match in ROW.finditer(PAGE.read_text())]
-FAST = ("samples/megatron_layer.py", "samples/flash_block.py")
-PARAMETERS = [pytest.param(*row, marks=() if row[2].startswith(FAST) else pytest.mark.slow) for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,8 @@ def current(what, command, reports):
     return formula(row.each, report.symbols)
 
 
-@pytest.mark.parametrize(("what", "shown", "command"), PARAMETERS, ids=[f"{c} {w}" for w, _, c in ROWS])
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "shown", "command"), ROWS, ids=[f"{c} {w}" for w, _, c in ROWS])
 def test_formula_is_what_comes_out(what, shown, command, reports, request, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
     fresh = current(what, command, reports)

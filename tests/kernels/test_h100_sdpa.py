@@ -7,13 +7,14 @@ import pytest
 from graphmem.trace import trace
 from support.repo import measured
 from support.sdpa_rows import Call, arguments
+from support.slow import first_of
 
 DATA = measured("h100_sdpa.json.gz")["rows"]
 DTYPES = ("bfloat16", "float16", "float32")
 
 
 @pytest.mark.parametrize("some", [pytest.param(1, marks=pytest.mark.slow), 19], ids=["all", "every 19th"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", first_of(DTYPES))
 def test_backend_and_storages(dtype, some, h100) -> None:
     rows = [row for row in DATA if row["dtype"] == dtype][::some]
     assert len(rows) > 600 / some

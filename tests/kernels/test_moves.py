@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import graphmem
+from support.slow import first_of
 
 
 def _stream(x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +77,7 @@ class Net(nn.Module):
         return self.linear(self.first(x)).exp()  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", [*MOVES, "nvtx"])
+@pytest.mark.parametrize("name", first_of([*MOVES, "nvtx"], 2))
 def test_a_move_to_where_it_is_changes_nothing(name: str) -> None:
     x = torch.randn(2, 8, 16)
     first = MOVES.get(name, _nvtx)
@@ -86,7 +87,7 @@ def test_a_move_to_where_it_is_changes_nothing(name: str) -> None:
     assert report.alive == plain.alive
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", first_of(MADE, 2))
 def test_what_is_made_and_moved_is_on_the_gpu(name: str) -> None:
     """The linear layer keeps the product: one activation more."""
     report = graphmem.analyze(Net(MADE[name]), (torch.randn(2, 8, 16),))

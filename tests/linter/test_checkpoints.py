@@ -40,6 +40,7 @@ class TwoLists(nn.Module):
         return x.sum()
 
 
+@pytest.mark.slow
 def test_a_layer_in_two_lists_gets_one_checkpoint() -> None:
     x = (torch.empty(8, 64, 64, device="meta"),)
     model = TwoLists()

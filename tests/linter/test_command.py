@@ -61,6 +61,7 @@ def as_json(capsys, *arguments):
     return code, json.loads(out)["findings"]
 
 
+@pytest.mark.slow
 def test_a_finding_is_exit_code_1_and_says_what_where_and_how_much(model, capsys) -> None:
     code, out, err = run(capsys, model)
     assert code == 1
@@ -106,6 +107,7 @@ def test_a_length_that_was_asked_for(model, capsys) -> None:
     assert {f["rule"]: f["point"]["s"] for f in findings} == {"GM101": 8192, "GM401": 8192}
 
 
+@pytest.mark.slow
 def test_a_budget(model, capsys) -> None:
     assert run(capsys, model, "--ignore", "GM101", "--budget", "1GiB")[0] == 0
     code, out, _ = run(capsys, model, "--ignore", "GM101", "--budget", "10KiB")
@@ -114,7 +116,8 @@ def test_a_budget(model, capsys) -> None:
     assert "largest:" in out
 
 
-@pytest.mark.parametrize(("threshold", "code"), one_of(["99%"], THRESHOLDS, lambda case: case[0]))
+@pytest.mark.slow
+@pytest.mark.parametrize(("threshold", "code"), THRESHOLDS)
 def test_thresholds(model, capsys, threshold, code) -> None:
     assert run(capsys, model, "--threshold", threshold)[0] == code
 
@@ -359,6 +362,7 @@ def test_on_the_cpu_no_kernel_was_chosen(tmp_path, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["link", "setting"])
 def test_a_repository_does_not_say_where_a_baseline_is_written(model, capsys, tmp_path, by) -> None:
     """Only the command line names a file elsewhere."""

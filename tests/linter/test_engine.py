@@ -43,6 +43,7 @@ def analysed(model: type[Shifted], b: int) -> Report:
     return graphmem.analyze(model().bfloat16(), (torch.zeros(b, 64, dtype=torch.int64),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "code", "measured"),
     [(First, "GM105", False), pytest.param(WrittenOut, "GM101", True, marks=pytest.mark.slow)],

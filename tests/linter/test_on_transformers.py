@@ -8,7 +8,6 @@ from graphmem.linter.engine import check
 from graphmem.linter.threshold import Threshold
 from support.lint_examples import NEWEST
 from support.reports import of_sample
-from support.slow import one_of
 
 SIZES = {"L": 2, "a": 8, "k": 8, "h": 256, "f": 512, "v": 8000, "s": 256}
 SMALL = {
@@ -44,9 +43,10 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "name", "changes", "inputs", "dtype", "options"),
-    one_of(["GM204"], CASES, lambda case: case[0]),
+    CASES,
     ids=[f"{c[0]}-{c[1]}" for c in CASES],
 )
 def test_the_mistake_is_found(code, name, changes, inputs, dtype, options) -> None:

@@ -27,7 +27,7 @@ def found(rule, which, name):
     return checker.findings(example.lint.get("points", ()))
 
 
-@examples("BAD", digits=3)
+@examples("BAD", digits=1)
 def test_bad_examples_are_found(rule, which, name) -> None:
     findings = found(rule, which, name)
     assert findings

@@ -12,6 +12,7 @@ import graphmem
 from graphmem.load.blank import Blank, is_blank
 from support.oracle import real_saved
 from support.reports import predicted
+from support.slow import first_of
 
 LARGE = 2**18
 
@@ -90,7 +91,7 @@ class Adapted(nn.Module):
         return self.base(x) + self.up(self.down(x.to(self.down.weight.dtype))).tanh() * self.scale
 
 
-@pytest.mark.parametrize("h", [32, 512])
+@pytest.mark.parametrize("h", first_of([32, 512]))
 def test_what_a_library_does_to_weights_it_does_to_blank_ones(h: int) -> None:
     def model(h: int = h) -> nn.Module:
         return Adapted(nn.Linear(h, h).bfloat16(), 2 * h)

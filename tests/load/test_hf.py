@@ -20,7 +20,7 @@ from graphmem.load.hf.subject import from_config_file
 from graphmem.trace import trace
 from graphmem.usercode.isolate import isolated
 from support.repo import ROOT
-from support.slow import one_of
+from support.slow import first_of, one_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -163,7 +163,8 @@ def saved_in(module, inputs):
     return sum(kept.nbytes for kept in sort_storages(traced) if kept.table == SAVED)
 
 
-@pytest.mark.parametrize("name", one_of(("vit",), MODELS, str))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_a_config_is_its_model(name, write) -> None:
     content, settings, wanted = MODELS[name]
     sizes = {"b": 2, "s": 64, **settings}
@@ -386,7 +387,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-@pytest.mark.parametrize("reference", ["{folder}--code.Mod", "code.Mod", "owner/name--code.Mod"])
+@pytest.mark.parametrize("reference", first_of(["{folder}--code.Mod", "code.Mod", "owner/name--code.Mod"]))
 def test_code_of_a_config_inside_the_config_is_never_run(reference, trusted, tmp_path, monkeypatch, capsys) -> None:
     """transformers asks on stdin, and would take the "y" of `yes |`."""
     (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Mod: pass\n")

@@ -16,6 +16,7 @@ from graphmem.points import Room
 from graphmem.usercode.isolate import isolated
 from support.oracle import real_saved
 from support.reports import predicted
+from support.slow import first_of
 
 FILE = """
 import torch
@@ -90,6 +91,7 @@ def buffers_of(report: graphmem.Report) -> int:
     return next((row.bytes or 0 for row in report.not_counted if row.what == "saved buffer"), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["n_ctx", "block_size", "max_len"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_buffer_as_long_as_the_longest_input(kind: str, limit: str, tmp_path: Path) -> None:
@@ -108,6 +110,7 @@ def test_a_buffer_as_long_as_the_longest_input(kind: str, limit: str, tmp_path: 
             assert (dict(predicted(there)), buffers_of(there)) == real, moved
 
 
+@pytest.mark.slow
 def test_longer_inputs_than_the_model_takes(tmp_path: Path) -> None:
     report = graphmem.analyze(str(file_of("multiplied mask", "n_ctx", tmp_path)), device="cpu")
     there = report.at(s=30)
@@ -135,7 +138,7 @@ class Scaled(nn.Module):
         return self.o(x) * self.table
 
 
-@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("registered", first_of([True, False]))
 def test_every_layer_has_a_table_of_its_own(*, registered: bool) -> None:
     """Layers with one each are alike."""
 
@@ -160,6 +163,7 @@ def test_room() -> None:
     assert Room().at({"s": 3}) == {"s": 3}
 
 
+@pytest.mark.slow
 def test_a_limit_of_which_nothing_is_kept_is_not_in_the_formula(tmp_path: Path) -> None:
     """A table of learned positions is a parameter."""
     path = tmp_path / "model.py"

@@ -70,6 +70,7 @@ class Dropped(SomeCheckpointed):
         return x
 
 
+@pytest.mark.slow
 def test_layers_that_forward_treats_by_their_number() -> None:
     """Nothing of the modules shows it: only a trace of all of them does."""
 
@@ -103,6 +104,7 @@ def test_layers_directly_in_a_sequential_are_counted() -> None:
     assert "L" in graphmem.analyze(model, inputs).symbols
 
 
+@pytest.mark.slow
 def test_classes_defined_in_the_factory_are_the_same_class() -> None:
     def model(h=16, L=12):
         class Inner(Block):
@@ -139,6 +141,7 @@ def test_selection_by_a_known_mask() -> None:
     assert tanh.shape == (4, 8)
 
 
+@pytest.mark.slow
 def test_inference_mode_around_the_call_changes_nothing() -> None:
     outside = graphmem.analyze(Block(16), inputs())
     with torch.inference_mode():
@@ -187,6 +190,7 @@ def pair(b=2, s=6):
     return Pair(torch.randn(b, s, 8), torch.ones(b, s, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given", [pytest.param((Masked(), pair()), marks=pytest.mark.slow), (Masked, pair)], ids=["module", "functions"]
 )

@@ -45,6 +45,7 @@ def subject(*at: int) -> Callable[[], Subject]:
     return lambda: from_factories(model, inputs, name="cliff")
 
 
+@pytest.mark.slow
 def test_a_planted_wrong_formula_is_found_by_chance() -> None:
     found = check(subject(*PRIMES[-12:]), {}, random.Random(1), points=30)
     assert found.proved
@@ -53,6 +54,7 @@ def test_a_planted_wrong_formula_is_found_by_chance() -> None:
     assert all(one.point["s"] in PRIMES for one in found.wrong)
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     found = check(subject(), {}, random.Random(1), points=12)
     assert (found.equal, found.wrong, found.refused) == (12, [], [])
@@ -145,6 +147,7 @@ def test_the_fewest_symbols_that_are_wrong() -> None:
     assert fewest({"a": 1, "b": 2, "c": 3}, lambda p: p.get("b") == 2) == {"b": 2}
 
 
+@pytest.mark.slow
 def test_made_models_are_files_of_their_own_and_the_same_for_a_seed() -> None:
     for seed in range(30):
         model = made(seed)
@@ -168,6 +171,7 @@ def test_the_smallest_is_what_is_still_wrong(monkeypatch: pytest.MonkeyPatch) ->
     assert (small.norm, small.options, small.dtype) == ("nn.Identity()", (), "")
 
 
+@pytest.mark.slow
 def test_a_cause_is_said_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def checked(_chance: random.Random) -> Found:
         report, found = analysed(subject(131), {}), Found(proved=True)

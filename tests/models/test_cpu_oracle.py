@@ -32,7 +32,7 @@ SMALL = ("megatron_layer", "flash_block")
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", one_of(FAMILIES[::4], MODELS, str))
+@pytest.mark.parametrize("name", one_of(FAMILIES[::8], MODELS, str))
 def test_small_model(name: str) -> None:
     """In float32; test_measured_small has them in bf16, as a GPU kept them."""
     torch.manual_seed(0)

@@ -10,7 +10,6 @@ import graphmem
 from support import zoo
 from support.h100 import ASSUMED, EXPLAINED, ROWS, backend_of
 from support.reports import MEASURED
-from support.slow import one_of
 
 POINT = ("b", "s")
 MADE = ("name", "cls", "task", "variant", "backend", "h", "a")
@@ -24,12 +23,8 @@ def pairs():
     return [rows for rows in alike.values() if len(rows) > 1]
 
 
-FEW = ("issue899", "llama")
-
-
-@pytest.mark.parametrize(
-    "rows", one_of(FEW, pairs(), lambda rows: rows[0]["name"]), ids=lambda rows: zoo.label(rows[0])
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", pairs(), ids=lambda rows: zoo.label(rows[0]))
 def test_the_formula_of_one_row_gives_the_others(rows) -> None:
     row, *others = rows
     with torch.device("meta"):

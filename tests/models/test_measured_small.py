@@ -59,7 +59,7 @@ def test_autocast(name, h100) -> None:
     )
 
 
-@pytest.mark.parametrize(("sample", "settings"), SAMPLES, ids=lambda x: str(x))
+@pytest.mark.parametrize(("sample", "settings"), one_of(None, SAMPLES, lambda case: case[0]), ids=lambda x: str(x))
 def test_sample(sample, settings, h100) -> None:
     with isolated():
         subject = load_target(str(ROOT / "samples" / sample), Wishes(settings=settings))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import graphmem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,7 @@ def fields(content: Any) -> Iterator[str]:
                 yield from fields(value)
 
 
+@pytest.mark.slow
 def test_every_field_is_documented() -> None:
     target = str(ROOT / "samples" / "megatron_layer.py")
     content = graphmem.analyze(target, symbols={"h": 64, "a": 4, "b": 2, "s": 96}).to_dict()

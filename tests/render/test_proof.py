@@ -107,6 +107,7 @@ def test_the_point_that_failed_is_named_with_both_numbers() -> None:
     assert said in _text(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["table", "markdown"])
 def test_what_has_no_formula_is_said_with_the_reason(name: str) -> None:
     model, report = _analysed(_chaos)
@@ -120,6 +121,7 @@ def test_what_has_no_formula_is_said_with_the_reason(name: str) -> None:
     assert "%" not in text.partition("NOT PROVED")[2].partition(";")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [lambda: _analysed(_chaos), _failing_at_a_later_point])
 def test_a_formula_that_is_not_proved_gives_no_other_point(made) -> None:
     _, report = made()
@@ -131,6 +133,7 @@ def test_a_formula_that_is_not_proved_gives_no_other_point(made) -> None:
         report.solve("s", budget="1GiB")
 
 
+@pytest.mark.slow
 def test_the_values_that_a_formula_is_for_stand_beside_it() -> None:
     """Without s the rest is proved: its numbers are those of s=24."""
     _, report = _analysed(lambda b, s, t: s * 2654435761 % 97 + 5)

@@ -54,6 +54,7 @@ def test_a_table_fits_and_loses_nothing(
     assert shown == ["".join("".join(row[i] for row in rows).split()) for i in range(len(headers))]
 
 
+@pytest.mark.slow
 @given(st.lists(WORD, min_size=1, max_size=12), st.sampled_from([", ", " | "]), st.integers(1, 80))
 def test_parts_stay_whole_and_lines_are_full(parts: list[str], separator: str, columns: int) -> None:
     lines = filled(parts, separator, columns)

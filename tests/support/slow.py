@@ -22,6 +22,15 @@ def one_of(
         its = family(row)
         fast = its not in seen and (families is None or its in families)
         seen.add(its)
-        values = row if isinstance(row, tuple) else (row,)
-        parameters.append(pytest.param(*values, marks=() if fast else pytest.mark.slow))
+        parameters.append(_parameter(row, fast=fast))
     return parameters
+
+
+def first_of(rows: Iterable[Any], n: int = 1) -> list[Any]:
+    """`rows` as parameters where any will do: the first `n` are fast, the others slow."""
+    return [_parameter(row, fast=i < n) for i, row in enumerate(rows)]
+
+
+def _parameter(row: Any, *, fast: bool) -> Any:
+    values = row if isinstance(row, tuple) else (row,)
+    return pytest.param(*values, marks=() if fast else pytest.mark.slow)

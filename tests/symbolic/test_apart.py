@@ -80,6 +80,7 @@ class Twice(nn.Module):
         return self.second(self.first(x).sigmoid()).sigmoid()
 
 
+@pytest.mark.slow
 def test_a_size_that_is_rounded_twice() -> None:
     def model(h: int = 16) -> nn.Module:
         return Twice(h)
@@ -96,6 +97,7 @@ class Half(nn.Module):
         return flat[: math.ceil(flat.shape[0] / 2)].exp()
 
 
+@pytest.mark.slow
 def test_the_half_of_a_product() -> None:
     def model(h: int = 128) -> nn.Module:
         return nn.Sequential(nn.Linear(h, h), Half())
@@ -116,6 +118,7 @@ class Dropped(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_layers_that_a_random_number_drops_are_not_counted_by_a_formula() -> None:
     report = graphmem.analyze(lambda h=128, L=2: Dropped(h, L), tokens, device="cpu")
     with pytest.raises(SymbolError, match="only traced at 2"):
@@ -134,6 +137,7 @@ class Projected(nn.Module):
         return self.project(self.up(x)).unflatten(-1, (self.a, -1)).softmax(-1)
 
 
+@pytest.mark.slow
 def test_sizes_that_must_not_be_equal() -> None:
     def model(h: int = 128, a: int = 4, width: int = 96) -> nn.Module:
         return Projected(h, a, width)

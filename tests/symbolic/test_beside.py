@@ -110,17 +110,20 @@ def test_a_padded_vocabulary(model: Callable[..., nn.Module], v: int) -> None:
     assert analysed(model, tokens).at(v=v).saved.bytes == real(model(v=v), tokens())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", [65, 72, 100, 128, 250])
 def test_a_rounded_fraction(h: int) -> None:
     assert analysed(wide, tokens).at(h=h).saved.bytes == real(wide(h=h), tokens(h=h))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [{"n": 20}, {"n": 33}, {"n": 50, "p": 3}, {"p": 5}])
 def test_patches_that_do_not_divide(point: dict[str, int]) -> None:
     n = {k: v for k, v in point.items() if k == "n"}
     assert analysed(patches, image).at(**point).saved.bytes == real(patches(**point), image(**n))
 
 
+@pytest.mark.slow
 def test_a_capped_size_has_a_bound() -> None:
     report = analysed(capped, tokens)
     assert report.at(v=300).saved.bytes == real(capped(v=300), tokens())
@@ -128,6 +131,7 @@ def test_a_capped_size_has_a_bound() -> None:
         report.at(v=301)
 
 
+@pytest.mark.slow
 def test_a_size_without_an_expression_is_left_out_and_the_rest_is_proved() -> None:
     """7 * (h ^ 5) is no form that is known: the formula is for one h."""
 
@@ -152,6 +156,7 @@ def test_a_dimension_of_one_is_refused() -> None:
         report.at(a=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [{"h": 70}, {"a": 5}, {"h": 97, "a": 6}])
 def test_heads_need_not_divide(point: dict[str, int]) -> None:
     """What is left over is not used."""

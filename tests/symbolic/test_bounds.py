@@ -13,6 +13,7 @@ from graphmem.symbolic.bounds import Bound, Multiple, said_of
 from graphmem.symbolic.edges import _last, _moves_with
 from graphmem.symbolic.text import formula
 from support.oracle import real_saved
+from support.slow import first_of
 
 
 @pytest.mark.parametrize("limit", [4095, 4096, 4097, 5000, 8192, 3110, 23_900])
@@ -103,6 +104,7 @@ def test_shorter_than_the_window() -> None:
         assert report.at(s=s, window=window).saved.bytes == kept(b=2, s=s, window=window)
 
 
+@pytest.mark.slow
 def test_longer_than_the_window() -> None:
     report = graphmem.analyze(windowed, inputs, symbols={"s": 400})
     assert report.verified.exact
@@ -133,6 +135,7 @@ class Cut(nn.Module):
         return y.tanh() if x.shape[1] > 2000 else y
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_no_size_of_the_model() -> None:
     report = graphmem.analyze(lambda h=16: Cut(h), inputs, symbols={"s": 500})
     assert report.verified.exact
@@ -155,6 +158,7 @@ class Padded(nn.Module):
         return y.tanh() if over == 0 else nn.functional.pad(y, (0, 0, 0, over)).exp().tanh()
 
 
+@pytest.mark.slow
 def test_a_formula_for_multiples_of_eight() -> None:
     report = graphmem.analyze(lambda h=16: Padded(h), inputs, symbols={"s": 512})
     assert report.verified.exact
@@ -184,6 +188,7 @@ class Table(nn.Module):
         return self.f(x).sigmoid() * table[: x.shape[1]]
 
 
+@pytest.mark.slow
 def test_held_out_points_that_are_too_long_are_taken_nearer() -> None:
     report = graphmem.analyze(lambda h=16: Table(h), inputs, symbols={"s": 300})
     assert report.verified.exact
@@ -203,6 +208,7 @@ class Next(nn.Module):
         return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
+@pytest.mark.slow
 def test_the_least_length() -> None:
     def tokens(b=2, s=40):
         return (torch.randint(50, (b, s)),)
@@ -228,7 +234,7 @@ class Heads(nn.Module):
         return (y.reshape(-1, *y.shape[2:]).exp() * 2).sum() + y.transpose(1, 2).flatten(2).exp().sum()
 
 
-@pytest.mark.parametrize("a", [1, 4])
+@pytest.mark.parametrize("a", first_of([1, 4]))
 def test_a_single_head_has_a_formula_of_its_own(a) -> None:
     report = graphmem.analyze(lambda h=16, a=a: Heads(h, a), inputs, device="cpu")
     for n in (1, 2, 8):
@@ -247,7 +253,7 @@ class Learned(nn.Module):
         return self.f(x + self.positions(torch.arange(x.shape[1], device=x.device))).tanh()
 
 
-@pytest.mark.parametrize("s", [24, 48, 64])
+@pytest.mark.parametrize("s", first_of([24, 48, 64]))
 def test_no_more_positions_than_the_model_has(s) -> None:
     report = graphmem.analyze(lambda h=16: Learned(h), lambda b=2, s=s, h=16: (torch.randn(b, s, h),))
     assert report.verified.exact
@@ -274,6 +280,7 @@ class OneMore(nn.Module):
         return self.f(x + self.positions(torch.arange(x.shape[1], device=x.device))).tanh()
 
 
+@pytest.mark.slow
 def test_a_limit_that_held_out_points_are_beyond() -> None:
     """They have more positions and may have longer inputs for that: at the working point these do not run."""
     report = graphmem.analyze(lambda h=16, P=40: OneMore(h, P), lambda b=4, s=20, h=16: (torch.randn(b, s, h),))

@@ -21,6 +21,7 @@ def module(report, path):
     return next(m for m in report.modules if m.path == path)
 
 
+@pytest.mark.slow
 def test_the_textbook_layer() -> None:
     report = of_sample("megatron_layer.py")
     assert read(report.saved.expr, report) == "34sbh + 5as²b + s² + 16sb"
@@ -29,6 +30,7 @@ def test_the_textbook_layer() -> None:
     assert report.attention[0].kind == "standard"
 
 
+@pytest.mark.slow
 def test_the_block_of_issue_899() -> None:
     report = of_sample("flash_block.py")
     assert read(report.saved.expr, report) == "10sbh + 4abs + 24"
@@ -89,7 +91,7 @@ def test_expressions_give_the_bytes() -> None:
         assert node.proved
 
 
-@pytest.mark.parametrize("sample", one_of(["flash_block.py", "megatron_layer.py"], POINTS, str))
+@pytest.mark.parametrize("sample", one_of(["flash_block.py"], POINTS, str))
 def test_rows_add_up(sample) -> None:
     report = of_sample(sample)
     assert sum(n.size.bytes for n in report.nodes) == report.saved.bytes
@@ -132,8 +134,9 @@ PLAIN = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h)}\n"
 MASKED = "def inputs(b=2, s=24, h=64): return {'x': torch.randn(b, s, h), 'm': torch.ones(b, s, dtype=torch.bool)}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [pytest.param(PLAIN, marks=pytest.mark.slow), MASKED], ids=["no mask", "mask"])
-@pytest.mark.parametrize("s", one_of([33], [8, 24, 32, 33, 512, 1000], int))
+@pytest.mark.parametrize("s", [8, 24, 32, 33, 512, 1000])
 def test_a_size_that_the_kernel_rounds_up(inputs, s, tmp_path) -> None:
     """The efficient kernel's logsumexp is padded to 32; a proof within one such step would prove nothing."""
     (tmp_path / "model.py").write_text(EFFICIENT + inputs)
@@ -164,6 +167,7 @@ class Patches(nn.Module):
         return (x + self.down(self.up(x).relu())).mean(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_patches_of_an_image_of_any_size(token) -> None:
     def image(b=2, r=64):

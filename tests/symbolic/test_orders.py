@@ -41,6 +41,7 @@ def same(report, module, tensors, **point) -> bool:
     return report.at(**point).saved.bytes == sum(size * n for size, n in real_saved(module, tensors).items())
 
 
+@pytest.mark.slow
 def test_the_smaller_and_the_larger_of_two_sizes() -> None:
     report = graphmem.analyze(lambda h=64, f=256, d=4: Narrow(h, f, d), sequences, device="cpu")
     assert report.verified.exact
@@ -57,6 +58,7 @@ def test_the_smaller_and_the_larger_of_two_sizes() -> None:
             report.at(**point)
 
 
+@pytest.mark.slow
 def test_the_limit_in_the_emitted_function() -> None:
     report = graphmem.analyze(lambda h=64, f=256, d=4: Narrow(h, f, d), sequences, device="cpu")
     from graphmem.render.formula import python
@@ -108,6 +110,7 @@ def test_an_input_that_has_to_be_shorter_than_another() -> None:
             report.at(**sizes)
 
 
+@pytest.mark.slow
 def test_an_input_that_has_to_be_longer_than_one_of_an_eighth() -> None:
     report = graphmem.analyze(lambda h=16: Recent(h), two, symbols={"s": 640, "m": 48}, device="cpu")
     assert report.verified.exact

@@ -59,6 +59,7 @@ def test_a_monomial_is_found_and_has_no_rival(expression: sympy.Expr, points: tu
     assert found_for(expression, points) == [expression]
 
 
+@pytest.mark.slow
 @given(monomials("sh"), st.sampled_from("bak"), st.sampled_from((1, 2)), two_points())
 def test_a_quotient_is_found(top: sympy.Expr, below: str, power: int, points: tuple[Point, Point]) -> None:
     base, moved = points

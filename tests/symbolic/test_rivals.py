@@ -56,6 +56,7 @@ def tokens(b: int = 2, s: int = 24, h: int = 80) -> tuple[torch.Tensor, ...]:
     return (torch.zeros(b, s, h, dtype=torch.bfloat16),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("f", [392, 1100])
 def test_a_symbol_that_is_refused_leaves_room_for_the_others(f: int) -> None:
     report = graphmem.analyze(padded, tokens, gpu="a100")
@@ -79,6 +80,7 @@ class TwoKinds(nn.Module):
         return x.sin()
 
 
+@pytest.mark.slow
 def test_what_tells_rivals_apart_is_no_proof_of_all_symbols() -> None:
     def model(h: int = 80, a: int = 4, d: int = 20) -> nn.Module:
         return TwoKinds(h, a, d).bfloat16()

@@ -5,7 +5,6 @@ import pytest
 import graphmem
 from graphmem.analysis.tracer import Tracer
 from support.oracle import real_saved
-from support.slow import one_of
 from support.stacks import Layer, Stack, inputs, stack
 
 
@@ -41,7 +40,8 @@ def cut(h=16, f=32, L=4):
 POINTS = [{"h": 32, "f": 8, "s": 64}, {"b": 5, "h": 48}, {"s": 100, "f": 96}, {"L": 6}, {"L": 9, "f": 24}]
 
 
-@pytest.mark.parametrize("model", one_of([stack], [stack, first_is_special, cut], lambda model: model))
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [stack, first_is_special, cut])
 def test_the_formula_is_right_for_all_layers(model) -> None:
     report = graphmem.analyze(model, inputs, device="cpu")
     assert report.verified.exact
@@ -57,8 +57,9 @@ def in_proportion(base, moved, model_symbols, *, loops=(), full=(), near=False):
         yield {n: v * factor if n in moved else v for n, v in base.items()}
 
 
-@pytest.mark.parametrize("f", one_of([32], [16, 32, 64], int))
-@pytest.mark.parametrize("kept", one_of([True], [True, False], bool))
+@pytest.mark.slow
+@pytest.mark.parametrize("f", [16, 32, 64])
+@pytest.mark.parametrize("kept", [True, False])
 def test_sizes_that_are_the_same_by_chance_are_told_apart(f, kept, monkeypatch) -> None:
     """With f = h layers look alike, with f = 2h or 4h one keeps f where the other keeps 2h or 4h. kept: also where all
     held-out points happen to be as the base is."""

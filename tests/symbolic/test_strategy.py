@@ -13,6 +13,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import ModelError, TooLongError
 from graphmem.symbolic.strategy import LONG, _fixed, _is_long, _operators, _proved, _worth_bounding
+from support.slow import first_of
 
 
 def ops(n: int) -> Any:
@@ -97,12 +98,14 @@ class Stack(nn.Module):
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [
-        ("plain", None),
-        ("unlike", "the layers that L counts are not alike: all of them were traced"),
-        ("deep", "the model does not run with few of the layers that L counts: all of them were traced"),
-        ("dropped", "a random number decides about the layers that L counts: all of them were traced"),
-    ],
+    first_of(
+        [
+            ("plain", None),
+            ("unlike", "the layers that L counts are not alike: all of them were traced"),
+            ("deep", "the model does not run with few of the layers that L counts: all of them were traced"),
+            ("dropped", "a random number decides about the layers that L counts: all of them were traced"),
+        ]
+    ),
 )
 def test_why_all_layers_were_traced(kind: str, said: str | None) -> None:
     def model(h=16, L=9):

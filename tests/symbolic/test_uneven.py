@@ -8,6 +8,7 @@ import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
 from support.oracle import real_saved
+from support.slow import first_of
 
 
 class Padded(nn.Module):
@@ -40,6 +41,7 @@ def test_heads_that_need_no_padding() -> None:
         report.at(d=24)
 
 
+@pytest.mark.slow
 def test_the_emitted_function_refuses_them_too() -> None:
     from graphmem.render.formula import python
 
@@ -51,6 +53,7 @@ def test_the_emitted_function_refuses_them_too() -> None:
         made["saved_bytes"](**{**report.symbols, "d": 24})
 
 
+@pytest.mark.slow
 def test_roundings_that_no_trace_tells_apart() -> None:
     """Beside h = 128 other operators run wherever floor(h/4) and floor(h/32) differ, as heads are padded there."""
     report = graphmem.analyze(lambda h=128: Padded(h, 4, h // 4), inputs, device="cpu")
@@ -68,7 +71,7 @@ def test_roundings_that_no_trace_tells_apart() -> None:
     assert checked >= 3
 
 
-@pytest.mark.parametrize("s", [40, 41])
+@pytest.mark.parametrize("s", first_of([40, 41]))
 def test_a_rounding_that_runs_alike_at_multiples_is_no_limit(s) -> None:
     class Always(nn.Module):
         def __init__(self, h) -> None:

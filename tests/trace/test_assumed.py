@@ -9,6 +9,7 @@ import graphmem
 from graphmem.errors import DataDependentError, UsageError
 from graphmem.how.assumptions import read_assumptions
 from support.oracle import real_saved
+from support.slow import first_of
 
 
 class Experts(nn.Module):
@@ -73,12 +74,14 @@ def test_experts_are_chosen_equally_often() -> None:
     assert set(rows_of(report)) == {10}
 
 
+@pytest.mark.slow
 def test_the_worst_case_on_request() -> None:
     report = graphmem.analyze(Experts(), X, assume={"experts": "worst"})
     assert any("all tokens choose the same experts" in note for note in report.notes)
     assert not [n for n in report.nodes if n.shape[:1] == (10,)]
 
 
+@pytest.mark.slow
 def test_nothing_is_nan_or_infinite() -> None:
     report = graphmem.analyze(Checks(), X)
     assert [n.op for n in report.nodes] == ["aten.sigmoid.default"]
@@ -110,7 +113,7 @@ class Selects(nn.Module):
         return self.select(self.f(x)).tanh()
 
 
-@pytest.mark.parametrize("name", SELECTIONS)
+@pytest.mark.parametrize("name", first_of(SELECTIONS))
 def test_how_many_are_selected_can_be_given(name) -> None:
     """`select` takes all that there are, which nobody but the user knows."""
     select = SELECTIONS[name]

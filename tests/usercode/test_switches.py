@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import graphmem
+from support.slow import first_of
 
 matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
 hooks = nn.modules.module
@@ -95,8 +96,8 @@ def put_back() -> Iterator[None]:
     logging.root.handlers[:] = kept[4]
 
 
-@pytest.mark.parametrize("beside", [False, True])
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("beside", first_of([False, True]))
+@pytest.mark.parametrize("what", first_of(CHANGES, 2))
 def test_it_is_as_before(put_back: None, what: str, beside: bool) -> None:
     change, read = CHANGES[what]
     before = read()

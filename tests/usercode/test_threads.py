@@ -80,6 +80,7 @@ def beside(work: Callable[[], object]) -> object:
         assert not failed, failed
 
 
+@pytest.mark.slow
 def test_a_training_loop_does_not_notice() -> None:
     alone = training(60)
     assert beside(lambda: training(60)) == alone
@@ -97,6 +98,7 @@ def test_analyses_take_turns() -> None:
     assert found == [expected] * 4
 
 
+@pytest.mark.slow
 def test_an_analysis_within_another_does_not_wait_for_itself() -> None:
     with isolated(), isolated():
         assert graphmem.analyze(model, inputs).verified.exact
@@ -138,6 +140,7 @@ def test_whatever_is_asked_of_a_report_takes_its_turn(monkeypatch: pytest.Monkey
         assert not any(free)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside_another", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_the_users_code_draws_is_put_back(beside_another: bool) -> None:
     def drawing_inputs(b: int = 2, s: int = 24, h: int = 16) -> tuple[torch.Tensor]:

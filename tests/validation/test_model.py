@@ -11,7 +11,6 @@ from graphmem.cli import main
 from graphmem.load import load_target
 from graphmem.usercode.isolate import isolated
 from graphmem.validation.run import validate
-from support.slow import one_of
 
 LLAMA = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48,
@@ -30,7 +29,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("options", one_of([OPTIONS[0]], OPTIONS, str))
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS)
 def test_config_json(options, here, capsys) -> None:
     pytest.importorskip("transformers")
     Path("config.json").write_text(json.dumps(LLAMA))
@@ -70,7 +70,8 @@ net = Net(){after}
 AFTER = ["\nnet.up.bias.data.zero_()\nnets = [net]", ""]
 
 
-@pytest.mark.parametrize("after", one_of(AFTER[:1], AFTER, str), ids=["changed", "made"])
+@pytest.mark.slow
+@pytest.mark.parametrize("after", AFTER, ids=["changed", "made"])
 def test_an_instance_of_the_file_is_copied(after, here) -> None:
     """A run moves the model and leaves gradients: not in what the file has made."""
     Path("mine.py").write_text(INSTANCE.format(after=after))

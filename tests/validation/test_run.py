@@ -131,7 +131,8 @@ class Caching(nn.Module):
         return self.lin(x) * self.mask * self.constant * self.mean
 
 
-@pytest.mark.parametrize("frozen", one_of([False], [False, True], bool), ids=["", "frozen"])
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
 def test_what_was_there_before_does_not_count(frozen: bool, request: pytest.FixtureRequest) -> None:
     """Also where somebody has frozen it: the collector does not list that."""
     if frozen:
@@ -169,8 +170,9 @@ class Remembering(nn.Module):
 REMEMBERED = [("first", 0), ("last", 8 * 16 * 4), ("all", 0), ("table", 16 * 4)]  # and what of it is no rise
 
 
-@pytest.mark.parametrize(("how", "left"), one_of(["table"], REMEMBERED, lambda case: case[0]), ids=lambda x: str(x))
-@pytest.mark.parametrize("steps", one_of([2], [2, 4], int))
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "left"), REMEMBERED, ids=lambda x: str(x))
+@pytest.mark.parametrize("steps", [2, 4])
 def test_what_an_earlier_step_left_and_this_one_keeps_or_replaces_is_no_rise(how: str, left: int, steps: int) -> None:
     (point,) = validate(Remembering(how), (torch.randn(8, 16),), device="cpu", steps=steps).points
     assert point.exact
@@ -212,6 +214,7 @@ def test_nothing_is_left(file: str) -> None:
 # --- what it says -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_table(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert on_cpu(file, "--sweep", "s=4,8", "b=1,2") == 0
     text = capsys.readouterr().out
@@ -323,6 +326,7 @@ def test_a_wrong_size_is_caught_and_named(file: str, corrupt: Any, capsys: pytes
     assert "saved storages as predicted at 0 of 1 points" in text
 
 
+@pytest.mark.slow
 def test_a_missing_storage_is_caught_and_named(file: str, corrupt: Any, capsys: pytest.CaptureFixture[str]) -> None:
     corrupt(lambda saved: [s for s in saved if s.op != "aten.gelu.default"])
     assert on_cpu(file, "--format", "json") == 1
@@ -379,6 +383,7 @@ def test_compare(expected: list[int], seen: list[int], differences: list[Any], m
 # --- memory -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused(
     file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -406,7 +411,8 @@ def test_free_memory_of_this_machine() -> None:
     assert free is None or 2**20 < free < 2**50
 
 
-@pytest.mark.parametrize("wrapped", one_of([True], [True, False], bool), ids=["behind another error", "as it is"])
+@pytest.mark.slow
+@pytest.mark.parametrize("wrapped", [True, False], ids=["behind another error", "as it is"])
 def test_out_of_memory(
     file: str, wrapped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -520,6 +526,7 @@ def test_another_machine_is_not_for_a_real_run(option: str) -> None:
         validate(nn.Linear(2, 2), (torch.randn(2, 2),), **{"devise": "cpu"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
