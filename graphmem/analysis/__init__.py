@@ -6,6 +6,7 @@ depth.py        how often each layer is repeated
 analysis.py     what a derivation says of modules and attentions, before any point is chosen
 build.py        the analysis, evaluated at a point: a report
 rows.py         the rows of its tables
+limits.py       the rows that say where its formula does not hold
 shares.py       what each attention has of a group that several keep
 report.py       `Report`: these tables, and what can still be asked of the model behind them
 

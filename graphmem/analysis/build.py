@@ -9,8 +9,9 @@ import torch
 from graphmem.accounts.saved import ALIVE
 from graphmem.analysis.analysis import Analysis
 from graphmem.analysis.at import analysis_for, moved_to
+from graphmem.analysis.limits import limits
 from graphmem.analysis.report import Report
-from graphmem.analysis.rows import Rows, limits
+from graphmem.analysis.rows import Rows
 from graphmem.analysis.solve import solve
 from graphmem.load.subject import read_symbol
 from graphmem.points import Point

@@ -21,7 +21,6 @@ from graphmem.record.paths import SHARED, folded, is_within
 from graphmem.report.tables import (
     AttentionPart,
     AttentionRow,
-    Limit,
     Location,
     Missed,
     ModuleRow,
@@ -31,44 +30,11 @@ from graphmem.report.tables import (
     Size,
     Verified,
 )
-from graphmem.symbolic.bounds import AnyBound, Multiple, Unequal, Uneven
 from graphmem.symbolic.curves import evaluate
 from graphmem.symbolic.derivation import Group
 from graphmem.symbolic.group import Count, Repeats
 from graphmem.units import allocated
 from graphmem.usercode.paths import shown
-
-
-def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
-    """Everything beyond which the formula does not hold, or was not proved."""
-    derived = analysis.derived
-    lowest = {name: min(derived.base[name], analysis.working[name]) for name in derived.loops}
-    return (
-        *(_limit(bound, point) for bound in analysis.bounds),
-        *(Limit(name, least=turns) for name, turns in lowest.items()),
-        *(Limit(name, equals=str(derived.following(name))) for name in derived.follows),
-    )
-
-
-def _limit(bound: AnyBound, point: Point) -> Limit:
-    """The row of a bound."""
-    if isinstance(bound, Multiple):
-        return Limit(bound.name, multiple_of=bound.of, by="*".join(bound.by) or None)
-    if isinstance(bound, Uneven):
-        return Limit(bound.name, not_multiple_of=bound.of)
-    if isinstance(bound, Unequal):
-        return Limit(bound.name, not_equals=bound.other)
-    value = bound.at(point)
-    least, most = (None, value) if bound.up else (value, None)
-    return Limit(
-        bound.name,
-        least=least,
-        most=most,
-        refused=bound.refused,
-        by=bound.by or None,
-        beside=bound.beside,
-        times=str(bound.times),
-    )
 
 
 @dataclass(frozen=True)

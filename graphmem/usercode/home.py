@@ -41,7 +41,8 @@ class Home:
             yield
             return
         outer, path = getattr(_thread, "home", None), list(sys.path)
-        aside = {name: module for name, module in list(sys.modules.items()) if self._is_in_the_way(name, module)}
+        there_is = functools.cache(functools.partial(_is_there, str(self._folder)))
+        aside = {n: m for n, m in list(sys.modules.items()) if self._is_in_the_way(n, m, there_is)}
         for name in aside:
             del sys.modules[name]
         there = set(sys.modules)
@@ -65,12 +66,12 @@ class Home:
 
         return inside
 
-    def _is_in_the_way(self, name: str, module: Any) -> bool:
+    def _is_in_the_way(self, name: str, module: Any, there_is: Callable[[str], bool]) -> bool:
         """Whether a module has a name that the folder has for another file, or for another copy."""
         if name in self._modules:
             return True
         top, folder = name.partition(".")[0], str(self._folder)
-        if top == "__main__" or not _is_there(folder, top):
+        if top == "__main__" or not there_is(top):
             return False
         file = _file_of(sys.modules.get(top, module))
         return file is not None and is_users(file) and not _real(file).startswith(beginning(_real(folder)))

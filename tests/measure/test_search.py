@@ -125,7 +125,7 @@ def test_points_stay_within_the_limits() -> None:
     room = Room(
         working={"s": 64, "L": 4, "v": 100},
         free=("s", "L"),
-        limits=(("s", 16, None, 8), ("s", None, 128, None), ("L", None, None, 2)),
+        limits=(("s", 16, None, 8, None), ("s", None, 128, None, None), ("L", None, None, 2, None)),
         layers={"L"},
     )
     drawn = [room.draw(random.Random(seed)) for seed in range(200)]
