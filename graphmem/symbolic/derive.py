@@ -110,7 +110,7 @@ def _derived(start: _Start, single: Single | None, still: frozenset[str] = froze
     derived = None
     for near in (False, True):
         derived = _proposed_and_proved(start.problem, probed, probes, near=near)
-        if derived is None or derived.exact or not derived.proofs or not probed.moved:
+        if derived is None or derived.exact or not probed.moved or (not derived.proofs and derived.skipped):
             break  # otherwise a window may have cut off what is far, and it may cut off nothing of what is near
     return derived
 

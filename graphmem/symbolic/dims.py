@@ -68,11 +68,29 @@ def dims_of(
         if checked == chosen:
             break
         chosen = checked
+    seen = _held_out_last(probes, found, chosen, seen, moving)
     # Of those that agree the first is chosen, and it is the first of each pair. What is not rounded is tried beside the
     # base, later on: a rounding shows there.
     known = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
     untold = {pair for pair in _pairs(_agreeing_dims(probes, found, seen)) if pair[0] in known}
     return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
+
+
+def _held_out_last(
+    probes: Probes,
+    found: Mapping[int, list[list[sympy.Expr]]],
+    chosen: Mapping[int, Dims | None],
+    seen: list[Aligned],
+    moving: Mapping[str, Aligned],
+) -> list[Aligned]:
+    """`seen` with a trace in the end in which all symbols move, if there is one without which the same is chosen: it
+    was not needed, so it is a proof."""
+    for there in reversed(seen):
+        if all(there.point[n] != probes.base[n] for n in moving):
+            rest = [other for other in seen if other is not there]
+            if all(_choose(probes, found[k.storage], rest, k) == chosen[k.storage] for k in probes.kept):
+                return [*rest, there]
+    return seen
 
 
 def _chosen(
@@ -118,18 +136,18 @@ def _told_apart(
 ) -> list[Aligned]:
     """Traces at points where expressions differ that agree in all of `seen`."""
     told: list[Aligned] = []
-    refused: Counter[tuple[str, bool]] = Counter()
+    refused: Counter[tuple[str, int]] = Counter()
     asked: list[Point] = []
     rivals, open_ = Rivals(probes.base), _agreeing_dims(probes, options, seen)
     while len(told) < _MOST_TELLING and len(asked) < _MOST_ASKED and probes.affordable():
         points = rivals.most_telling(_pairs(open_))
-        found = next((x for x in points if refused[x.name, x.keeps] < _MOST_REFUSED and x.point not in asked), None)
+        found = next((x for x in points if refused[x.name, x.unit] < _MOST_REFUSED and x.point not in asked), None)
         if found is None:
             break
         asked.append(found.point)
         there = probes.aligned_at(found.point)
         if there is None:
-            refused[found.name, found.keeps] += 1
+            refused[found.name, found.unit] += 1
         else:
             told.append(there)
             open_ = _still_agreeing(probes, open_, there)

@@ -19,9 +19,9 @@ from graphmem.symbolic.single import MoreLayersNeededError, Single
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _FEWEST = 8  # a model's limit on its inputs is not smaller than this
 _TOGETHER = 3  # values tried for a pair of symbols: half, twice, three times
-# How many operators may be traced to move symbols alone, and then how many more to move all of them: about ten seconds,
+# How many operators may be traced to move symbols alone, and then how many more to move all of them: some ten seconds,
 # which only a forward with thousands of operators a layer needs.
-EXPLORED, PROVING = 40_000, 20_000
+EXPLORED, PROVING = 40_000, 40_000
 
 
 class Probes:

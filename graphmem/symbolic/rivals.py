@@ -23,12 +23,14 @@ _STEPS = (
     *(127, 128, 129, 192, 193, 255, 256, 257, 384, 385, 511, 512, 513),
 )
 
+_ALIGNED = 8  # what kernels want sizes to be multiples of
+
 
 class Telling(NamedTuple):
-    """A point beside the base with symbol `name` moved. keeps: what divides it at the base still does."""
+    """A point beside the base with symbol `name` moved by a multiple of `unit`: what divides it there, 8, or 1."""
 
     name: str
-    keeps: bool
+    unit: int
     point: Point
 
 
@@ -60,10 +62,11 @@ class Rivals:
     def _beside(self, name: str) -> list[Telling]:
         if name not in self._points:
             here, unit = self._base[name], _unit(name, self._base)
-            moved = {here + step: False for step in _STEPS} | {here + step * unit: True for step in _STEPS}
+            units = dict.fromkeys((unit, _ALIGNED, 1))
+            moved = {here + step * of: of for of in reversed(units) for step in _STEPS}
             self._points[name] = [
-                Telling(name, keeps, {**self._base, name: value})
-                for value, keeps in sorted(moved.items(), key=lambda x: not x[1])
+                Telling(name, of, {**self._base, name: value})
+                for value, of in sorted(moved.items(), key=lambda x: [*units].index(x[1]))
             ]
         return self._points[name]
 

@@ -28,7 +28,8 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
     2048; and of fractions of a symbol, as 256 ceil(floor(8h/3)/256)."""
     exponents, odd = seen.exponents, set(seen.odd)
     moving = [*exponents, *seen.odd]
-    found = []
+    # First what heads leave of a size: where h/a stays the same, any other rounding would do, too.
+    found = [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
     for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
         names = sorted(names_in(size))
         if odd <= set(names) <= set(moving):
@@ -39,7 +40,6 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         divisors = [n for n in exponents if n not in regular]
         for name in regular:
             found += patches(seen, without(regular, name), [name, *divisors])
-    found += [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
     return list(dict.fromkeys(found))
 
 

@@ -18,8 +18,8 @@ a, h, v = map(symbol, "ahv")
 def test_the_points_that_tell_keep_what_divides_first() -> None:
     first, other, base = 4 * h, 32 * sympy.ceiling(h / 8), {"h": 64, "a": 4}
     points = list(Rivals(base).telling(first, other))
-    assert points[0] == Telling("h", True, {"h": 68, "a": 4})
-    assert Telling("h", False, {"h": 65, "a": 4}) in points
+    assert points[0] == Telling("h", 4, {"h": 68, "a": 4})
+    assert Telling("h", 1, {"h": 65, "a": 4}) in points
     assert all(evaluate(first, x.point) != evaluate(other, x.point) for x in points)
 
 
