@@ -134,7 +134,7 @@ def _before_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
     that is rounded twice, as in floor(ceil(n/4)/2), differs from one that is rounded once."""
     args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
     rounded: dict[str, int] = {}
-    for part, size in (arg.as_coeff_Mul() for arg in args):
+    for part, size in (arg.as_coeff_Mul() for arg in sorted(args, key=str)):
         if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
             rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
     points = {n: probes.base[n] // of * of + 2 * of - 1 for n, of in rounded.items() if of <= _MOST_ROUNDED}

@@ -177,9 +177,10 @@ def _still_agreeing(probes: Probes, open_: _Open, there: Aligned) -> _Open:
     return [one for one in left if len(one[2]) > 1]
 
 
-def _pairs(open_: _Open) -> set[Pair]:
-    """For each dimension the first of the expressions that agree, beside each of the others."""
-    return {(dim[0], other) for dim in {dim for _, _, dim in open_} for other in dim[1:]}
+def _pairs(open_: _Open) -> list[Pair]:
+    """For each dimension the first of the expressions that agree, beside each of the others, in a fixed order."""
+    dims = dict.fromkeys(dim for _, _, dim in open_)
+    return list(dict.fromkeys((dim[0], other) for dim in dims for other in dim[1:]))
 
 
 def _choices(
