@@ -120,7 +120,9 @@ def _outside(limit: Limit, symbols: Point) -> str:
 
 
 def _step(limit: Limit) -> str:
-    return f"({limit.multiple_of}*{limit.by})" if limit.by else str(limit.multiple_of)
+    if not limit.by:
+        return str(limit.multiple_of)
+    return f"({limit.by})" if limit.multiple_of == 1 else f"({limit.multiple_of}*{limit.by})"
 
 
 def _said(limit: Limit, symbols: Point) -> str:

@@ -63,7 +63,9 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         if trace is not None and not proposed.misses(trace):
             still = {n: by for n, by in divided.items() if point[n] % math.prod(point[d] for d in by) == 0}
             return Beside(
-                contradicting=(*_undivided(probes, proposed, still), *_before_the_next(probes, proposed)), moving={}
+                contradicting=_before_the_next(probes, proposed),
+                moving={},
+                multiples=_undivided(probes, proposed, still),
             )
         if trace is not None:
             divided = kept
@@ -86,14 +88,17 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
                 multiples.append(known)
             elif not divided[name]:
                 unclear.append(name)
+    known_of = {multiple.name for multiple in multiples}
     return Beside(
         contradicting=(
             *contradicting,
-            *_undivided(probes, proposed, divided),
             *_stepped(probes, proposed, steps, divided),
         ),
         moving=moving,
-        multiples=tuple(multiples),
+        multiples=(
+            *multiples,
+            *_undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of}),
+        ),
         unclear=tuple(unclear),
     )
 
@@ -122,11 +127,16 @@ def _stepped(
     return _contradicting(probes, proposed, free) if len(free) > 1 else ()
 
 
-def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Aligned, ...]:
-    """Traces that contradict the formulas where what divides a symbol does not any more: of heads that need not divide
-    h, the rest is left over."""
-    found = (_contradicting(probes, proposed, {n: probes.base[n] + 1}) for n, by in divided.items() if by)
-    return tuple(itertools.chain.from_iterable(found))
+def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Multiple, ...]:
+    """That what divides a symbol has to do so, where the model runs without that and keeps other sizes: of heads that
+    need not divide h, the rest is left over. A formula with floor(h/a) would be right, but hard to read."""
+    found = []
+    for name, by in divided.items():
+        point = {**probes.base, name: probes.base[name] + 1}
+        trace = probes.at(point) if by and name in proposed.moved and probes.affordable() else None
+        if trace is not None and proposed.misses(trace):
+            found.append(Multiple(name, 1, tuple(sorted(by))))
+    return tuple(found)
 
 
 def _before_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:

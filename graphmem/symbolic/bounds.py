@@ -67,7 +67,9 @@ class Multiple(NamedTuple):
         return point[self.name] % self.step(point) != 0
 
     def text(self, _point: Point) -> str:
-        """`s a multiple of 8`, `h/a a multiple of 8`."""
+        """`s a multiple of 8`, `h/a a multiple of 8`, `h a multiple of a`."""
+        if self.of == 1:
+            return f"{self.name} a multiple of {' '.join(self.by)}"
         by = f"/{self.by[0]}" if len(self.by) == 1 else f"/({' '.join(self.by)})" if self.by else ""
         return f"{self.name}{by} a multiple of {self.of}"
 

@@ -69,6 +69,30 @@ def test_heads_that_were_multiples_of_8_wherever_they_were_traced() -> None:
     assert right_or_refused(model, tokens, points) == 3
 
 
+class Left(nn.Module):
+    """Heads that need not divide h: the rest is left over. The kernel of attention is the same then."""
+
+    def __init__(self, h: int, a: int) -> None:
+        super().__init__()
+        self.a, self.qkv = a, nn.Linear(h, 3 * (h // a) * a)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.unflatten(2, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, 2))
+        return nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).sigmoid()
+
+
+def test_heads_have_to_divide_where_the_formula_says_so() -> None:
+    def model(h: int = 128, a: int = 4) -> nn.Module:
+        return Left(h, a)
+
+    report = graphmem.analyze(model, tokens, device="cpu")
+    assert Limit("h", multiple_of=1, by="a") in report.limits
+    assert "floor" not in str(report.saved.expr)
+    with pytest.raises(SymbolError, match="h a multiple of a"):
+        report.at(h=129)
+    assert right_or_refused(model, tokens, [{"h": 130}, {"h": 132}, {"h": 160}, {"a": 8}]) >= 2
+
+
 class Twice(nn.Module):
     """Every second position of every fourth: rounded up, and then down."""
 
