@@ -204,6 +204,11 @@ class Trace:
     differentiable: bool = False
     value: Callable[[Ref], torch.Tensor] = field(default=_unknown, repr=False, compare=False)
 
+    @property
+    def kernels(self) -> list[str | None]:
+        """The kernel of every call of scaled_dot_product_attention."""
+        return [call.backend for call in self.sdpa]
+
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""
         return [(op.name, op.call) for op in self.ops]

@@ -93,6 +93,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         contradicting=(
             *contradicting,
             *_stepped(probes, proposed, steps, divided),
+            *_before_the_next(probes, proposed),
         ),
         moving=moving,
         multiples=(
@@ -212,7 +213,7 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
 
 def _runs_another_kernel(trace: Trace, proposed: Proposed) -> bool:
     """Whether attention does, which `report.at` sees at any point by itself."""
-    return [call.backend for call in trace.sdpa] != [call.backend for call in proposed.trace.sdpa]
+    return trace.kernels != proposed.trace.kernels
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

@@ -51,7 +51,7 @@ class Holds(NamedTuple):
             there, here = self.trace(moved), self.trace({})
         except GraphmemError:
             return False
-        return [c.backend for c in there.sdpa] == [c.backend for c in here.sdpa]
+        return there.kernels == here.kernels
 
     def refuses(self, moved: Point) -> bool:
         """Whether the model raises there."""
