@@ -32,10 +32,10 @@ class Tracer:
     def _trace(self, point: dict[str, int]) -> Trace:
         subject = self.subject
         point = subject.room.at(point)  # the sizes that the model really has there
-        with answering_as(self.how.machine, building=True):
-            module = subject.build(point)
         try:
-            with subject.home.entered():
+            with subject.home.entered():  # once for all that is done here
+                with answering_as(self.how.machine, building=True):
+                    module = subject.build(point)
                 return trace(
                     module,
                     subject.make_inputs(point, False),

@@ -8,22 +8,34 @@ torch/_higher_order_ops/flex_attention.py (2.11 to 2.13) and measurements on an 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FunctionType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 from graphmem._torch import COMPILED_FRAME, FLEX_ATTENTION, compile_stance
 from graphmem.patches import Here, patched
 
-_CALLER = ("torch.nn.attention.flex_attention", "flex_attention")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MODULE = "torch.nn.attention.flex_attention"
+_CALLER = (_MODULE, "flex_attention")
 
 
-@torch.library.custom_op("graphmem::flex_attention", mutates_args=())
-def _kernel(
+@functools.cache
+def _kernel() -> Any:
+    """The operator. To register one takes 20 ms, which only a model with flex_attention spends."""
+    kernel = torch.library.custom_op("graphmem::flex_attention", _never, mutates_args=())
+    kernel.register_fake(_results)
+    return kernel
+
+
+def _never(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -35,8 +47,7 @@ def _kernel(
     raise AssertionError("fake mode answers before a kernel is asked")
 
 
-@_kernel.register_fake
-def _(
+def _results(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -70,7 +81,7 @@ class _FlexAttention(torch.autograd.Function):
         value: torch.Tensor,
         *others: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        out, lse, max_scores = _kernel(query, key, value, others[:tables], others[tables:])
+        out, lse, max_scores = _kernel()(query, key, value, others[:tables], others[tables:])
         ctx.mark_non_differentiable(max_scores)
         # Backward does not use max_scores, and torch.compile keeps only what backward uses.
         statistics = (lse,) if compiled else (lse, max_scores)
@@ -89,9 +100,31 @@ def flex_attention_as_kernel() -> Iterator[None]:
         stance = compile_stance()
         if stance is not None:
             stack.enter_context(_eager_here(*stance))
+        if _MODULE in sys.modules:
+            _kernel()  # to register it within forward would be a part of that
         if FLEX_ATTENTION in sys.modules:
             stack.enter_context(patched(type(sys.modules[FLEX_ATTENTION].flex_attention), "__call__", _call))
         yield
+
+
+def again_with_flex_attention(function: Callable[P, T]) -> Callable[P, T]:
+    """Calls `function` a second time where it was the first to import flex_attention, as a model's forward may: that
+    imports torch.compile, which `flex_attention_as_kernel` has to find at its start."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        there = _MODULE in sys.modules
+        try:
+            result = function(*args, **kwargs)
+        except Exception:
+            if there or _MODULE not in sys.modules:
+                raise
+        else:
+            if there or _MODULE not in sys.modules:
+                return result
+        return function(*args, **kwargs)
+
+    return called
 
 
 class _EagerHere:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from graphmem._torch import FakeTensor, FakeTensorMode, in_kernel_invocation_manager, schema_of, storage_id
+from graphmem.trace.direct import directly
 
-# Views have one kernel in C++ for all devices; fake mode works these two out in Python, as they might be symbolic.
-_VIEWS = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
 # A loop over positions has as many different answers; what they need in memory must not matter.
 _MOST = 50_000
 _CONSTANTS = {type(None), bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format}
@@ -68,17 +67,12 @@ class Answers:
         known = self._known.get(found := tuple(key))
         if known is not None:
             return known.again(mode, tensors)
-        result = _viewed(func, args) if func in _VIEWS else func(*args, **kwargs)
+        result = directly(mode, func, args, kwargs, tensors)
+        if result is NotImplemented:
+            result = func(*args, **kwargs)
         if len(self._known) < _MOST and found not in self._known:
             self._known[found] = _answer(result, tensors)
         return result
-
-
-def _viewed(func: Any, args: tuple[Any, ...]) -> FakeTensor:
-    tensor = args[0]
-    with in_kernel_invocation_manager(tensor.fake_mode):
-        made = func(*args)
-    return FakeTensor(tensor.fake_mode, made, tensor.fake_device)
 
 
 @cache

@@ -16,7 +16,7 @@ from torch import nn
 from graphmem._torch import FAKE_TENSOR_LOGGER, FakeTensorMode
 from graphmem.errors import ModelError
 from graphmem.how import How
-from graphmem.kernels.flex import flex_attention_as_kernel
+from graphmem.kernels.flex import again_with_flex_attention, flex_attention_as_kernel
 from graphmem.kernels.run_as_on import RunAsOn
 from graphmem.machine import Machine
 from graphmem.machine.guard import ensure_cuda_guard
@@ -46,6 +46,7 @@ Loss = Callable[[Any], torch.Tensor]
 Drive = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Calls], Any]
 
 
+@again_with_flex_attention
 @compile_apart()
 def trace(
     module: nn.Module,

@@ -7,7 +7,19 @@ import sys
 from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import torch
@@ -15,12 +27,18 @@ from torch import nn
 
 # Each with the class whose methods copy and fill it, also where a subclass has others.
 CONTAINERS: tuple[type[Any], ...] = (deque, OrderedDict, dict, list, set)
-NOTHING_INSIDE = (torch.Tensor, ModuleType, str, bytes, int, float, complex, type(None))
+_OF_C = (
+    *(BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType),
+    *(ClassMethodDescriptorType, GetSetDescriptorType, MemberDescriptorType),
+)
+NOTHING_INSIDE = (torch.Tensor, ModuleType, str, bytes, int, float, complex, type(None), *_OF_C)
 # Objects of these are no part of a model, and lead to what the whole process shares: a logger leads to all loggers.
 OTHERS = {*sys.stdlib_module_names, "torch"}
 _HOLDERS = (nn.Module, SimpleNamespace, UserDict, UserList, ChainMap, Counter, defaultdict)
 FUNCTIONS = (FunctionType, MethodType, functools.partial, staticmethod, classmethod)
 _EMPTY = object()
+# Py_TPFLAGS_HEAPTYPE (Include/object.h, CPython 3.11): a class that a class statement made, which can be assigned to.
+_CAN_CHANGE = 1 << 9
 
 
 Which = Callable[[object], bool]
@@ -48,7 +66,8 @@ def parts_of(value: Any) -> Iterator[Part]:
     if isinstance(value, Globals):
         yield from _of_globals(value.names)
     elif isinstance(value, type):
-        yield from _of_class(value)
+        if value.__flags__ & _CAN_CHANGE:
+            yield from _of_class(value)
     elif isinstance(value, FUNCTIONS):
         yield from _of_function(value)
     elif hasattr(type(value), "cache_info") and callable(getattr(value, "cache_clear", None)):

@@ -41,8 +41,7 @@ class Home:
             yield
             return
         outer, path = getattr(_thread, "home", None), list(sys.path)
-        there_is = functools.cache(functools.partial(_is_there, str(self._folder)))
-        aside = {n: m for n, m in list(sys.modules.items()) if self._is_in_the_way(n, m, there_is)}
+        aside = self._in_the_way()
         for name in aside:
             del sys.modules[name]
         there = set(sys.modules)
@@ -66,21 +65,22 @@ class Home:
 
         return inside
 
-    def _is_in_the_way(self, name: str, module: Any, there_is: Callable[[str], bool]) -> bool:
-        """Whether a module has a name that the folder has for another file, or for another copy."""
-        if name in self._modules:
-            return True
-        top, folder = name.partition(".")[0], str(self._folder)
-        if top == "__main__" or not there_is(top):
-            return False
-        file = _file_of(sys.modules.get(top, module))
-        return file is not None and is_users(file) and not _real(file).startswith(beginning(_real(folder)))
+    def _in_the_way(self) -> dict[str, ModuleType]:
+        """The modules that have a name which the folder has for another file, or for another copy."""
+        here = _importable(str(self._folder)) - {"__main__"}
+        possible = {n: m for n, m in list(sys.modules.items()) if n.partition(".")[0] in here or n in self._modules}
+        return {n: m for n, m in possible.items() if n in self._modules or self._is_another(n, m)}
+
+    def _is_another(self, name: str, module: Any) -> bool:
+        file = _file_of(sys.modules.get(name.partition(".")[0], module))
+        return file is not None and is_users(file) and not _real(file).startswith(beginning(_real(str(self._folder))))
 
     def _leave(self, there: set[str], path: list[str]) -> None:
         """Keep what is the target's own, and take it and its folders off the process."""
         self._path += [folder for folder in sys.path if folder not in path and folder not in self._path]
         sys.path[:] = [folder for folder in sys.path if folder in path or folder not in self._path]
-        brought = {n: m for n, m in list(sys.modules.items()) if n not in there and _is_source_of_users(m)}
+        new = {n: sys.modules.get(n) for n in list(sys.modules.keys() - there)}
+        brought = {n: m for n, m in new.items() if m is not None and _is_source_of_users(m)}
         for name in brought:
             del sys.modules[name]
         shared = {name.partition(".")[0]: None for name in brought}
@@ -99,8 +99,11 @@ def home_of(folder: str) -> Home:
     return Home(folder)
 
 
-def _is_there(folder: str, top: str) -> bool:
-    return os.path.isfile(os.path.join(folder, f"{top}.py")) or os.path.isdir(os.path.join(folder, top))
+def _importable(folder: str) -> set[str]:
+    """The names of modules that stand in a folder."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        return {e.name.removesuffix(".py") for e in entries if e.name.endswith(".py") or e.is_dir()}
+    return set()
 
 
 def _file_of(module: Any) -> str | None:

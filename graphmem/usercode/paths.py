@@ -13,12 +13,13 @@ def beginning(folder: str | Path) -> str:
 
 
 OURS = beginning(Path(__file__).parent.parent)
+_OF_NO_USER = (beginning(sys.prefix), beginning(sys.base_prefix), OURS, "<")
 _START = Path.cwd()
 
 
 def is_users(file: str) -> bool:
     """Whether a file is neither ours nor of an installed package."""
-    return bool(file) and not file.startswith((beginning(sys.prefix), beginning(sys.base_prefix), OURS, "<"))
+    return bool(file) and not file.startswith(_OF_NO_USER)
 
 
 def shown(file: str) -> str:
