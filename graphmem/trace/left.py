@@ -17,7 +17,8 @@ from graphmem.record.paths import folded
 from graphmem.trace.parts import attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, deque, Mapping)
-_TABLES = ("_parameters", "_buffers", "_modules")
+# What every module has: tables of its parameters, buffers, modules and hooks.
+_TABLES = frozenset(vars(nn.Module()))
 _DEEP, _MOST = 4, 10_000  # how deep it is looked for, and in containers of how many items
 
 
