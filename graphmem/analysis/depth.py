@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from graphmem.errors import GraphmemError
 from graphmem.load.names import counts_layers
@@ -188,7 +189,12 @@ def _class(module: nn.Module) -> str:
 
 def _own_shapes(module: nn.Module) -> list[Any]:
     own = [*module._parameters.items(), *module._buffers.items()]
-    return [(name, tuple(t.shape), t.dtype) if t is not None else (name, None) for name, t in own]
+    return [(name, tuple(t.shape), t.dtype) if _has_shape(t) else (name, None) for name, t in own]
+
+
+def _has_shape(tensor: torch.Tensor | None) -> TypeGuard[torch.Tensor]:
+    """One of a lazy module has none yet."""
+    return tensor is not None and not is_lazy(tensor)
 
 
 def _settings(module: nn.Module) -> dict[str, Any]:

@@ -28,12 +28,12 @@ CLEAN, NOT_CLEAN, FAILED = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 clean, 1 not clean, 2 could not analyse."""
-    whole = parser()
-    options = whole.parse_args(arguments)
-    if options.command is None:
-        whole.print_help(sys.stderr)
-        return FAILED
     try:
+        whole = parser()
+        options = whole.parse_args(arguments)
+        if options.command is None:
+            whole.print_help(sys.stderr)
+            return FAILED
         return _COMMANDS[options.command](options)
     except GraphmemError as error:
         return _failed(error, options)

@@ -20,7 +20,7 @@ from graphmem.errors import TargetError, UsageError
 from graphmem.load.factories import from_factories
 from graphmem.load.subject import Subject, at_home
 from graphmem.usercode.home import home_of
-from graphmem.usercode.paths import no_file, shown
+from graphmem.usercode.paths import file_of, no_file, shown
 from graphmem.usercode.running import raised
 from graphmem.usercode.turn import users_turn
 
@@ -70,11 +70,11 @@ def load_target(target: str, wishes: Wishes | None = None) -> Subject:
             inputs=wishes.inputs,
         )
     place, factory = _split(target)
-    if not _is_file(place):
-        return _subject_in(_import(place), target, place, factory, wishes)
-    home = home_of(str(Path(place).parent.resolve()))
+    file = _is_file(place)
+    home = home_of(str(Path(place).parent.resolve() if file else Path.cwd()))
     with home.entered():
-        return at_home(_subject_in(_run_file(Path(place)), target, place, factory, wishes), home)
+        module = _run_file(Path(place)) if file else _import(place)
+        return at_home(_subject_in(module, target, place, factory, wishes), home)
 
 
 def _subject_in(module: ModuleType, target: str, place: str, factory: str | None, wishes: Wishes) -> Subject:
@@ -134,7 +134,7 @@ def _run_file(path: Path) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also what pytest.skip() raises
-        raise raised(error, str(path), module.__file__) from error
+        raise raised(error, str(path), file_of(module)) from error
     finally:
         sys.dont_write_bytecode = writes_bytecode
     return module
@@ -202,8 +202,8 @@ def _import(name: str) -> ModuleType:
 def _function(module: ModuleType, name: str, place: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if found is None:
-        raise TargetError(f"{place} has no {name}()", where=shown(module.__file__ or place), hint=_CONVENTION)
+        raise TargetError(f"{place} has no {name}()", where=shown(file_of(module) or place), hint=_CONVENTION)
     if not callable(found) or isinstance(found, (type, nn.Module)):
         hint = "def loss(output): return output.float().mean()" if name == "loss" else _CONVENTION
-        raise TargetError(f"{name} in {place} is not a function", where=shown(module.__file__ or place), hint=hint)
+        raise TargetError(f"{name} in {place} is not a function", where=shown(file_of(module) or place), hint=hint)
     return found  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ class Calls:
 
     def __init__(self, record: Trace, module: torch.nn.Module) -> None:
         self._record = record
-        named = list(module.named_modules(remove_duplicate=False))
+        named = list(_named(module))
         self._names = {id(m): name for name, m in reversed(named)}  # a shared module goes by its first name
         record.containers = frozenset(name for name, m in named if is_layer_list(m))
         self._around: list[tuple[int, torch.nn.Module | None]] = []
@@ -71,3 +71,14 @@ class Calls:
         children = dict(self._module.named_children()) if self._module is not None else {}
         name = next((n for n, child in children.items() if child is module), type(module).__name__)
         return f"{self.path}.{name}".lstrip(".")
+
+
+def _named(
+    module: torch.nn.Module, path: str = "", around: tuple[torch.nn.Module, ...] = ()
+) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Every module under every name that it has, but not those within itself: a module may hold its owner."""
+    yield path, module
+    around = (*around, module)
+    for name, child in module._modules.items():
+        if child is not None and all(child is not one for one in around):
+            yield from _named(child, f"{path}.{name}".lstrip("."), around)

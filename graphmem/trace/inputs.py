@@ -7,9 +7,23 @@ from typing import Any
 
 import torch
 
+from graphmem.errors import ModelError
+
+# Inputs are not nested so deep, unless something holds itself.
+_DEEP = 50
+
 
 def children(value: Any, name: str) -> Iterator[tuple[Any, str, Any]]:
-    """(key, dotted name, part) of a tuple, list or dict; nothing of anything else."""
+    """(key, dotted name, part) of a tuple, list or dict; nothing of anything else.
+
+    Raises:
+        ModelError: `name` says that it is nested without end.
+    """
+    if name.count(".") > _DEEP:
+        raise ModelError(
+            f"an input is nested more than {_DEEP} deep, at {name[:30]}...",
+            hint="pass tensors, or tuples, lists and dicts of them; none of these may hold itself",
+        )
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (tuple, list)) else ()
     for key, part in pairs:
         yield key, f"{name}.{key}".lstrip("."), part

@@ -7,11 +7,10 @@ their functions remember: closures, defaults, `lru_cache`.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import ModuleType
+from types import FunctionType
 from typing import Any
 
 from torch import nn
@@ -58,16 +57,18 @@ def holds_fake(value: object, deep: int = 4) -> bool:
 def _around(modules: Sequence[nn.Module]) -> Iterator[Any]:
     """The classes of the modules that the user's code has, and the files in which they stand."""
     classes = dict.fromkeys(cls for kind in {type(m): None for m in modules} for cls in kind.__mro__)
-    names = {cls.__module__: None for cls in classes if cls.__module__.partition(".")[0] not in OTHERS}
-    files = [sys.modules[name] for name in names if name in sys.modules]
-    yield from (Globals(vars(file)) for file in files if _is_users(file))
-    yield from (cls for cls in classes if cls.__module__ in names)
+    own = [cls for cls in classes if cls.__module__.partition(".")[0] not in OTHERS]
+    # Not those in sys.modules: a file that was loaded by its path, or run by exec, need not be there.
+    functions = (value for cls in own for value in vars(cls).values() if isinstance(value, FunctionType))
+    files = {id(function.__globals__): function.__globals__ for function in functions}
+    yield from (Globals(file) for file in files.values() if _is_users(file))
+    yield from own
 
 
-def _is_users(file: ModuleType) -> bool:
-    """A notebook has no file."""
-    path = getattr(file, "__file__", None)
-    return is_users(path) if path else file.__name__ == "__main__"
+def _is_users(file: Mapping[str, Any]) -> bool:
+    """A notebook has no file, nor has what exec ran."""
+    path = file.get("__file__")
+    return not isinstance(path, str) or is_users(path)
 
 
 def _contents(

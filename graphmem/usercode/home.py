@@ -79,8 +79,9 @@ class Home:
         """Keep what is the target's own, and take it and its folders off the process."""
         self._path += [folder for folder in sys.path if folder not in path and folder not in self._path]
         sys.path[:] = [folder for folder in sys.path if folder in path or folder not in self._path]
-        new = {n: sys.modules.get(n) for n in list(sys.modules.keys() - there)}
-        brought = {n: m for n, m in new.items() if m is not None and _is_source_of_users(m)}
+        new = {n: m for n in list(sys.modules.keys() - there) if (m := sys.modules.get(n)) is not None}
+        made = {n for n, m in new.items() if "." not in n and _is_made_by_hand(m)}
+        brought = {n: m for n, m in new.items() if n.partition(".")[0] in made or _is_source_of_users(m)}
         for name in brought:
             del sys.modules[name]
         shared = {name.partition(".")[0]: None for name in brought}
@@ -122,6 +123,12 @@ def _is_source_of_users(module: Any) -> bool:
     """An extension in C is not loaded twice."""
     file = _file_of(module)
     return file is not None and is_users(file) and (file.endswith(".py") or os.path.isdir(file))
+
+
+def _is_made_by_hand(module: Any) -> bool:
+    """Nothing was imported: code has put it into sys.modules, mostly in place of a package that is not installed."""
+    names = vars(module) if isinstance(module, ModuleType) else {}
+    return names.get("__file__") is None and names.get("__spec__") is None and names.get("__path__") is None
 
 
 def _is_found_by_all(top: str, module: ModuleType) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 
 def beginning(folder: str | Path) -> str:
@@ -29,6 +30,11 @@ def shown(file: str) -> str:
     except ValueError:  # another drive
         return file
     return file if beginning(relative).startswith(beginning("..")) else relative
+
+
+def file_of(module: ModuleType) -> str | None:
+    """The file of a module; None for one that has none, such as sys."""
+    return getattr(module, "__file__", None)
 
 
 def no_file(path: str | Path) -> str | None:

@@ -50,6 +50,22 @@ def _set_anomaly(on: bool, check_nan: bool) -> None:
     torch.autograd.set_detect_anomaly(on, check_nan)
 
 
+def _autocast_depth() -> int:
+    """In how many autocast blocks the thread is: behind the last one, autocast forgets the weights that it has cast."""
+    torch.autocast_increment_nesting()
+    return torch.autocast_decrement_nesting()
+
+
+def _set_autocast_depth(depth: int) -> None:
+    while _autocast_depth() > depth:
+        torch.autocast_decrement_nesting()
+
+
+def _set_arguments(state: tuple[list[str], list[str]]) -> None:
+    sys.argv, content = state
+    sys.argv[:] = content
+
+
 def _flushes_denormals() -> bool:
     """torch has no function that says so; but it is a switch of the processor, which Python's numbers obey too."""
     return sys.float_info.min / 2 == 0.0
@@ -164,6 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     ("autocast's dtype for cuda", lambda: torch.get_autocast_dtype("cuda"), partial(torch.set_autocast_dtype, "cuda")),
     ("autocast's dtype for cpu", lambda: torch.get_autocast_dtype("cpu"), partial(torch.set_autocast_dtype, "cpu")),
+    ("autocast's depth", _autocast_depth, _set_autocast_depth),
     ("autocast's cache", torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     (
         "autograd's anomaly mode",
@@ -186,10 +203,13 @@ SETTINGS: tuple[Setting, ...] = (
     _attribute(torch.backends.cudnn, "deterministic", "cuDNN's deterministic mode"),
     ("hooks of all modules", global_module_hooks, set_global_module_hooks),
     *(_patched_names(owner, label) for owner, label in _PATCHED),
-    _attribute(sys, "argv", "sys.argv"),
+    ("sys.argv", lambda: (sys.argv, list(sys.argv)), _set_arguments),
     _attribute(sys, "stdout", "sys.stdout"),
     _attribute(sys, "stderr", "sys.stderr"),
+    _attribute(sys, "stdin", "sys.stdin"),
+    _attribute(sys, "dont_write_bytecode", "sys.dont_write_bytecode"),
     _attribute(sys, "excepthook", "sys.excepthook"),
+    _attribute(threading, "excepthook", "threading.excepthook"),
     _attribute(sys, "displayhook", "sys.displayhook"),
     _attribute(sys, "unraisablehook", "sys.unraisablehook"),
     ("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),

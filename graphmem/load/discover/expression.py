@@ -19,6 +19,7 @@ from graphmem.load.discover.configs import is_config_class
 from graphmem.load.discover.make import call_of, has_python_signature, of_class, recipe_of
 from graphmem.load.discover.recipe import Recipe, Values, compound, is_config, of_object
 from graphmem.load.names import CONFIG_CLASS
+from graphmem.usercode.paths import file_of
 from graphmem.usercode.running import raised
 
 
@@ -44,7 +45,7 @@ def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
         has = f"; the file has {', '.join(names)}" if names else ""
         raise TargetError(
             f"--config {text!r} raised {type(error).__name__}: {said(error)}",
-            where=raised(error, "", module.__file__).where if not isinstance(error, NameError) else None,
+            where=raised(error, "", file_of(module)).where if not isinstance(error, NameError) else None,
             hint=_CONFIG_HINT + has,
         ) from error
 

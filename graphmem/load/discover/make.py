@@ -19,6 +19,7 @@ from graphmem.load.discover.recipe import Assumed, Recipe, Values, call, compoun
 from graphmem.load.discover.root import line_of, source_of
 from graphmem.load.names import CONFIGS, LENGTHS, LETTERS, value_for
 from graphmem.usercode.callables import name_of
+from graphmem.usercode.paths import file_of
 from graphmem.usercode.running import raised, user_code
 
 
@@ -188,7 +189,7 @@ def _unknown_field(
     have = "".join(f"{k}={v!r}, " for k, v in config.asked.items())
     return TargetError(
         f"{name_of(function)} reads {parameter}.{field}, and nothing in the file says what that is",
-        where=raised(error, "", module.__file__).where,
+        where=raised(error, "", file_of(module)).where,
         hint=f"--set {field}=..., or all of it: --config 'SimpleNamespace({have}{field}=...)'",
     )
 

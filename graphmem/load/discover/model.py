@@ -27,7 +27,7 @@ from graphmem.machine.pretend import device_meant
 from graphmem.points import Room
 from graphmem.usercode.callables import name_of
 from graphmem.usercode.layers import layer_lists, shortened
-from graphmem.usercode.paths import shown
+from graphmem.usercode.paths import file_of, shown
 from graphmem.usercode.running import user_code
 
 
@@ -143,7 +143,7 @@ def _gives_model(recipe: Recipe, text: str) -> bool:
 
 def _model(module: ModuleType, wanted: str | None, target: str) -> tuple[Any, list[str]]:
     """The class, function or instance that is the model, and others that could have been meant."""
-    file = shown(module.__file__ or module.__name__)
+    file = shown(file_of(module) or module.__name__)
     if wanted is not None:
         found = getattr(module, wanted, None)
         if found is None or not (callable(found) or isinstance(found, nn.Module)):

@@ -12,7 +12,7 @@ from torch import nn
 
 from graphmem.errors import TargetError
 from graphmem.load.names import ROOT_CLASS
-from graphmem.usercode.paths import shown
+from graphmem.usercode.paths import file_of, shown
 
 Made = Callable[..., Any]
 
@@ -40,7 +40,7 @@ def source_of(module: ModuleType) -> ast.Module:
 
 def line_of(module: ModuleType, name: str) -> str:
     """file:line of what the file defines under that name."""
-    file = shown(module.__file__ or module.__name__)
+    file = shown(file_of(module) or module.__name__)
     for node in source_of(module).body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name:
             return f"{file}:{node.lineno}"
@@ -54,7 +54,7 @@ def root_class(module: ModuleType, target: str) -> tuple[type[nn.Module], list[s
         TargetError: there is none, or there are several that could be.
     """
     classes = module_classes(module)
-    file = shown(module.__file__ or module.__name__)
+    file = shown(file_of(module) or module.__name__)
     if not classes:
         raise TargetError(
             f"{target} has no model() and defines no torch.nn.Module with a forward",
