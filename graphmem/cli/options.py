@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from graphmem.escapes import safe_text
 from graphmem.linter.formats import FORMATS as LINT_FORMATS
 from graphmem.render import DIFF_FORMATS, FIT_FORMATS, FORMATS
 from graphmem.render.formats import Formats
@@ -32,6 +33,10 @@ class _Command(argparse.ArgumentParser):
                 self.error(f"argument {option}: -- is not a value")
         return super().parse_known_args(_one_word_each(args), namespace)
 
+    def error(self, message: str) -> NoReturn:
+        """The words of the command line are in it, as they were given."""
+        super().error(safe_text(message))
+
 
 def _one_word_each(words: Sequence[str]) -> list[str]:
     """`--sweep s=1,2 b=3 TARGET` as `--sweep s=1,2 --sweep b=3 TARGET`."""
@@ -51,7 +56,7 @@ def _one_word_each(words: Sequence[str]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line: graphmem COMMAND ..."""
-    whole = argparse.ArgumentParser(
+    whole = _Command(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
         epilog="exit codes: 0 clean, 1 something is not as it should be: lint found something, validate found a "

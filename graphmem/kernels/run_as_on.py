@@ -14,6 +14,7 @@ from graphmem.kernels.registry import kernels_on
 from graphmem.machine import Machine
 from graphmem.patches import patched
 from graphmem.record import Trace
+from graphmem.usercode.interrupts import come
 
 # torch reads tensors in a list one by one in C++, where nothing can answer for a fake one.
 _READING = (torch.tensor, torch.Tensor.__getitem__, torch.Tensor.__setitem__)
@@ -47,6 +48,7 @@ class RunAsOn(TorchFunctionMode):
             super().__exit__(*exc)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        come()  # Ctrl-C that came within torch
         if func in _READING:
             args = _with_numbers(func, args)
         own = self._methods.get(func) or self._replacements.get(func, func)

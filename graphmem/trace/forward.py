@@ -39,6 +39,7 @@ from graphmem.trace.starts import Starts, starts_of
 from graphmem.trace.values import Values
 from graphmem.usercode.callables import defined_at
 from graphmem.usercode.garbage import put_off
+from graphmem.usercode.interrupts import may_come
 from graphmem.usercode.turn import users_turn
 
 Loss = Callable[[Any], torch.Tensor]
@@ -197,10 +198,10 @@ def run_forward(
     Args:
         place: the path of the module under way, for an error. driven: runs forward in place of a call of `module`.
     """
-    with explained("forward", place, f"inputs must fit {signature(module)}"):
+    with explained("forward", place, f"inputs must fit {signature(module)}"), may_come(forward=True):
         output = driven() if driven is not None else module(*args, **kwargs)
     if loss is not None:
-        with explained("loss()", place, "loss(output) gets what forward returned"):
+        with explained("loss()", place, "loss(output) gets what forward returned"), may_come(forward=True):
             value = loss(output)
         if not isinstance(value, torch.Tensor):
             raise ModelError(

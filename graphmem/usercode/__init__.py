@@ -3,6 +3,7 @@
 home.py        the folder of a target, and the modules that its file brought along
 turn.py        a block in which it runs; what it draws and changes there is put back
 running.py     runs it; what it raises becomes one error with the user's line
+interrupts.py  where Ctrl-C may come, and where it waits
 isolate.py     keeps it apart: one analysis at a time, and what it sets globally is put back
 settings.py    what another thread has to do with these settings
 switches.py    which settings these are

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 
 from graphmem.stand_ins import stand_ins
+from graphmem.usercode.interrupts import held_back
 from graphmem.usercode.randomness import kept_random
 from graphmem.usercode.settings import kept_settings
 from graphmem.usercode.surroundings import apart_from_modes
@@ -34,7 +35,7 @@ def isolated(
         keep_stdout_clean: all that the block prints goes to stderr, also from C code and child processes.
         standing_in: False for a real run, in which a stand-in has nothing to compute with.
     """
-    with _ONE_AT_A_TIME, _outermost(), _put_back_after(notes, keep_stdout_clean, standing_in):
+    with _ONE_AT_A_TIME, held_back(), _outermost(), _put_back_after(notes, keep_stdout_clean, standing_in):
         yield
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+from graphmem.usercode.interrupts import may_come
 from graphmem.usercode.randomness import drawing
 from graphmem.usercode.settings import changing
 
@@ -13,5 +14,6 @@ from graphmem.usercode.settings import changing
 def users_turn(*, real: bool = False, fake: bool = False) -> Iterator[None]:
     """What the user's code draws and changes inside the block is put back after the analysis; `drawing` has the
     arguments."""
-    with changing(), drawing(real=real, fake=fake):
+    inside = nullcontext() if fake else may_come()  # forward says itself where it may
+    with changing(), drawing(real=real, fake=fake), inside:
         yield

@@ -38,9 +38,9 @@ def inputs(b=2, s=8, h=16):
 class Case:
     """One input of graphmem's.
 
-    files: contents by path; a link is "-> target", a folder "/", a named pipe "|". arguments: of the command line; where
-    `library`, the name of the file of which `build()` returns a module and its inputs. codes: the exit codes that are
-    right. outputs: paths that may be written. interrupt: after so many seconds Ctrl-C comes.
+    files: contents by path; a link is "-> target", a folder "/", a named pipe "|". arguments: of the command line; or,
+    where `library`, the name of the file of which `build()` returns a module and its inputs. codes: the exit codes that
+    are right. outputs: paths that may be written. interrupt: after so many seconds Ctrl-C comes.
     """
 
     kind: str

@@ -114,8 +114,8 @@ def _call(case: Case, function: Any) -> Outcome:
 
 
 def interrupted(*_: object) -> None:
-    """The handler of the timer's signal: what Python's own does for Ctrl-C."""
-    raise KeyboardInterrupt
+    """The handler of the timer's signal: Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _stream() -> io.TextIOWrapper:
@@ -167,12 +167,13 @@ def _of_outcome(case: Case, outcome: Outcome) -> Iterator[str]:
 
 
 def _of_files(case: Case, outcome: Outcome, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    may = {os.path.normpath(path) for path in case.outputs} | {os.path.normpath(os.path.realpath(p)) for p in ()}
+    may = {os.path.normpath(path) for path in case.outputs}
     may |= {os.path.normpath(case.files[p][3:]) for p in case.outputs if case.files.get(p, "").startswith("-> ")}
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     for path in changed:
         if path not in may:
-            yield f"{path!r} was {'changed' if path in before and path in after else 'made' if path in after else 'removed'}"
+            how = "removed" if path not in after else "changed" if path in before else "made"
+            yield f"{path!r} was {how}"
         elif outcome.code == 2 or outcome.escaped is not None:
             yield f"{path!r} was written, and the exit code is {outcome.code}"
     if "RAN" in after:

@@ -47,9 +47,9 @@ def _with_formulas(rng: random.Random, tree: Any) -> Any:
 def report(seed: int) -> Case:
     """`diff` of a report with something wrong in it."""
     rng = random.Random(f"report {seed}")
-    tree = _made("analyze", "--format", "json", "-o", "made.json")
-    tree = _with_formulas(rng, tree) if rng.random() < 0.5 else mutated(rng, tree, rng.choice((1, 1, 2, 5)))
-    files = {"model.py": WASTEFUL, "saved.json": written(rng, tree), "other.json": json.dumps(_made("analyze", "--format", "json", "-o", "made.json"))}  # fmt: skip
+    whole = _made("analyze", "--format", "json", "-o", "made.json")
+    tree = _with_formulas(rng, whole) if rng.random() < 0.5 else mutated(rng, whole, rng.choice((1, 1, 2, 5)))
+    files = {"model.py": WASTEFUL, "saved.json": written(rng, tree), "other.json": json.dumps(whole)}
     pair = rng.choice(
         (["saved.json", "other.json"], ["other.json", "saved.json"], ["saved.json"], ["saved.json", "model.py"])
     )

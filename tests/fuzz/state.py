@@ -15,6 +15,7 @@ import sysconfig
 import threading
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -22,8 +23,12 @@ import numpy
 import torch
 from torch.nn.modules import module as modules
 
-_INSTALLED = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["stdlib"], os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # fmt: skip
-_PATCHED = (torch, torch.cuda, torch.nn.functional, torch.nn.init, torch.Tensor, torch.nn.Module, torch.nn.Linear, builtins, torch.backends.cuda, warnings, random, os)  # fmt: skip
+_PATHS = sysconfig.get_paths()
+_INSTALLED = (_PATHS["purelib"], _PATHS["stdlib"], str(Path(__file__).parents[2]))
+_PATCHED = (
+    *(torch, torch.cuda, torch.backends.cuda, torch.nn.functional, torch.nn.init),
+    *(torch.Tensor, torch.nn.Module, torch.nn.Linear, builtins, warnings, random, os),
+)
 
 
 def _digest(*values: Any) -> str:
@@ -59,7 +64,54 @@ def _loggers() -> dict[str, Any]:
 
 
 def _hooks() -> list[list[int]]:
-    return [sorted(vars(modules)[name]) for name in sorted(vars(modules)) if name.startswith("_global_") and isinstance(vars(modules)[name], dict)]  # fmt: skip
+    """torch's hooks of all modules."""
+    tables = [vars(modules)[name] for name in sorted(vars(modules)) if name.startswith("_global_")]
+    return [sorted(table) for table in tables if isinstance(table, dict)]
+
+
+def _modes() -> tuple[int, int]:
+    return torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+
+
+def _random() -> str:
+    numpys = [str(part) for part in numpy.random.get_state()]
+    return _digest(torch.get_rng_state().tolist(), random.getstate(), numpys)
+
+
+def _all_functions() -> dict[str, Any]:
+    return {f"{owner.__name__}.{name}": one for owner in _PATCHED for name, one in _functions(owner).items()}
+
+
+def _autocast() -> list[Any]:
+    torch.autocast_increment_nesting()
+    on = [(torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in ("cpu", "cuda")]
+    return [*on, torch.autocast_decrement_nesting()]
+
+
+def _tf32() -> tuple[Any, ...]:
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return cuda.allow_tf32, cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+
+def _deterministic() -> tuple[bool, ...]:
+    cudnn = torch.backends.cudnn
+    return torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic
+
+
+def _python_hooks() -> list[int]:
+    hooks = (
+        sys.excepthook,
+        sys.displayhook,
+        sys.unraisablehook,
+        threading.excepthook,
+        sys.gettrace(),
+        sys.getprofile(),
+    )
+    return [id(one) for one in hooks]
+
+
+def _streams() -> list[int]:
+    return [id(one) for one in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)]
 
 
 STATE: dict[str, Callable[[], Any]] = {
@@ -78,32 +130,31 @@ STATE: dict[str, Callable[[], Any]] = {
     "default device": torch.get_default_device,
     "gradients": lambda: (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
     "anomaly mode": lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-    "autocast": lambda: [(torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in ("cpu", "cuda")],
-    "autocast's depth": lambda: (torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1],
-    "TF32": lambda: (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()),
+    "autocast": _autocast,
+    "TF32": _tf32,
     "attention": lambda: (
         *(torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()),
         *(torch.backends.cuda.math_sdp_enabled(), torch.backends.cuda.cudnn_sdp_enabled()),
     ),
-    "deterministic": lambda: (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+    "deterministic": _deterministic,
     "threads of torch": torch.get_num_threads,
     "print options": lambda: repr(torch.tensor([1.23456789, 2e9])),
     "denormal numbers": lambda: torch.tensor([1e-310], dtype=torch.float64).mul(1).tolist(),
-    "random numbers": lambda: _digest(torch.get_rng_state().tolist(), random.getstate(), [str(x) for x in numpy.random.get_state()]),
+    "random numbers": _random,
     "hooks of modules": _hooks,
-    "modes": lambda: (torch.overrides._len_torch_function_stack() if hasattr(torch.overrides, "_len_torch_function_stack") else torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
+    "modes": _modes,
     "saved tensors hooks": lambda: torch._C._autograd._top_saved_tensors_default_hooks(True),
-    "functions": lambda: {f"{owner.__name__}.{name}": one for owner in _PATCHED for name, one in _functions(owner).items()},
+    "functions": _all_functions,
     "garbage collector": lambda: (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count(), len(gc.callbacks)),
     "recursion limit": sys.getrecursionlimit,
     "switch interval": sys.getswitchinterval,
     "threads": threading.active_count,
-    "hooks of sys": lambda: [id(one) for one in (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook, sys.gettrace(), sys.getprofile())],
+    "hooks of sys": _python_hooks,
     "locale": lambda: locale.setlocale(locale.LC_ALL),
-    "streams": lambda: [id(one) for one in (sys.stdin, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)],
+    "streams": _streams,
     "open files": lambda: len(os.listdir("/proc/self/fd")),
     "bytecode": lambda: sys.dont_write_bytecode,
-}  # fmt: skip
+}
 
 
 def snapshot() -> dict[str, Any]:

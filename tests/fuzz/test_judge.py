@@ -16,11 +16,20 @@ import torch
 
 import graphmem.cli
 from fuzz.case import MODEL, REFUSED, Case
+from fuzz.fuzz import ready
 from fuzz.judge import interrupted, judge
 
 
+@pytest.fixture(scope="module", autouse=True)
+def prepared() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGALRM)
+    ready()
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(autouse=True)
-def put_back() -> Iterator[None]:
+def put_back(prepared: None) -> Iterator[None]:
     """What the analyses below leave behind."""
     threads, dtype, path, environment = (
         torch.get_num_threads(),

@@ -1,0 +1,89 @@
+"""Ctrl-C: at once where the user's code runs, and else once nothing is half put back.
+
+Python raises KeyboardInterrupt between any two steps, also within a `finally` that puts something back. While an
+analysis is under way, it comes only
+
+- in the user's code: in a constructor or a file anywhere; in forward, which runs under torch's modes, in the user's own
+  lines, or before the next module or function of torch;
+- between two steps of the analysis: before the next piece of the user's code, and at the end.
+
+A second Ctrl-C comes at once. Somebody's own handler of SIGINT stays as it is.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from graphmem.usercode.paths import is_users
+
+
+class _Held:
+    """The handler. within: in the user's code; "forward" where only the user's own lines may be interrupted."""
+
+    def __init__(self) -> None:
+        self.waiting, self.within = False, ""
+
+    def __call__(self, _number: int, frame: FrameType | None) -> None:
+        own = self.within == "forward" and frame is not None and is_users(frame.f_code.co_filename)
+        if self.waiting or self.within == "anywhere" or own:
+            self.waiting = False
+            raise KeyboardInterrupt
+        self.waiting = True
+
+    def come(self) -> None:
+        if self.waiting:
+            self.waiting = False
+            raise KeyboardInterrupt
+
+
+# Of the main thread, which gets all signals.
+_held: list[_Held] = []
+
+
+def _of_this_thread() -> _Held | None:
+    return _held[-1] if _held and threading.current_thread() is threading.main_thread() else None
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block Ctrl-C comes only where it does no harm; and after it, at the latest."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    held = _Held()
+    _held.append(held)
+    signal.signal(signal.SIGINT, held)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is held:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _held.remove(held)
+        held.come()
+
+
+@contextmanager
+def may_come(*, forward: bool = False) -> Iterator[None]:
+    """The block is the user's code. forward: under modes of torch's."""
+    held = _of_this_thread()
+    if held is None:
+        yield
+        return
+    held.come()
+    before, held.within = held.within, "forward" if forward else "anywhere"
+    try:
+        yield
+    finally:
+        held.within = before
+
+
+def come() -> None:
+    """Here it may come: nothing is half done."""
+    held = _of_this_thread()
+    if held is not None:
+        held.come()

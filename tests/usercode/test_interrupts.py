@@ -1,0 +1,115 @@
+"""Ctrl-C comes where it does no harm: in the user's code, and between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from graphmem.usercode.interrupts import come, held_back, may_come
+
+OURS = SimpleNamespace(f_code=SimpleNamespace(co_filename=come.__code__.co_filename))
+
+
+def ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def handled_in_torch() -> None:
+    """Ctrl-C while a frame that is not the user's is under way."""
+    handler = signal.getsignal(signal.SIGINT)
+    assert callable(handler)
+    handler(signal.SIGINT, OURS)  # type: ignore[arg-type]
+
+
+def test_it_waits_for_the_end() -> None:
+    steps = []
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        ctrl_c()
+        steps.append("put back")
+    assert steps == ["put back"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_it_waits_for_the_users_code() -> None:
+    with held_back():
+        ctrl_c()
+        with pytest.raises(KeyboardInterrupt), may_come():
+            pytest.fail("it came before")
+
+
+def test_it_waits_for_a_step() -> None:
+    with held_back():
+        come()
+        ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            come()
+        come()
+
+
+def test_in_the_users_code_it_comes_at_once() -> None:
+    with held_back(), pytest.raises(KeyboardInterrupt), may_come():
+        handled_in_torch()
+
+
+def test_in_forward_it_waits_within_torch() -> None:
+    with held_back(), pytest.raises(KeyboardInterrupt), may_come(forward=True):  # noqa: PT012
+        handled_in_torch()
+        come()
+        pytest.fail("it came before")
+
+
+def test_in_forward_it_comes_in_a_line_of_the_user() -> None:
+    with held_back(), pytest.raises(KeyboardInterrupt), may_come(forward=True):  # noqa: PT012
+        ctrl_c()
+        pytest.fail("it came before")
+
+
+def test_behind_the_users_code_it_waits_again() -> None:
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        with may_come():
+            pass
+        ctrl_c()
+
+
+def test_the_second_comes_at_once() -> None:
+    with held_back():
+        ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            ctrl_c()
+
+
+def test_an_analysis_within_another() -> None:
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        with held_back():
+            ctrl_c()
+        come()
+
+
+def test_somebody_elses_handler_stays() -> None:
+    got = []
+    before = signal.signal(signal.SIGINT, lambda *_: got.append("got"))
+    try:
+        with held_back(), may_come():
+            ctrl_c()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert got == ["got"]
+
+
+def test_another_thread_has_nothing_to_do_with_it() -> None:
+    came: list[str] = []
+
+    def run() -> None:
+        with held_back(), may_come():
+            come()
+            came.append("ran")
+
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        ctrl_c()
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    assert came == ["ran"]
