@@ -29,7 +29,11 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
     blank = next((name for name, p in module.named_parameters() if p.is_meta), None)
     if blank is not None:
         raise ModelError(f"parameter {blank} is on the meta device", hint=_HINT)
-    module.to(device)
+    try:
+        module.to(device)
+    except Exception as error:
+        said = f"the model cannot be moved to {device}: {type(error).__name__}"
+        raise ModelError(said, hint="model.to(device) has to work, as in training") from error
     if dtype is not None:
         convert_tensors(module, lambda t: t.to(dtype) if t.is_floating_point() else t)
     return module
