@@ -7,12 +7,26 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sympy
 import torch
 from torch import nn
 
 import graphmem
 from graphmem.errors import ModelError, TooLongError
-from graphmem.symbolic.strategy import LONG, _fixed, _is_long, _operators, _proved, _worth_bounding
+from graphmem.symbolic import strategy
+from graphmem.symbolic.bounds import Bound, Multiple
+from graphmem.symbolic.notes import About, Note
+from graphmem.symbolic.strategy import (
+    LONG,
+    _fixed,
+    _is_long,
+    _operators,
+    _proved,
+    _untold,
+    _worth_bounding,
+    derive_for,
+)
+from support.made_up import MadeUp, searched
 from support.slow import first_of
 
 
@@ -116,3 +130,64 @@ def test_why_all_layers_were_traced(kind: str, said: str | None) -> None:
 
     notes = graphmem.analyze(model, inputs, device="cpu").notes
     assert [note for note in notes if "were traced" in note] == ([said] if said else [])
+
+
+def found(**fields: object) -> MadeUp:
+    return MadeUp(**{"moved": {}, "multiples": (), "has_kernels": False, "follows": {}, "untold": (), **fields})
+
+
+@pytest.mark.parametrize(("wanted", "full", "tried"), [(True, False, True), (False, False, False), (True, True, False)])
+def test_a_shorter_input_is_only_tried_where_that_is_wanted(wanted, full, tried, monkeypatch) -> None:
+    monkeypatch.setattr(strategy, "_from_short", lambda *_: (found(), ["short"]))
+    monkeypatch.setattr(strategy, "_derived", lambda *_: (found(), ["as it is"]))
+    _, _, notes = derive_for(searched(lambda *_: None, full_depth=full), {}, short=wanted)
+    assert notes == [Note("short" if tried else "as it is")]
+
+
+def test_expressions_that_no_trace_tells_apart_are_said_once_and_only_of_a_formula_that_holds() -> None:
+    h, f, a = sympy.symbols("h f a", positive=True, integer=True)
+    untold = ((h, f), (h, 2 * a * f - a * f), (f, 2 * a))
+    (said,) = _untold(MadeUp(untold=untold), {"h": 8, "f": 8, "a": 4})
+    assert "f or 2a, h or f:" in said
+    assert not list(_untold(MadeUp(untold=untold, exact=False), {"h": 8, "f": 8, "a": 4}))
+    assert not list(_untold(MadeUp(untold=()), {}))
+
+
+def test_every_bound_is_given_and_said_with_what_else_there_is_to_say(monkeypatch) -> None:
+    window, multiple = Bound("s", 512, up=True), Multiple("v", 8)
+    monkeypatch.setattr(strategy, "find_bounds", lambda *_: (window,))
+    derived = found(
+        base={"L": 2, "L_e": 4, "b": 2, "s": 64, "h": 8},
+        moved={"s": 1},
+        depth=("L", "L_e"),
+        periods={"L": 1, "L_e": 2},
+        multiples=(multiple,),
+        refused=("b",),
+        left_out=frozenset(),
+        follows={"h": ["s"]},
+        trace=SimpleNamespace(ops=range(9), notes=("of the trace",)),
+        following=lambda name: 2 * sympy.Symbol("s", positive=True, integer=True),
+    )
+    monkeypatch.setattr(strategy, "_derived", lambda *_: (derived, ["of the search"]))
+    search = searched(lambda *_: None, deepest={"L": 7, "L_other": 9})
+    taken, bounds, notes = derive_for(search, {"s": 64, "h": 8}, short=False)
+    assert taken is derived
+    assert bounds == (Multiple("L_e", 2), multiple, Bound("L", 7, up=True), window)
+    assert [note.text for note in notes] == [
+        "of the trace",
+        "of the search",
+        "the formula holds for L_e a multiple of 2, v a multiple of 8, L <= 7, s <= 512; "
+        "elsewhere other sizes are kept",
+        "the formula assumes h = 2s: varied separately they run different operators or fail",
+        "the formula is for b=2 only: no other value was found that runs the same operators",
+    ]
+    assert [note.about for note in notes[2:]] == [About.BOUNDS, About.FORMULA, About.FORMULA]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_without_bounds_only_a_kernel_is_worth_a_word(kernels, monkeypatch) -> None:
+    monkeypatch.setattr(strategy, "find_bounds", lambda *_: pytest.fail("nothing moves"))
+    monkeypatch.setattr(strategy, "_derived", lambda *_: (found(has_kernels=kernels), []))
+    _, bounds, notes = derive_for(searched(lambda *_: None), {}, short=False)
+    assert bounds == ()
+    assert ["attention runs the same kernels" in note.text for note in notes] == [True] * kernels
