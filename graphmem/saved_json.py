@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +15,8 @@ from typing import Any, NoReturn
 LIMIT = 2**27
 # No size in bytes, and no size of a model, is larger.
 LARGEST = 2**63
+# Whoever writes into a named pipe opens it sooner.
+_SECONDS = 30.0
 
 
 def read_text(path: str | os.PathLike[str], limit: int = LIMIT) -> str:
@@ -21,14 +26,31 @@ def read_text(path: str | os.PathLike[str], limit: int = LIMIT) -> str:
         OSError: it cannot be read.
         ValueError: it is too large, or not UTF-8.
     """
-    with Path(path).open("rb") as file:
-        content = file.read(limit + 1)
+    content = _from_pipe(path, limit + 1) if stat.S_ISFIFO(os.stat(path).st_mode) else _from_file(path, limit + 1)
     if len(content) > limit:
         raise ValueError(f"it is larger than {limit // 2**20} MiB")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError("it is not text in UTF-8") from error
+
+
+def _from_file(path: str | os.PathLike[str], most: int) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(most)
+
+
+def _from_pipe(path: str | os.PathLike[str], most: int) -> bytes:
+    """Once somebody has opened the pipe to write: to open it in the usual way waits for that without end."""
+    last = time.monotonic() + _SECONDS
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        while (first := pipe.read(1)) == b"":  # None where somebody has opened it, and has written nothing yet
+            if time.monotonic() > last:
+                raise OSError(errno.ETIMEDOUT, f"it is a pipe, and for {_SECONDS:.0f} s nobody wrote into it")
+            time.sleep(0.02)
+        os.set_blocking(pipe.fileno(), True)
+        with io.BufferedReader(pipe) as file:
+            return (first or b"") + file.read(most - len(first or b""))
 
 
 def parse(text: str) -> Any:

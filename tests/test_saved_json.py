@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from graphmem import saved_json
 from graphmem.saved_json import is_readable_twice, is_size, parse, read_text
 
 
@@ -44,6 +46,34 @@ def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b'{"a": "\xff"}')
     with pytest.raises(ValueError, match="UTF-8"):
         read_text(tmp_path / "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_into_which_nobody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_json, "_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="nobody wrote into it"):
+        read_text(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_whose_writer_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_json, "_SECONDS", 0.3)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with pipe.open("w") as file:
+            time.sleep(0.6)
+            file.write("first ")
+            file.flush()
+            time.sleep(0.1)
+            file.write("second")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert read_text(pipe) == "first second"
+    thread.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")

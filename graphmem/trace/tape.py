@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from graphmem._torch import DisableTorchDispatch, FakeTensor, StorageWeakRef, schema_of, storage_id
+from graphmem.errors import ModelError
 from graphmem.kernels.registry import kernels_on
 from graphmem.record import MARK, Op, Place, Ref, Storage, TensorFact, Trace
 from graphmem.trace.values import Values
@@ -77,7 +78,14 @@ class Tape:
         return {index for index, weak in enumerate(self.weak) if not weak.expired()}
 
     def known(self, tensor: torch.Tensor) -> Storage | None:
-        """The storage of a tensor; None where nothing recorded it."""
+        """The storage of a tensor; None where nothing recorded it.
+
+        Raises:
+            ModelError: it has not one storage.
+        """
+        if tensor.layout is not torch.strided:
+            layout = str(tensor.layout).removeprefix("torch.")
+            raise ModelError(f"forward made a {layout} tensor, which has not one storage", hint="tensor.to_dense()")
         index = self._storages.get(storage_id(tensor.untyped_storage()))
         return None if index is None else self.record.storages[index]
 
