@@ -78,7 +78,7 @@ SETTINGS = (
     *("torch.set_float32_matmul_precision('high')", "torch.set_flush_denormal(True)", "torch.set_printoptions(precision=1)", "random.random()"),
     *("torch.rand(2)", "torch.set_autocast_enabled('cpu', True)", "torch.set_autocast_dtype('cuda', torch.float16)", "sys.setswitchinterval(1)"),
     *("torch.inference_mode().__enter__()", "torch.no_grad().__enter__()", "torch.autocast('cpu').__enter__()", "sys.excepthook = print"),
-    *("torch.backends.cuda.enable_flash_sdp(False)", "torch._C._set_grad_enabled(False)", "import json; json.dumps = str", "sys.stdin = None"),
+    *("torch.backends.cuda.enable_flash_sdp(False)", "torch._C._set_grad_enabled(False)", "sys.stdin = None"),
     *("sys.modules['helper_zz'] = types.ModuleType('helper_zz')", "locale.setlocale(locale.LC_ALL, 'C')"),
     *("torch.set_rng_state(torch.get_rng_state())", "sys.setprofile(None)", "threading.excepthook = print", "warnings.warn('x\\x1b[31m')"),
     *("torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)", "sys.dont_write_bytecode = False", "torch.set_warn_always(True)"),
