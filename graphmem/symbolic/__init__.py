@@ -19,6 +19,8 @@ loops.py       symbols that say how often a line runs
 dims.py        an expression for every dimension of every storage
 curves.py      one dimension, from its samples to an expression
 compiled.py    expressions as functions of a point
+wholes.py      sizes of whole windows
+joined.py      sums of two sizes that other tensors have
 roundings.py   the same where a rounding looks like something simpler
 rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes

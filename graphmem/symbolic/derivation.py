@@ -215,7 +215,12 @@ class Proposed(Probed):
         whole = len(everywhere) == len(self.moved) + len(self.apart)
         if at_base is None or not whole or any(len(found) != len(at_base) for found in everywhere):
             return None
-        return agreeing(candidates_of_each(self.base, self.values, at_base, at_moved), seen)
+        known = sorted(self.computed, key=sympy.count_ops)
+        simple = agreeing(candidates_of_each(self.base, self.values, at_base, at_moved, known), seen)
+        if None not in simple:
+            return simple
+        options = candidates_of_each(self.base, self.values, at_base, at_moved, known, roundings=True)
+        return agreeing(options, seen)
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas predict exactly what counts in `trace`: every storage, to the byte."""
