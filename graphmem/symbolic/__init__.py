@@ -27,6 +27,7 @@ beside.py      what is rounded: every symbol is moved by as little as the model 
 bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds
 orders.py      which of two sizes has to be the larger one
+ones.py        quotients that may become 1
 edges.py       the last value at which the formula holds
 
 notes.py       sentences for the reader, and what they are about

@@ -250,6 +250,7 @@ class Derivation(Proposed):
     proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
     missed: the first point where that was not so, if every size has an expression, and what was foretold there.
     multiples: for which multiples only the formulas hold. unclear: symbols for whose other values they may not.
+    ones: quotients of sizes with which the formulas hold where they are 1, too.
     """
 
     proofs: tuple[Point, ...]
@@ -257,6 +258,7 @@ class Derivation(Proposed):
     missed: Miss | None
     multiples: tuple[Multiple, ...]
     unclear: tuple[str, ...]
+    ones: frozenset[sympy.Expr] = frozenset()
 
     @property
     def fixed(self) -> tuple[str, ...]:
