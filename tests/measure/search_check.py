@@ -79,7 +79,11 @@ class Found:
 
 
 def check(
-    subject: Callable[[], Subject], options: dict[str, Any], chance: random.Random, points: int = POINTS
+    subject: Callable[[], Subject],
+    options: dict[str, Any],
+    chance: random.Random,
+    points: int = POINTS,
+    tries: int = TRIES,
 ) -> Found:
     """Analyse a subject, and compare its report with traces at points of chance."""
     found = Found()
@@ -94,7 +98,7 @@ def check(
         found.why = "; ".join(sorted(open_)) or "every size has an expression"
         return found
     room, beside = Room.of(report), Beside.of(report)
-    for _ in range(TRIES if room.free else 0):
+    for _ in range(tries if room.free else 0):
         if found.equal + len(found.wrong) + len(found.refused) >= points:
             break
         point = room.draw(chance)
@@ -128,6 +132,11 @@ class Beside:
         except GraphmemError as error:
             return None, _plain(error)
 
+    def is_outside(self, point: Point) -> bool:
+        """Whether a limit of the report keeps the point out, also one that moves with another symbol."""
+        analysis = self.report.analysis
+        return any(bound.keeps_out({**analysis.working, **point}) for bound in analysis.bounds)
+
     def traced(self, point: Point) -> Any:
         """A trace of all layers at the point; what follows other sizes does so there, too."""
         analysis = self.report.analysis
@@ -154,7 +163,7 @@ def compare(beside: Beside, point: Point, found: Found) -> None:
     except GraphmemError as error:
         found.raises[f"{'accepted' if there else 'refused'}: {_plain(error)}"[:100]] += 1
         return
-    if there is None and STATED.search(refusal):
+    if there is None and (STATED.search(refusal) or beside.is_outside(point)):
         found.outside[refusal[:100]] += 1
         return
     if there is None:
