@@ -84,11 +84,12 @@ def check(
     chance: random.Random,
     points: int = POINTS,
     tries: int = TRIES,
+    limit: float = LIMIT,
 ) -> Found:
     """Analyse a subject, and compare its report with traces at points of chance."""
     found = Found()
     try:
-        report = analysed(subject, options)
+        report = analysed(subject, options, limit)
     except GraphmemError as error:
         found.why = f"{type(error).__name__}: {_plain(error)}"
         return found
@@ -107,10 +108,10 @@ def check(
     return found
 
 
-def analysed(subject: Callable[[], Subject], options: dict[str, Any]) -> Any:
+def analysed(subject: Callable[[], Subject], options: dict[str, Any], limit: float = LIMIT) -> Any:
     """The report."""
     with isolated(keep_stdout_clean=True):
-        return analyze_subject(within(subject(), LIMIT), read_how({"gpu": "h100", **options}))
+        return analyze_subject(within(subject(), limit), read_how({"gpu": "h100", **options}))
 
 
 @dataclass(frozen=True)

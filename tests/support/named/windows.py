@@ -24,14 +24,18 @@ class WindowAttention(nn.Module):
     def __init__(self, h: int, a: int, w: int, fused: bool) -> None:
         super().__init__()
         self.a, self.fused, self.qkv, self.out = a, fused, nn.Linear(h, 3 * h), nn.Linear(h, h)
-        self.table = nn.Parameter(torch.zeros((2 * w - 1) ** 2, a))
-        at = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(w), indexing="ij")).flatten(1)
-        apart = (at[:, :, None] - at[:, None]) + w - 1
-        self.register_buffer("index", apart[0] * (2 * w - 1) + apart[1], persistent=False)
+        self.table, self.w = nn.Parameter(torch.zeros((2 * w - 1) ** 2, a)), w
+
+    def index(self, device):
+        """Which distance two positions of a window have. A buffer of it would have 34 GB for windows of 256."""
+        at = torch.arange(self.w, device=device)
+        at = torch.stack(torch.meshgrid(at, at, indexing="ij")).flatten(1)
+        apart = (at[:, :, None] - at[:, None]) + self.w - 1
+        return apart[0] * (2 * self.w - 1) + apart[1]
 
     def forward(self, x, mask=None):
         q, k, v = (t.unflatten(2, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, 2))
-        bias = self.table[self.index].permute(2, 0, 1)[None]
+        bias = self.table[self.index(x.device)].permute(2, 0, 1)[None]
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
         if self.fused:
