@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import sympy
-
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import SymbolError
 from graphmem.kernels.sdpa import choose, regime
@@ -14,6 +12,7 @@ from graphmem.points import Point, as_text
 from graphmem.record import SdpaCall, SdpaFacts
 from graphmem.symbolic.bounds import Bound
 from graphmem.symbolic.curves import evaluate
+from graphmem.symbolic.ones import is_quotient
 
 
 def analysis_for(analysis: Analysis, symbols: Mapping[str, int]) -> Analysis:
@@ -98,19 +97,17 @@ def _check_rivals(analysis: Analysis, point: Point) -> None:
 
 def _check_sizes(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which a computed dimension is 0 or less, which the code cuts off; or at which a quotient of two
-    sizes, h/a, becomes 1 or is no longer 1, since a dimension of 1 broadcasts and needs no copies."""
+    sizes, h/a, becomes 1 or is no longer 1, since a dimension of 1 broadcasts and needs no copies, unless that was
+    seen to make no difference."""
     for dim in analysis.derived.computed:
         here, there = (evaluate(dim, at) for at in (analysis.working, point))
-        if there is not None and there != here and (there <= 0 or (1 in (here, there) and _is_quotient(dim))):
+        if there is None or there == here or (there == 1 and dim in analysis.derived.ones):
+            continue
+        if there <= 0 or (1 in (here, there) and is_quotient(dim)):
             raise SymbolError(
                 f"at that point a dimension of {dim} is {there}; the formula was derived where it is {here}",
                 hint="analyse again at that point",
             )
-
-
-def _is_quotient(dim: sympy.Expr) -> bool:
-    """Whether it divides by a symbol."""
-    return any(power.exp.is_negative and power.base.is_Symbol for power in dim.atoms(sympy.Pow))
 
 
 def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -> int:

@@ -18,12 +18,16 @@ loops.py       symbols that say how often a line runs
 
 dims.py        an expression for every dimension of every storage
 curves.py      one dimension, from its samples to an expression
+compiled.py    expressions as functions of a point
+wholes.py      sizes of whole windows
+joined.py      sums of two sizes that other tensors have
 roundings.py   the same where a rounding looks like something simpler
 rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes
 bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds
 orders.py      which of two sizes has to be the larger one
+ones.py        quotients that may become 1
 edges.py       the last value at which the formula holds
 
 notes.py       sentences for the reader, and what they are about

@@ -54,7 +54,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 
     What divides another size at the base still does only where the model wants it so: patches need not fill an image.
     """
-    base = probes.base
+    base, together = probes.base, None
     names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
     divided = divisors_of(proposed, names)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
@@ -68,7 +68,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
                 multiples=_undivided(probes, proposed, still),
             )
         if trace is not None:
-            divided = kept
+            divided, together = kept, trace
             break
     contradicting, moving, multiples, unclear = [], {}, [], []
     steps: dict[str, int] = {}
@@ -88,6 +88,10 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
                 multiples.append(known)
             elif not divided[name]:
                 unclear.append(name)
+    if together is not None and not (contradicting or moving or unclear):
+        # None of them alone: 8h/3 is rounded to 256, and of 12 heads in multiples of 8 every h gives a multiple of 256.
+        there = None if _is_excused(together, probes, multiples) else probes.aligned(together)
+        contradicting += [there] if there is not None else []
     known_of = {multiple.name for multiple in multiples}
     return Beside(
         contradicting=(
@@ -102,6 +106,11 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         ),
         unclear=tuple(unclear),
     )
+
+
+def _is_excused(trace: Trace, probes: Probes, multiples: list[Multiple]) -> bool:
+    """Whether the formulas need not hold there: `report.at` refuses the point."""
+    return _runs_another_kernel(trace, probes) or any(multiple.keeps_out(trace.point) for multiple in multiples)
 
 
 def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:
@@ -207,13 +216,13 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         found = probes.aligned(trace)
         if found is not None:
             return found, failed
-        failed = failed or not _runs_another_kernel(trace, proposed)
+        failed = failed or not _runs_another_kernel(trace, probes)
     return None, failed
 
 
-def _runs_another_kernel(trace: Trace, proposed: Proposed) -> bool:
+def _runs_another_kernel(trace: Trace, probes: Probes) -> bool:
     """Whether attention does, which `report.at` sees at any point by itself."""
-    return trace.kernels != proposed.trace.kernels
+    return trace.kernels != probes.kernels
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

@@ -215,7 +215,12 @@ class Proposed(Probed):
         whole = len(everywhere) == len(self.moved) + len(self.apart)
         if at_base is None or not whole or any(len(found) != len(at_base) for found in everywhere):
             return None
-        return agreeing(candidates_of_each(self.base, self.values, at_base, at_moved), seen)
+        known = sorted(self.computed, key=sympy.count_ops)
+        simple = agreeing(candidates_of_each(self.base, self.values, at_base, at_moved, known), seen)
+        if None not in simple:
+            return simple
+        options = candidates_of_each(self.base, self.values, at_base, at_moved, known, roundings=True)
+        return agreeing(options, seen)
 
     def holds(self, trace: Trace) -> bool:
         """Whether the formulas predict exactly what counts in `trace`: every storage, to the byte."""
@@ -245,6 +250,7 @@ class Derivation(Proposed):
     proofs: the held-out points; empty where none could be traced. exact: every size there came out to the byte.
     missed: the first point where that was not so, if every size has an expression, and what was foretold there.
     multiples: for which multiples only the formulas hold. unclear: symbols for whose other values they may not.
+    ones: quotients of sizes with which the formulas hold where they are 1, too.
     """
 
     proofs: tuple[Point, ...]
@@ -252,6 +258,7 @@ class Derivation(Proposed):
     missed: Miss | None
     multiples: tuple[Multiple, ...]
     unclear: tuple[str, ...]
+    ones: frozenset[sympy.Expr] = frozenset()
 
     @property
     def fixed(self) -> tuple[str, ...]:

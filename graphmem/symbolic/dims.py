@@ -13,6 +13,7 @@ from graphmem.accounts.account import Kept
 from graphmem.points import Point
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.curves import Samples, candidates, evaluate
+from graphmem.symbolic.joined import joined
 from graphmem.symbolic.probes import Probes
 from graphmem.symbolic.rivals import Pair, Rivals
 from graphmem.symbolic.roundings import disguised
@@ -242,4 +243,11 @@ def candidates_of_each(
         Samples(base, values, value, {name: dims[i] for name, dims in at_moved.items()})
         for i, value in enumerate(at_base)
     ]
-    return [[*candidates(one, vocabulary), *(disguised(one, vocabulary) if roundings else ())] for one in samples]
+    return [
+        [
+            *candidates(one, vocabulary),
+            *joined(one, vocabulary),
+            *(disguised(one, vocabulary) if roundings else ()),
+        ]
+        for one in samples
+    ]

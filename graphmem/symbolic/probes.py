@@ -128,6 +128,11 @@ class Probes:
         self._spent += len(trace.ops)
         return trace
 
+    @property
+    def kernels(self) -> list[str | None]:
+        """Those of attention in what is traced at the base: of a single layer, where one stands for all."""
+        return self._beside.trace.kernels
+
     def affordable(self) -> bool:
         """Whether one more trace may be made."""
         return self._spent + len(self.trace.ops) <= self._limit

@@ -23,6 +23,9 @@ _STEPS = (
     *(127, 128, 129, 192, 193, 255, 256, 257, 384, 385, 511, 512, 513),
 )
 
+# What is smaller than this at the base counts layers, heads or experts, and is not made more than so many times as
+# large: a forward of a thousand layers takes long, and may end the process where its graph is freed.
+_FEW, _MOST_TIMES = 16, 16
 _ALIGNED = 8  # what kernels want sizes to be multiples of
 
 
@@ -64,6 +67,8 @@ class Rivals:
             here, unit = self._base[name], _unit(name, self._base)
             units = dict.fromkeys((unit, _ALIGNED, 1))
             moved = {here + step * of: of for of in reversed(units) for step in _STEPS}
+            if here < _FEW:
+                moved = {value: of for value, of in moved.items() if value <= _MOST_TIMES * here}
             self._points[name] = [
                 Telling(name, of, {**self._base, name: value})
                 for value, of in sorted(moved.items(), key=lambda x: [*units].index(x[1]))

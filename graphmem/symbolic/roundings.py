@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
@@ -11,14 +10,13 @@ import sympy
 
 from graphmem.symbolic.curves import (
     Samples,
-    evaluate,
-    monomial,
     names_in,
     patches,
     rounded,
     symbol,
     without,
 )
+from graphmem.symbolic.wholes import wholes
 
 _PARTS, _MOST_PARTS = (2, 3, 4, 8), 16  # fractions of a size that feed-forwards have: 8/3, 7/2, 21/8
 
@@ -29,7 +27,7 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
     exponents, odd = seen.exponents, set(seen.odd)
     moving = [*exponents, *seen.odd]
     # First what heads leave of a size: where h/a stays the same, any other rounding would do, too.
-    found = [whole for name, other in itertools.permutations(seen.at_moved, 2) for whole in _whole(seen, name, other)]
+    found = wholes(seen, vocabulary)
     for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
         names = sorted(names_in(size))
         if odd <= set(names) <= set(moving):
@@ -41,21 +39,6 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         for name in regular:
             found += patches(seen, without(regular, name), [name, *divisors])
     return list(dict.fromkeys(found))
-
-
-def _whole(seen: Samples, name: str, other: str) -> list[sympy.Expr]:
-    """A monomial times one symbol rounded down to a multiple of another: a floor(h/a), of heads that need not divide
-    h."""
-    whole = symbol(other) * sympy.floor(symbol(name) / symbol(other))
-    before = evaluate(whole, seen.base)
-    if not before or not {*seen.odd} <= {name, other}:
-        return []
-    for moved in (name, other):
-        after = evaluate(whole, {**seen.base, moved: seen.moved[moved]})
-        if after is None or seen.at_base * after != seen.at_moved[moved] * before:
-            return []
-    rest = {n: e for n, e in seen.exponents.items() if n not in (name, other)}
-    return [monomial(Fraction(seen.at_base, before), rest, seen.base) * whole]
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sympy
 
@@ -15,6 +15,7 @@ from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import SHALLOW, are_counted, derive
 from graphmem.symbolic.limits import far_limits
 from graphmem.symbolic.notes import About, Note
+from graphmem.symbolic.ones import may_be_one
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
@@ -84,6 +85,8 @@ def derive_for(
         *(Bound(name, value, up=True) for name, value in deepest.items()),
         *found_bounds,
     )
+    if _worth_bounding(derived):
+        derived = replace(derived, ones=may_be_one(search.tracer, derived, bounds))
     if bounds or derived.has_kernels:
         notes.append(Note(said_of(bounds, kernels=derived.has_kernels), About.BOUNDS))
     if derived.follows:

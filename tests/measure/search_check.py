@@ -79,12 +79,17 @@ class Found:
 
 
 def check(
-    subject: Callable[[], Subject], options: dict[str, Any], chance: random.Random, points: int = POINTS
+    subject: Callable[[], Subject],
+    options: dict[str, Any],
+    chance: random.Random,
+    points: int = POINTS,
+    tries: int = TRIES,
+    limit: float = LIMIT,
 ) -> Found:
     """Analyse a subject, and compare its report with traces at points of chance."""
     found = Found()
     try:
-        report = analysed(subject, options)
+        report = analysed(subject, options, limit)
     except GraphmemError as error:
         found.why = f"{type(error).__name__}: {_plain(error)}"
         return found
@@ -94,7 +99,7 @@ def check(
         found.why = "; ".join(sorted(open_)) or "every size has an expression"
         return found
     room, beside = Room.of(report), Beside.of(report)
-    for _ in range(TRIES if room.free else 0):
+    for _ in range(tries if room.free else 0):
         if found.equal + len(found.wrong) + len(found.refused) >= points:
             break
         point = room.draw(chance)
@@ -103,10 +108,10 @@ def check(
     return found
 
 
-def analysed(subject: Callable[[], Subject], options: dict[str, Any]) -> Any:
+def analysed(subject: Callable[[], Subject], options: dict[str, Any], limit: float = LIMIT) -> Any:
     """The report."""
     with isolated(keep_stdout_clean=True):
-        return analyze_subject(within(subject(), LIMIT), read_how({"gpu": "h100", **options}))
+        return analyze_subject(within(subject(), limit), read_how({"gpu": "h100", **options}))
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,11 @@ class Beside:
             return self.report.at(**point), ""
         except GraphmemError as error:
             return None, _plain(error)
+
+    def is_outside(self, point: Point) -> bool:
+        """Whether a limit of the report keeps the point out, also one that moves with another symbol."""
+        analysis = self.report.analysis
+        return any(bound.keeps_out({**analysis.working, **point}) for bound in analysis.bounds)
 
     def traced(self, point: Point) -> Any:
         """A trace of all layers at the point; what follows other sizes does so there, too."""
@@ -154,7 +164,7 @@ def compare(beside: Beside, point: Point, found: Found) -> None:
     except GraphmemError as error:
         found.raises[f"{'accepted' if there else 'refused'}: {_plain(error)}"[:100]] += 1
         return
-    if there is None and STATED.search(refusal):
+    if there is None and (STATED.search(refusal) or beside.is_outside(point)):
         found.outside[refusal[:100]] += 1
         return
     if there is None:

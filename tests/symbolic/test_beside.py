@@ -144,16 +144,25 @@ def test_a_size_without_an_expression_is_left_out_and_the_rest_is_proved() -> No
     assert report.at(f=41, s=7).saved.bytes == real(model(f=41), tokens(s=7))
 
 
-def test_a_dimension_of_one_is_refused() -> None:
-    """Heads of one element are transposed without a copy."""
+def test_a_dimension_of_one_is_refused_where_it_matters() -> None:
+    """Elements of heads of one are turned without a copy."""
 
     def model(h: int = 64, a: int = 4) -> nn.Module:
-        return Heads(h, a)
+        return Turned(h, a)
 
     report = analysed(model, tokens)
     assert report.at(a=8).saved.bytes == real(model(a=8), tokens())
     with pytest.raises(SymbolError, match="dimension of h/a is 1"):
         report.at(a=64)
+
+
+def test_a_dimension_of_one_is_taken_where_it_was_seen_to_make_no_difference() -> None:
+    def model(h: int = 64, a: int = 4) -> nn.Module:
+        return Heads(h, a)
+
+    report = analysed(model, tokens)
+    assert report.at(a=64).saved.bytes == real(model(a=64), tokens())
+    assert report.at(a=16, h=16).saved.bytes == real(model(a=16, h=16), tokens(h=16))
 
 
 @pytest.mark.slow
@@ -176,3 +185,12 @@ class Heads(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = (t.unflatten(2, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, 2))
         return ((q @ k.transpose(2, 3)).softmax(-1) @ v).transpose(1, 2).flatten(2).sin()
+
+
+class Turned(nn.Module):
+    def __init__(self, h: int, a: int) -> None:
+        super().__init__()
+        self.a, self.up = a, nn.Linear(h, h)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.up(x).tanh().unflatten(2, (self.a, -1)).transpose(2, 3).flatten(2).sin()

@@ -90,3 +90,11 @@ def test_what_tells_rivals_apart_is_no_proof_of_all_symbols() -> None:
     assert not report.verified.exact or all(
         any(point[n] != derived.base[n] for point in derived.proofs) for n in derived.moved
     )
+
+
+def test_what_counts_layers_is_not_made_a_thousand() -> None:
+    rivals = Rivals({"L": 3, "v": 1000})
+    few = [point.point["L"] for point in rivals.telling(symbol("L"), symbol("L") + 1)]
+    assert few
+    assert max(few) <= 48
+    assert max(point.point["v"] for point in rivals.telling(symbol("v"), symbol("v") + 1)) > 1500
