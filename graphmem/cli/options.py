@@ -21,7 +21,13 @@ loss(output) -> tensor. In any other file the model's class, its config and its 
 what was guessed."""
 
 
-class _Command(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """The words of the command line are in it, as they were given."""
+        super().error(safe_text(message))
+
+
+class _Command(_Parser):
     """One command. argparse gives a list of words that an option takes TARGET as well, where that comes next."""
 
     def parse_known_args(  # type: ignore[override]  # a command gets all of its words, never None
@@ -32,10 +38,6 @@ class _Command(argparse.ArgumentParser):
             if equals and value == "--" and option.startswith("-"):  # argparse of Python 3.11 gives it as a list
                 self.error(f"argument {option}: -- is not a value")
         return super().parse_known_args(_one_word_each(args), namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """The words of the command line are in it, as they were given."""
-        super().error(safe_text(message))
 
 
 def _one_word_each(words: Sequence[str]) -> list[str]:
@@ -56,7 +58,7 @@ def _one_word_each(words: Sequence[str]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line: graphmem COMMAND ..."""
-    whole = _Command(
+    whole = _Parser(
         prog="graphmem",
         description="Where a Transformer's activation memory goes, in bytes and as a formula, without a GPU.",
         epilog="exit codes: 0 clean, 1 something is not as it should be: lint found something, validate found a "

@@ -14,6 +14,7 @@ import pytest
 from fuzz.case import Case, case_of
 from fuzz.fuzz import KINDS, found, ready
 from fuzz.judge import judge
+from support.slow import first_of
 
 # A config takes a second, most others a tenth.
 CASES = {
@@ -36,7 +37,7 @@ def prepared() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("first", range(0, max(CASES.values()), EACH))
+@pytest.mark.parametrize("first", first_of(range(0, max(CASES.values()), EACH)))
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_goes_wrong(kind: str, first: int) -> None:
     for seed in range(first, min(first + EACH, CASES.get(kind, 30))):

@@ -21,6 +21,7 @@ from graphmem.load.discover.recipe import Recipe, Values, compound, is_config, o
 from graphmem.load.names import CONFIG_CLASS
 from graphmem.usercode.paths import file_of
 from graphmem.usercode.running import raised
+from graphmem.usercode.turn import users_turn
 
 
 def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
@@ -37,7 +38,8 @@ def from_expression(text: str, module: ModuleType, settings: Values) -> Recipe:
     except (ValueError, RecursionError, MemoryError) as error:
         raise TargetError("--config is not a Python expression that can be read", hint=_CONFIG_HINT) from error
     try:
-        return _node(tree, module, settings)
+        with users_turn():
+            return _node(tree, module, settings)
     except (GraphmemError, KeyboardInterrupt):
         raise
     except BaseException as error:

@@ -62,7 +62,8 @@ class Spec:
         if self.values in ("ones", "zeros"):
             return (torch.ones if self.values == "ones" else torch.zeros)(shape, dtype=kind)
         if kind.is_floating_point or kind.is_complex:
-            return torch.randn(shape, dtype=kind)
+            own = torch.Generator().manual_seed(0)  # the process's random numbers are the user's
+            return torch.randn(shape, dtype=kind, generator=own, device="cpu")
         return torch.ones(shape, dtype=kind)
 
 
