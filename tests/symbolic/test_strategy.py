@@ -156,6 +156,8 @@ def test_expressions_that_no_trace_tells_apart_are_said_once_and_only_of_a_formu
 def test_every_bound_is_given_and_said_with_what_else_there_is_to_say(monkeypatch) -> None:
     window, multiple = Bound("s", 512, up=True), Multiple("v", 8)
     monkeypatch.setattr(strategy, "find_bounds", lambda *_: (window,))
+    monkeypatch.setattr(strategy, "may_be_one", lambda *_: ("a quotient",))
+    monkeypatch.setattr(strategy, "replace", lambda one, **changes: vars(one).update(changes) or one)
     derived = found(
         base={"L": 2, "L_e": 4, "b": 2, "s": 64, "h": 8},
         moved={"s": 1},
@@ -172,6 +174,7 @@ def test_every_bound_is_given_and_said_with_what_else_there_is_to_say(monkeypatc
     search = searched(lambda *_: None, deepest={"L": 7, "L_other": 9})
     taken, bounds, notes = derive_for(search, {"s": 64, "h": 8}, short=False)
     assert taken is derived
+    assert taken.ones == ("a quotient",)
     assert bounds == (Multiple("L_e", 2), multiple, Bound("L", 7, up=True), window)
     assert [note.text for note in notes] == [
         "of the trace",
