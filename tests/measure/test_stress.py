@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -24,7 +26,11 @@ def test_growth() -> None:
 
 
 def test_an_analysis_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stress, "analysis", lambda number: str(torch.rand(3).numel()))
+    def draws(_number: int) -> str:
+        time.sleep(0.005)  # so that there is training beside it
+        return str(torch.rand(3).numel())
+
+    monkeypatch.setattr(stress, "analysis", draws)
     assert any("weights" in one for one in stress.in_threads(2, 400))
 
 
@@ -36,5 +42,5 @@ def test_an_analysis_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bytes] = []
-    monkeypatch.setattr(stress, "analysis", lambda number: kept.append(bytes(2**20)))
+    monkeypatch.setattr(stress, "analysis", lambda number: kept.append(b"x" * 2**20))
     assert any("more memory" in one for one in stress.growth(100))
