@@ -11,6 +11,7 @@ The exit code is 1 where something went wrong. A case that takes more than a min
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import signal
 import sys
@@ -50,6 +51,9 @@ def ready() -> None:
     from fuzz.judge import interrupted, judge
 
     torch.set_num_threads(1)
+    for handler in logging.getLogger("transformers").handlers:
+        if type(handler) is logging.StreamHandler:  # not one of pytest's
+            handler.stream = sys.__stderr__  # who imported transformers had another, which may be closed by now
     signal.signal(signal.SIGALRM, interrupted)
     for command in ("analyze", "lint", "fit"):
         judge(Case(kind="first", seed=0, files={"model.py": MODEL}, arguments=(command, "model.py")))

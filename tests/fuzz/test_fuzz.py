@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fuzz.case import Case, case_of
-from fuzz.fuzz import KINDS, found, ready
+from fuzz.fuzz import KINDS, found
 from fuzz.judge import judge
-from support.slow import first_of
 
 # A config takes a second, most others a tenth.
 CASES = {
@@ -27,18 +25,15 @@ CASES = {
     "baseline": 24,
 }
 EACH = 5
+BATCHES = [(kind, first) for kind in KINDS for first in range(0, CASES.get(kind, 30), EACH)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def prepared() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGALRM)
-    ready()
-    yield
-    signal.signal(signal.SIGALRM, before)
+def parameter(kind: str, first: int) -> Any:
+    slow = first > 0 or kind == "config"
+    return pytest.param(kind, first, marks=[pytest.mark.slow] if slow else [], id=f"{kind}-{first}")
 
 
-@pytest.mark.parametrize("first", first_of(range(0, max(CASES.values()), EACH)))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "first"), [parameter(*batch) for batch in BATCHES])
 def test_nothing_goes_wrong(kind: str, first: int) -> None:
     for seed in range(first, min(first + EACH, CASES.get(kind, 30))):
         case = KINDS[kind](seed)
@@ -58,6 +53,7 @@ def test_a_seed_is_a_case(kind: str) -> None:
     assert case != KINDS[kind](4)
 
 
+@pytest.mark.slow
 def test_by_hand(tmp_path: Path) -> None:
     fuzz = Path(__file__).with_name("fuzz.py")
     run = subprocess.run(

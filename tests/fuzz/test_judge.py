@@ -16,16 +16,7 @@ import torch
 
 import graphmem.cli
 from fuzz.case import MODEL, REFUSED, Case
-from fuzz.fuzz import ready
 from fuzz.judge import interrupted, judge
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prepared() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGALRM)
-    ready()
-    yield
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)
