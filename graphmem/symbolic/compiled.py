@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 import sympy
 
@@ -20,7 +20,8 @@ _FUNCTIONS: dict[type[sympy.Expr], str] = {
 }  # fmt: skip
 
 
-@cache
+# An analysis has some hundred; a process that makes thousands of analyses must not grow with them.
+@lru_cache(maxsize=2**13)
 def compiled(expression: sympy.Expr) -> Callable[[Point], int | Fraction]:
     """The expression's value at a point. It raises KeyError where a symbol is missing."""
     made: Callable[[Point], int | Fraction] = eval(f"lambda p: {_source(expression)}", dict(_NAMES))

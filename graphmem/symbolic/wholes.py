@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 import sympy
 
@@ -56,7 +56,7 @@ def _of_window(seen: Samples, size: sympy.Expr, window: str) -> Iterator[sympy.E
         yield from _proportional(seen, _windows(rounding, size, symbol(window), of, many))
 
 
-@cache
+@lru_cache(maxsize=2**13)
 def _windows(rounding: type[sympy.Expr], size: sympy.Expr, window: sympy.Expr, of: int, many: int) -> sympy.Expr:
     return window**of * rounding(size / window) ** many
 
