@@ -18,7 +18,8 @@ _DESCRIPTORS = ("/dev/std", "/dev/fd/", "/proc/self/fd/")
 
 
 def check_output(file: str | None, option: str = "-o") -> None:
-    """Refuse a file that cannot be written before any work is done for it."""
+    """Refuse a file that cannot be written before any work is done for it, and a working directory that is gone."""
+    _check_folder()
     if file is None:
         return
     path, hint = Path(file), _OUTPUT.format(option)
@@ -26,6 +27,14 @@ def check_output(file: str | None, option: str = "-o") -> None:
         raise UsageError(f"cannot write {file!r}: it is a folder", hint=hint)
     if not os.path.isdir(path.parent):  # also where the name is too long for one
         raise UsageError(f"cannot write {file}: there is no folder {path.parent}", hint=hint)
+
+
+def _check_folder() -> None:
+    """Relative paths start there, and what a target imports may stand there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the working directory was removed", hint="run graphmem from another folder") from None
 
 
 def refuse_elsewhere(file: str) -> None:

@@ -231,3 +231,13 @@ def test_without_a_package_that_it_needs(folder: Path, package: str, raises: str
 def test_an_error_of_files_is_not_torchs() -> None:
     assert _not_installed(OSError("no such file")) is None
     assert _not_installed(ImportError("no module named x")) is None
+
+
+def test_a_working_directory_that_is_gone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    for command in (["analyze", "model.py"], ["lint", "package.module"], ["diff", "a.json", "b.json"]):
+        assert "the working directory was removed" in refused(command, capsys)
+    assert main(["rule", "GM101"]) == 0
