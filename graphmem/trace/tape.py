@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from graphmem._torch import DisableTorchDispatch, FakeTensor, StorageWeakRef, schema_of, storage_id
-from graphmem.errors import ModelError
 from graphmem.kernels.registry import kernels_on
 from graphmem.record import MARK, Op, Place, Ref, Storage, TensorFact, Trace
+from graphmem.trace.unfit import refuse_unfit
 from graphmem.trace.values import Values
 
 
@@ -84,8 +84,7 @@ class Tape:
             ModelError: it has not one storage.
         """
         if tensor.layout is not torch.strided:
-            layout = str(tensor.layout).removeprefix("torch.")
-            raise ModelError(f"forward made a {layout} tensor, which has not one storage", hint="tensor.to_dense()")
+            refuse_unfit(tensor, "a tensor that forward returned or kept")
         index = self._storages.get(storage_id(tensor.untyped_storage()))
         return None if index is None else self.record.storages[index]
 

@@ -4,7 +4,7 @@ Python raises KeyboardInterrupt between any two steps, also within a `finally` t
 analysis is under way, it comes only
 
 - in the user's code: in a constructor or a file anywhere; in forward, which runs under torch's modes, in the user's own
-  lines, or before the next module or function of torch;
+  lines, or before the next function of torch;
 - between two steps of the analysis: before the next piece of the user's code, and at the end.
 
 A second Ctrl-C comes at once. Somebody's own handler of SIGINT stays as it is.

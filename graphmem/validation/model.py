@@ -9,6 +9,7 @@ from torch import nn
 
 from graphmem._torch import convert_tensors
 from graphmem.errors import ModelError
+from graphmem.escapes import said
 from graphmem.load import Subject
 from graphmem.trace.inputs import children, named_tensors
 
@@ -32,8 +33,10 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
     try:
         module.to(device)
     except Exception as error:
-        said = f"the model cannot be moved to {device}: {type(error).__name__}"
-        raise ModelError(said, hint="model.to(device) has to work, as in training") from error
+        raise ModelError(
+            f"the model cannot be moved to {device}: {type(error).__name__}: {said(error)}",
+            hint="model.to(device) has to work, as in training",
+        ) from error
     if dtype is not None:
         convert_tensors(module, lambda t: t.to(dtype) if t.is_floating_point() else t)
     return module
