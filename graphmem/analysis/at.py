@@ -124,7 +124,15 @@ def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -
 
 def _check_kernels(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
-    for _, shapes in analysis.derived.attentions:
+    derived = analysis.derived
+    if derived.shapeless and any(
+        v not in (derived.base[n], analysis.working[n]) for n, v in point.items() if n not in derived.depth
+    ):
+        raise SymbolError(
+            "no formula gives the shapes of q, k and v at that point, and the kernel depends on them",
+            hint="analyse again at that point",
+        )
+    for _, shapes in derived.attentions:
         if any(evaluate(d, point) is None for shape in shapes for d in shape):
             raise SymbolError("at that point a dimension of q, k or v is not an integer", hint="heads have to divide h")
     for call, facts in _other_kernels(analysis, point):

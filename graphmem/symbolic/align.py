@@ -77,7 +77,8 @@ class Base:
         turns = turns_of(self.lines, by_line(trace, kept)) if loops else None
         if turns is None:
             return None
-        pairs = _same_lines(self.trace, trace)
+        # A layer that comes last has another path where there are more of them.
+        pairs = _same_lines(self.trace, trace, alike=True) | _same_lines(self.trace, trace)
         for mine, theirs in turns.values():
             representing = theirs if len(theirs) == len(mine) else theirs[:1] * len(mine)
             pairs.update((m.op.index, o.op.index) for m, o in zip(mine, representing, strict=True))
@@ -146,19 +147,21 @@ def _births(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
     return {(k.table, trace.storages[k.storage].born) for k in kept}
 
 
-def _same_lines(base: Trace, other: Trace) -> dict[int, int]:
-    """Pairs of operators, in their order, for the lines that have equally many in both traces."""
-    there = _lines(other)
+def _same_lines(base: Trace, other: Trace, *, alike: bool = False) -> dict[int, int]:
+    """Pairs of operators, in their order, for the lines that have equally many in both traces. alike: a line is the
+    same in all layers."""
+    there = _lines(other, alike=alike)
     pairs: dict[int, int] = {}
-    for key, mine in _lines(base).items():
+    for key, mine in _lines(base, alike=alike).items():
         theirs = there.get(key, [])
         if len(mine) == len(theirs):
             pairs.update(zip(mine, theirs, strict=True))
     return pairs
 
 
-def _lines(trace: Trace) -> dict[Line, list[int]]:
+def _lines(trace: Trace, *, alike: bool) -> dict[Line, list[int]]:
     found: dict[Line, list[int]] = defaultdict(list)
     for op in trace.ops:
-        found[_line(op, trace)].append(op.index)
+        path, *line = _line(op, trace)
+        found[(folded(path, trace.containers)[0] if alike else path, *line)].append(op.index)
     return found

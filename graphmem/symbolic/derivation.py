@@ -20,6 +20,9 @@ from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
+from graphmem.symbolic.miss import Miss, total
+
+_SHAPES = ("q", "k", "v", "mask_shape")  # of a call of attention: which kernel runs depends on them
 
 
 @dataclass(frozen=True)
@@ -69,21 +72,8 @@ class Group:
         return evaluate(self.size, point)
 
 
-@dataclass(frozen=True)
-class Miss:
-    """At `point` the storages of `table` are not as foretold: they are `kept` bytes together. foretold: None where a
-    formula gives no whole number there. counted: whether the table is part of the account's sum."""
-
-    point: Point
-    table: str
-    counted: bool
-    kept: int
-    foretold: int | None
-
-
-def _sum(sizes: Counter[int]) -> int | None:
-    """Bytes of all of them; -1 stands for a size that is no whole number."""
-    return None if -1 in sizes else sum(size * n for size, n in sizes.items())
+def _filled(known: Sequence[sympy.Expr | None], traced: Sequence[int]) -> Dims:
+    return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,24 +165,31 @@ class Proposed(Probed):
 
     @cached_property
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
-        """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions."""
+        """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions. A dimension
+        without an expression is the number that was traced."""
         return tuple(
-            (call, tuple(self._shape_in_call(i, name) for name in ("q", "k", "v", "mask_shape")) if call.facts else ())
-            for i, call in enumerate(self.trace.sdpa)
+            (call, tuple(_filled(known, getattr(call.facts, name)) for name, known in shapes.items()))
+            for call, shapes in zip(self.trace.sdpa, self._shapes, strict=True)
         )
+
+    @cached_property
+    def shapeless(self) -> bool:
+        """Whether a dimension in `attentions` has no expression, so that it says nothing of other points."""
+        return any(None in known for shapes in self._shapes for known in shapes.values())
+
+    @cached_property
+    def _shapes(self) -> tuple[dict[str, Sequence[sympy.Expr | None]], ...]:
+        """For each call of scaled_dot_product_attention what is known of its shapes."""
+        return tuple({n: self._known(call, n) for n in _SHAPES if call.facts} for call in self.trace.sdpa)
+
+    def _known(self, call: SdpaCall, name: str) -> Sequence[sympy.Expr | None]:
+        found = self._expressed(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
+        return found or [None] * len(getattr(call.facts, name))
 
     @property
     def has_kernels(self) -> bool:
         """Whether attention runs a kernel that its sizes decide about."""
         return any(call.facts is not None for call, _ in self.attentions)
-
-    def _shape_in_call(self, index: int, name: str) -> Dims:
-        """A dimension without an expression is the number that was traced."""
-        call = self.trace.sdpa[index]
-        traced: tuple[int, ...] = getattr(call.facts, name)
-        found = self._expressed(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
-        known: Sequence[sympy.Expr | None] = found or [None] * len(traced)
-        return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
 
     def shape(self, ref: Ref) -> Dims | None:
         """The shape of a tensor as expressions; None where it is not a tensor, or where a dimension has none."""
@@ -237,7 +234,7 @@ class Proposed(Probed):
             tables.setdefault(kept.table, [Counter(), Counter()])[1][kept.nbytes] += 1
             counted |= {kept.table} if kept.counted else set()
         return tuple(
-            Miss(trace.point, table, table in counted, sum(size * n for size, n in there.items()), _sum(+foretold))
+            Miss(trace.point, table, table in counted, sum(size * n for size, n in there.items()), total(+foretold))
             for table, (foretold, there) in tables.items()
             if +foretold != there
         )
