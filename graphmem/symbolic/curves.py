@@ -156,19 +156,25 @@ def _sum(seen: Samples, exponents: Mapping[str, int], odd: list[str]) -> list[sy
 
 
 def rounded(
-    seen: Samples, exponents: Mapping[str, int], odd: Sequence[str], sizes: Iterable[sympy.Expr]
+    seen: Samples,
+    exponents: Mapping[str, int],
+    odd: Sequence[str],
+    sizes: Iterable[sympy.Expr],
+    multiples: Sequence[int] = _MULTIPLES,
 ) -> list[sympy.Expr]:
     """A monomial of the regular symbols times one of `sizes`, of the odd ones, rounded: 4 a b ceil32(s)."""
     found = []
     for size in dict.fromkeys(sizes):
         base, moved = evaluate(size, seen.base), {n: evaluate(size, {**seen.base, n: seen.moved[n]}) for n in odd}
         for up in (True, False):
-            for multiple in _MULTIPLES:
+            for multiple in multiples:
                 before = _to_multiple(base, multiple, up=up)
                 after = {n: _to_multiple(value, multiple, up=up) for n, value in moved.items()}
                 if before and all(seen.at_moved[n] * before == seen.at_base * (after[n] or 0) for n in odd):
                     factor = monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
-                    found.append(factor * _in_blocks(size, multiple, up=up))
+                    # Nothing makes a third of a rounded size whole: such a third is one before it is rounded.
+                    if factor.is_Integer or not factor.is_Rational:
+                        found.append(factor * _in_blocks(size, multiple, up=up))
     return found
 
 

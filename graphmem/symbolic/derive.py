@@ -174,12 +174,13 @@ def _loops(start: _Start, probes: Probes) -> dict[str, Loop]:
 def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, near: bool) -> Derivation | None:
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
     apart = _apart(probed, probes, near=near)
-    contradicting: tuple[Aligned, ...] = ()
-    while (proposed := _proposed(problem, probed, probes, apart, contradicting)) is not None:
+    seen: tuple[Aligned, ...] = ()
+    contradicting: list[Point] = []
+    while (proposed := _proposed(problem, probed, probes, apart, seen)) is not None:
         beside = look_beside(probes, proposed)
-        known = [there.point for there in contradicting]
-        new = tuple(there for there in beside.contradicting if there.point not in known)
-        contradicting += new
+        new = [there for there in beside.contradicting if there.point not in contradicting]
+        contradicting += [there.point for there in new]
+        seen = tuple({tuple(there.point.items()): there for there in (*new, *proposed.apart)}.values())
         if not new or len(contradicting) > MOST_CONTRADICTING:
             break
     if proposed is None:
@@ -209,9 +210,10 @@ def _apart(probed: Probed, probes: Probes, *, near: bool) -> Iterator[Aligned]:
 
 
 def _proposed(
-    problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned], contradicting: Sequence[Aligned]
+    problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned], seen: Sequence[Aligned]
 ) -> Proposed | None:
-    found = dims_of(probes, probed.moved, apart, contradicting)
+    """seen: traces that earlier proposals rested on, or were contradicted by: none of them is forgotten."""
+    found = dims_of(probes, probed.moved, apart, seen)
     dims = found.dims
     if probed.depth and any(len({dims[k.storage] for k in g.members} - {None}) > 1 for g in probed.groups):
         return None  # the layers are alike at the base point by chance

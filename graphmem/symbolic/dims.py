@@ -46,15 +46,15 @@ class Found:
 
 
 def dims_of(
-    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned], contradicting: Sequence[Aligned] = ()
+    probes: Probes, moving: Mapping[str, Aligned], apart: Iterator[Aligned], known: Sequence[Aligned] = ()
 ) -> Found:
     """Expressions of every storage's dimensions. Of the traces of `apart` it uses a check, if there is something to
     choose, and one that is held out.
 
-    contradicting: further traces, which contradicted what was found without them.
+    known: further traces that the expressions have to agree with.
     """
     found = _choices(probes, moving, probes.kept)
-    seen = list(contradicting)
+    seen = list(known)
     if any(len(dim) != 1 for dims in found.values() for dim in dims):
         seen += itertools.islice(apart, 1)
     for _ in range(_CHECKS):
@@ -72,8 +72,8 @@ def dims_of(
     seen = _held_out_last(probes, found, chosen, seen, moving)
     # Of those that agree the first is chosen, and it is the first of each pair. What is not rounded is tried beside the
     # base, later on: a rounding shows there.
-    known = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
-    untold = {pair for pair in _pairs(_agreeing_dims(probes, found, seen)) if pair[0] in known}
+    rounded = {dim for dims in chosen.values() for dim in dims or () if dim.has(sympy.ceiling, sympy.floor)}
+    untold = {pair for pair in _pairs(_agreeing_dims(probes, found, seen)) if pair[0] in rounded}
     return Found(dims=chosen, seen=tuple(seen), untold=tuple(sorted(untold, key=str)))
 
 

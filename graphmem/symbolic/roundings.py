@@ -20,6 +20,8 @@ from graphmem.symbolic.wholes import wholes
 
 _PARTS, _MOST_PARTS = (2, 3, 4, 8), 16  # fractions of a size that feed-forwards have: 8/3, 7/2, 21/8
 
+_NEAREST = (2, 3, 4, 5, 6, 8, 10, 12, 16)  # parts of a size that are rounded to the nearest
+
 
 def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[sympy.Expr]:
     """Roundings that agree with `seen`, also where something simpler does: 512 ceil(v/512) looks like v at 1024 and at
@@ -33,6 +35,9 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
         if odd <= set(names) <= set(moving):
             rest = {n: e for n, e in exponents.items() if n not in names}
             found += rounded(seen, rest, names, [size])
+    for name in moving:
+        if odd <= {name}:
+            found += rounded(seen, without(exponents, name), [name], _nearest(name), multiples=(1,))
     if not odd:
         regular = {n: e for n, e in exponents.items() if e > 0}
         divisors = [n for n in exponents if n not in regular]
@@ -46,3 +51,12 @@ def _fractions(name: str) -> list[sympy.Expr]:
     """Fractions of a symbol, as code computes them: int(8 * h / 3)."""
     fractions = {Fraction(p, q) for q in _PARTS for p in range(1, _MOST_PARTS + 1)}
     return [sympy.floor(sympy.Rational(f.numerator, f.denominator) * symbol(name)) for f in sorted(fractions) if f != 1]
+
+
+@cache
+def _nearest(name: str) -> list[sympy.Expr]:
+    """Parts of a symbol, rounded to the nearest as Python does, halves to the even one: round(h / 4). These two sum up
+    to that: of 2.5 they are 1 and 1, of 3.5 they are 2 and 2."""
+    halves = [symbol(name) / (2 * part) for part in _NEAREST]
+    quarter = sympy.Rational(1, 4)
+    return [sympy.floor(half + quarter) + sympy.ceiling(half - quarter) for half in halves]
