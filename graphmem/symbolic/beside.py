@@ -29,6 +29,7 @@ _ALIGNED = 8
 _INPUT_STEP = 11
 # Nor are sizes of the model all moved by 1: an image of 33 has whole patches of 3, as one of 32 has of 2.
 _ODD_STEPS = (1, 3, 5, 7)
+_MOST_FURTHER = 16  # a size is moved by so much more at most to share no factor with others
 _ROUNDED = 32  # the efficient kernel's logsumexp
 _MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
 
@@ -63,7 +64,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         if trace is not None and not proposed.misses(trace):
             still = {n: by for n, by in divided.items() if point[n] % math.prod(point[d] for d in by) == 0}
             return Beside(
-                contradicting=_before_the_next(probes, proposed),
+                contradicting=_beside_the_next(probes, proposed),
                 moving={},
                 multiples=_undivided(probes, proposed, still),
             )
@@ -97,7 +98,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         contradicting=(
             *contradicting,
             *_stepped(probes, proposed, steps, divided),
-            *_before_the_next(probes, proposed),
+            *_beside_the_next(probes, proposed),
         ),
         moving=moving,
         multiples=(
@@ -149,16 +150,17 @@ def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str
     return tuple(found)
 
 
-def _before_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
-    """Traces that contradict the formulas one before the next multiple of all that a symbol is rounded to: there a size
-    that is rounded twice, as in floor(ceil(n/4)/2), differs from one that is rounded once."""
+def _beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
+    """Traces that contradict the formulas one before, or after, the next multiple of all that a symbol is rounded to:
+    floor(ceil(n/4)/2) or ceil(floor(n/4)/2), which are rounded twice, differ there from what is rounded once."""
     args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
     rounded: dict[str, int] = {}
     for part, size in (arg.as_coeff_Mul() for arg in sorted(args, key=str)):
         if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
             rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
-    points = {n: probes.base[n] // of * of + 2 * of - 1 for n, of in rounded.items() if of <= _MOST_ROUNDED}
-    found = (_contradicting(probes, proposed, {n: value}) for n, value in points.items())
+    next_of = {n: (probes.base[n] // of + 1) * of for n, of in rounded.items() if of <= _MOST_ROUNDED}
+    points = ({n: value} for n, known in next_of.items() for value in (known + rounded[n] - 1, known + 1))
+    found = (_contradicting(probes, proposed, point) for point in points)
     return tuple(itertools.chain.from_iterable(found))
 
 
@@ -183,14 +185,23 @@ def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], pr
             point[name] = base[name]  # where two divide each other
             there = math.prod(moved(d) for d in divided[name])
             quotient, rest = divmod(base[name], math.prod(base[d] for d in divided[name]))
+            others = [v for n, v in point.items() if n != name and n not in divided[name]]
             if name not in model_symbols:
-                point[name] = base[name] + _INPUT_STEP
+                point[name] = _coprime(base[name] + _INPUT_STEP, others)
             elif not rest:
                 aligned = kernels and bool(divided[name]) and quotient % _ALIGNED == 0
-                point[name] = there * _more(quotient, aligned=aligned, step=next(steps))
+                more = _more(quotient, aligned=aligned, step=next(steps))
+                point[name] = there * more if divided[name] else _coprime(more, others)
         return point[name]
 
     return {n: moved(n) for n in names}
+
+
+def _coprime(value: int, others: list[int]) -> int:
+    """A size a little larger that shares no factor with the others, an odd one if there is one: where 5 divides b, a
+    fifth of b s is not rounded, and where 2 does, half of it is not."""
+    tries = sorted(range(value, value + _MOST_FURTHER), key=lambda v: v % 2 == 0)
+    return next((v for v in tries if all(math.gcd(v, other) == 1 for other in others)), value)
 
 
 def _more(value: int, *, aligned: bool, step: int) -> int:
