@@ -24,8 +24,9 @@ def as_text(point: Point, separator: str = " ") -> str:
 
 
 def off_by(name: str, by: int, times: Fraction = _ONCE) -> str:
-    """`P - 1`; `P` alone for 0; `4*P`, or `P/4`, where it is not taken once. Python reads it, too."""
-    most = f"{times.numerator}*{name}" if times.numerator > 1 else name
+    """`P - 1`; `P` alone for 0; `4*P`, or `P/4`, where it is not taken once; `512/P` of 1/P. Python reads it, too."""
+    plain = name.removeprefix("1") if name.startswith("1/") else f"*{name}"
+    most = f"{times.numerator}{plain}" if times.numerator > 1 else name
     part = f"{most}/{times.denominator}" if times.denominator > 1 else most
     return f"{part} {'+' if by > 0 else '-'} {abs(by)}" if by else part
 

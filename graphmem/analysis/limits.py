@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphmem.analysis.analysis import Analysis
 from graphmem.points import Point
 from graphmem.report import Limit
-from graphmem.symbolic.bounds import AnyBound, Multiple, Unequal, Uneven
+from graphmem.symbolic.bounds import AnyBound, Moving, Multiple, Unequal, Uneven
 
 
 def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
@@ -24,17 +24,18 @@ def _limit(bound: AnyBound, point: Point) -> Limit:
     if isinstance(bound, Multiple):
         return Limit(bound.name, multiple_of=bound.of, by="*".join(bound.by) or None)
     if isinstance(bound, Uneven):
-        return Limit(bound.name, not_multiple_of=bound.of)
+        return Limit(bound.name, not_multiple_of=bound.of, by="*".join(bound.by) or None)
     if isinstance(bound, Unequal):
         return Limit(bound.name, not_equals=bound.other)
     value = bound.at(point)
     least, most = (None, value) if bound.up else (value, None)
+    moving = bound.moving or Moving(())
     return Limit(
         bound.name,
         least=least,
         most=most,
         refused=bound.refused,
-        by=bound.by or None,
-        beside=bound.beside,
-        times=str(bound.times),
+        by=moving.quotient if bound.moving else None,
+        beside=moving.beside,
+        times=str(moving.times),
     )

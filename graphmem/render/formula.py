@@ -91,7 +91,11 @@ def _about_the_formula(report: ReportData) -> list[str]:
 
 def _names(limit: Limit) -> set[str]:
     """What the check of a limit has to know."""
-    return set(re.findall(r"[^\W\d]\w*", limit.equals)) if limit.equals else {limit.symbol}
+    return _symbols_in(limit.equals) if limit.equals else {limit.symbol}
+
+
+def _symbols_in(expression: str) -> set[str]:
+    return set(re.findall(r"[^\W\d]\w*", expression))
 
 
 def _kernels(report: ReportData) -> list[str]:
@@ -111,27 +115,27 @@ def _outside(limit: Limit, symbols: Point) -> str:
     if limit.equals is not None:  # one that is no argument follows by itself, to whole numbers
         return f"{limit.symbol} != {limit.equals}" if limit.symbol in symbols else f"({limit.equals}) % 1"
     if limit.multiple_of is not None:
-        return f"{limit.symbol} % {_step(limit)}"
+        return f"{limit.symbol} % {_step(limit.multiple_of, limit.by)}"
     if limit.not_multiple_of is not None:
-        return f"not {limit.symbol} % {limit.not_multiple_of}"
+        return f"not {limit.symbol} % {_step(limit.not_multiple_of, limit.by)}"
     if limit.not_equals is not None:
         return f"{limit.symbol} == {limit.not_equals}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
 
 
-def _step(limit: Limit) -> str:
-    if not limit.by:
-        return str(limit.multiple_of)
-    return f"({limit.by})" if limit.multiple_of == 1 else f"({limit.multiple_of}*{limit.by})"
+def _step(of: int, by: str | None) -> str:
+    if not by:
+        return str(of)
+    return f"({by})" if of == 1 else f"({of}*{by})"
 
 
 def _said(limit: Limit, symbols: Point) -> str:
     if limit.equals is not None:
         return f"the formula holds for {limit.symbol} = {limit.equals} only"
     if limit.multiple_of is not None:
-        return f"the formula holds for {limit.symbol} a multiple of {_step(limit)} only"
+        return f"the formula holds for {limit.symbol} a multiple of {_step(limit.multiple_of, limit.by)} only"
     if limit.not_multiple_of is not None:
-        return f"the formula holds for {limit.symbol} not a multiple of {limit.not_multiple_of} only"
+        return f"the formula holds for {limit.symbol} not a multiple of {_step(limit.not_multiple_of, limit.by)} only"
     if limit.not_equals is not None:
         return f"the formula holds for {limit.symbol} other than {limit.not_equals} only"
     side = ">=" if limit.least is not None else "<="
@@ -139,7 +143,7 @@ def _said(limit: Limit, symbols: Point) -> str:
 
 
 def _edge(limit: Limit, symbols: Point) -> str:
-    """The last value inside: in the symbol that it moves with, where that is an argument of the function."""
-    if limit.by is None or limit.by not in symbols:
+    """The last value inside: in the symbols that it moves with, where they are arguments of the function."""
+    if limit.by is None or not _symbols_in(limit.by) <= symbols.keys():
         return str(limit.most if limit.least is None else limit.least)
     return off_by(limit.by, limit.beside, Fraction(limit.times))

@@ -185,8 +185,9 @@ class Limit:
     `not_equals`; None if there is no such limit.
 
     refused: beyond it the model raises an error.
-    by: the symbol that the limit moves with, None if it stays: `least` or `most` is `times` that ("1", "1/4", "4"),
-    plus `beside`, rounded to the inside; `multiple_of` is multiplied by it, and it may be a product ("a*k").
+    by: what the limit moves with, None if it stays: a symbol, or a product or quotient of some ("b*s", "u/s"). `least`
+    or `most` is `times` that ("1", "1/4", "4"), plus `beside`, rounded to the inside; `multiple_of` and
+    `not_multiple_of` are multiplied by it.
     """
 
     symbol: str

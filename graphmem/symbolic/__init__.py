@@ -13,6 +13,7 @@ limits.py      a base at which no input comes near what limits its length
 single.py      one layer of each kind in place of several
 spoiling.py    symbols without which the rest may have a formula
 enough.py      whether that told as much as several would
+miss.py        what a trace keeps that the formulas do not say
 group.py       storages that differ only in their layer, or in the turn of a loop
 loops.py       symbols that say how often a line runs
 
@@ -28,7 +29,9 @@ bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds
 orders.py      which of two sizes has to be the larger one
 ones.py        quotients that may become 1
+holds.py       whether the formula holds at a point, and the model runs there
 edges.py       the last value at which the formula holds
+moving.py      what that value moves with
 
 notes.py       sentences for the reader, and what they are about
 text.py        expressions as people write them

@@ -12,33 +12,52 @@ from graphmem.points import Point, off_by
 _AS_FOUND: Point = {}
 
 
+class Moving(NamedTuple):
+    """What a bound moves with: `times` the product of the symbols `by`, divided by the symbols `per`, plus `beside`."""
+
+    by: tuple[str, ...]
+    per: tuple[str, ...] = ()
+    beside: int = 0
+    times: Fraction = Fraction(1)
+
+    def at(self, point: Point) -> Fraction | None:
+        """The value at `point`; None where a symbol has none."""
+        if not {*self.by, *self.per} <= point.keys():
+            return None
+        above, below = (math.prod(point[n] for n in names) for names in (self.by, self.per))
+        return self.times * above / below + self.beside
+
+    @property
+    def quotient(self) -> str:
+        """`s`, `b*s`, `u/s`, `1/(b*s)`: the symbols alone, as Python reads them."""
+        above, below = "*".join(self.by) or "1", "*".join(self.per)
+        return f"{above}/({below})" if len(self.per) > 1 else f"{above}/{below}" if below else above
+
+
 class Bound(NamedTuple):
     """The last value of symbol `name` at which a formula holds, downwards or `up`.
 
-    by: the symbol that the bound moves with; "" where there is none. The bound is `times` that symbol, rounded to the
-    inside, plus `beside`.
+    moving: what the bound moves with, rounded to the inside; None where it stays.
     refused: beyond the bound the model itself raises an error.
     """
 
     name: str
     value: int
     up: bool
-    by: str = ""
-    beside: int = 0
+    moving: Moving | None = None
     refused: bool = False
-    times: Fraction = Fraction(1)
 
     @property
     def from_two(self) -> bool:
         """Whether it excludes 1, and nothing else."""
-        return not self.up and self.value == 2 and not self.by
+        return not self.up and self.value == 2 and not self.moving
 
     def at(self, point: Point) -> int:
         """The bound's value at `point`: one that equals another symbol, or a part of it, moves with that."""
-        if self.by not in point:
+        exact = self.moving.at(point) if self.moving else None
+        if exact is None:
             return self.value
-        exact = point[self.by] * self.times
-        return (math.floor(exact) if self.up else math.ceil(exact)) + self.beside
+        return math.floor(exact) if self.up else math.ceil(exact)
 
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
@@ -46,7 +65,8 @@ class Bound(NamedTuple):
 
     def text(self, point: Point) -> str:
         """`s <= 512 (P)`: the bound as it is at `point`."""
-        moves = f" ({off_by(self.by, self.beside, self.times)})" if self.by else ""
+        moving = self.moving
+        moves = f" ({off_by(moving.quotient, moving.beside, moving.times)})" if moving else ""
         return f"{self.name} {'<=' if self.up else '>='} {self.at(point)}{moves}"
 
 
@@ -75,19 +95,21 @@ class Multiple(NamedTuple):
 
 
 class Uneven(NamedTuple):
-    """The formula holds where symbol `name` is not a multiple of `of`: heads that are padded, for example. Those that
-    need no padding run other operators."""
+    """The formula holds where symbol `name`, divided by the symbols `by`, is not a multiple of `of`: heads that are
+    padded, for example. Those that need no padding run other operators."""
 
     name: str
     of: int
+    by: tuple[str, ...] = ()
 
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
-        return point[self.name] % self.of == 0
+        return point[self.name] % (self.of * math.prod(point[n] for n in self.by)) == 0
 
     def text(self, _point: Point) -> str:
-        """`d_head not a multiple of 8`."""
-        return f"{self.name} not a multiple of {self.of}"
+        """`d_head not a multiple of 8`, `s not a multiple of window`."""
+        of = " ".join((*([str(self.of)] if self.of > 1 or not self.by else []), *self.by))
+        return f"{self.name} not a multiple of {of}"
 
 
 class Unequal(NamedTuple):

@@ -11,7 +11,7 @@ from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound
 from graphmem.symbolic.curves import evaluate, names_in
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.edges import Holds
+from graphmem.symbolic.holds import Holds
 from graphmem.symbolic.tracer import TraceAt
 
 _MOST = 8  # quotients that are tried

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphmem.points import Point
 from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Unequal, Uneven
-from graphmem.symbolic.edges import LENGTH, Holds, edge
+from graphmem.symbolic.edges import LENGTH, bound_at, edge
+from graphmem.symbolic.holds import Holds
 
 # So many times as large, or as small. The last is for sizes that need divisors.
 _FAR, _NEARER = 8, (8, 4, 2)
@@ -37,6 +38,10 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
     if undecided:  # the model wants sizes in proportion: then all of them go one way
         together = [name for cluster in clusters for name in cluster]
         rows += _rows([together], holds.base)
+    # Of heads that divide a width each is also made far larger alone: the size of a head decides about kernels, and of
+    # what they round nothing shows at an even length.
+    odd = {n: (holds.base[n] - 1) // 2 * 2 - 1 for n in lengths}
+    rows += [{**odd, n: holds.base[n] * _FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
     for row in rows:
         for bound in _of_row(holds, row, found):
             found.append(bound)
@@ -164,6 +169,19 @@ def _bound(holds: Holds, needed: Point) -> Bound | None:
     moved = {n: v for n, v in needed.items() if n != name}
     there = holds._replace(base={**holds.base, **moved}, name=name)
     here, far = holds.base[name], needed[name]
-    step = 1 if there.at(here + 1) else min(far, here)
-    bound = edge(there, here, far, step)
+    if there.at(here + 1):
+        bound = edge(there, here, far, 1)
+    elif far > here:
+        bound = _last_double(there, here, far)
+    else:
+        bound = edge(there, here, far, far)
     return bound and bound._replace(value=bound.at(holds.base))
+
+
+def _last_double(holds: Holds, here: int, far: int) -> Bound | None:
+    """The bound of a size that has divisors: a number that is twice as large still has them."""
+    while here < far:
+        if holds.at(2 * here) is False:
+            return bound_at(holds, here, here)
+        here *= 2
+    return None

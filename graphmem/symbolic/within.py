@@ -14,7 +14,8 @@ from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.edges import LENGTH, Holds, bound_at, edge
+from graphmem.symbolic.edges import LENGTH, bound_at, edge
+from graphmem.symbolic.holds import Holds
 from graphmem.symbolic.orders import bounds_of_orders, differing
 from graphmem.symbolic.tracer import TraceAt
 
@@ -52,6 +53,7 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
+    found += _of_depth(tracer, derived)
     found += _uneven(Holds(tracer, derived, base))
     found += bounds_of_orders(Holds(tracer, derived, base), found)
     return (*found, *differing(Holds(tracer, derived, base), found))
@@ -62,17 +64,36 @@ def _without_one(holds: Holds) -> list[Bound]:
     return [Bound(holds.name, 2, up=False, refused=holds.refuses({holds.name: 1}))] if holds.at(1) is False else []
 
 
+def _of_depth(tracer: TraceAt, derived: Derivation) -> Iterator[Bound]:
+    """That a single layer of each kind is excluded, where it is: a model may keep what layer L // 2 makes."""
+    for name, period in derived.periods.items():
+        holds = Holds(tracer, derived, derived.base, name)
+        if holds.at(period) is False:
+            yield Bound(name, derived.base[name], up=False, refused=holds.refuses({name: period}))
+
+
 def _uneven(holds: Holds) -> Iterator[Uneven]:
     """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
     derived = holds.derived
     args = {x.args[0] for g in derived.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
-    for part, name in sorted((arg.as_coeff_Mul()[0].q, str(arg.as_coeff_Mul()[1])) for arg in args):
+    for name, part, by in sorted({found for arg in args if (found := _quotient(arg))}):
         if name not in derived.moved or name in derived.loops:
             continue
         there = holds._replace(name=name)
-        value = holds.base[name] + -holds.base[name] % part
+        value = holds.base[name] + -holds.base[name] % (part * math.prod(holds.base[n] for n in by))
         if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
-            yield Uneven(name, part)
+            yield Uneven(name, part, by)
+
+
+def _quotient(arg: sympy.Expr) -> tuple[str, int, tuple[str, ...]] | None:
+    """s/8 as s, 8 and no symbol, s/(2*w) as s, 2 and w; None for anything else."""
+    part, rest = arg.as_coeff_Mul()
+    powers = {str(x): power for x, power in rest.as_powers_dict().items() if x.is_Symbol}
+    above = [name for name, power in powers.items() if power == 1]
+    by = tuple(sorted(name for name, power in powers.items() if power == -1))
+    if len(above) != 1 or len(above) + len(by) != len(rest.as_powers_dict()):
+        return None
+    return above[0], int(part.q), by
 
 
 def _shallow(tracer: TraceAt, derived: Derivation) -> Point:

@@ -32,7 +32,8 @@ class Room:
             working=report.analysis.working,
             free=tuple(n for n in report.analysis.working if n not in fixed),
             limits=tuple(
-                (x.symbol, x.least, x.most, None if x.by else x.multiple_of, x.not_multiple_of) for x in report.limits
+                (x.symbol, x.least, x.most, *((None, None) if x.by else (x.multiple_of, x.not_multiple_of)))
+                for x in report.limits
             ),
             layers=frozenset(derived.depth),
         )

@@ -9,8 +9,8 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-from graphmem.symbolic.bounds import Bound, Multiple, said_of
-from graphmem.symbolic.edges import _last, _moves_with
+from graphmem.symbolic.bounds import Bound, Moving, Multiple, said_of
+from graphmem.symbolic.edges import _last
 from graphmem.symbolic.text import formula
 from support.oracle import real_saved
 from support.slow import first_of
@@ -36,24 +36,9 @@ def test_any_limit_is_found_from_both_sides(step) -> None:
         assert _last(SimpleNamespace(at=limit.__le__), 90, 20, step) == limit
 
 
-@pytest.mark.parametrize("up", [True, False])
-def test_a_bound_moves_with_the_size_that_moves_it(up) -> None:
-    class Holds:
-        name, base = "s", {"b": 100, "P": 100, "w": 100, "s": 60}
-        derived = SimpleNamespace(model_symbols={"P", "w"}, depth=(), loops={}, follows={})
-
-        def at(self, value, w=100, **_others):
-            return value <= w - 1 if up else value >= w - 1
-
-    on = 1 if up else -1
-    assert _moves_with(Holds(), 99, on) == ("w", -1, 1)
-    Holds.base = {"b": 100, "P": 100, "s": 60}
-    assert _moves_with(Holds(), 99, on) == ("", 0, 1)
-
-
 def test_where_a_bound_keeps_out_and_what_it_says() -> None:
     point = {"s": 99, "P": 100}
-    most, least = Bound("s", 49, up=True, by="P", beside=-1), Bound("s", 2, up=False)
+    most, least = Bound("s", 49, up=True, moving=Moving(("P",), beside=-1)), Bound("s", 2, up=False)
     assert [most.keeps_out({**point, "s": s}) for s in (98, 99, 100)] == [False, False, True]
     assert [least.keeps_out({"s": s}) for s in (1, 2, 3)] == [True, False, False]
     assert (most.text(point), most.text({})) == ("s <= 99 (P - 1)", "s <= 49 (P - 1)")

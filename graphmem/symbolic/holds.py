@@ -1,0 +1,58 @@
+"""`Holds`: whether a formula holds at a point, and whether the model runs there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from graphmem.errors import GraphmemError, ModelError, SymbolError
+from graphmem.points import Point
+from graphmem.record import Trace
+from graphmem.symbolic.derivation import Derivation
+from graphmem.symbolic.probes import following
+from graphmem.symbolic.tracer import TraceAt
+
+
+class Holds(NamedTuple):
+    """Asks whether the model runs beside `base`, with symbol `name` or others moved, and whether the formula holds."""
+
+    tracer: TraceAt
+    derived: Derivation
+    base: Point
+    name: str = ""
+
+    def at(self, value: int, **others: int) -> bool | None:
+        """Whether it does with `name` at `value`."""
+        return self.there({**others, self.name: value})
+
+    def there(self, moved: Point) -> bool | None:
+        """Whether it does with all of `moved` moved; None where graphmem cannot tell."""
+        try:
+            return self.derived.holds(self.trace(moved))
+        except (ModelError, SymbolError):
+            return False
+        except GraphmemError:  # an operator without a fake kernel, say: the limit is graphmem's, not the model's
+            return None
+
+    def runs_alike(self, moved: Point) -> bool:
+        """Whether the model runs there, with the kernels of the base: another kernel is noticed without a bound."""
+        try:
+            there, here = self.trace(moved), self.trace({})
+        except GraphmemError:
+            return False
+        return there.kernels == here.kernels
+
+    def refuses(self, moved: Point) -> bool:
+        """Whether the model raises there."""
+        try:
+            self.trace(moved)
+        except GraphmemError as error:
+            return isinstance(error, (ModelError, SymbolError))
+        return False
+
+    def trace(self, moved: Point) -> Trace:
+        """The trace there; what follows other symbols does so there, too."""
+        follows = {name: list(leaders) for name, leaders in self.derived.follows.items()}
+        point = following({**self.base, **moved}, self.base, follows)
+        if point is None:
+            raise SymbolError("sizes that only move together give no whole numbers there")
+        return self.tracer(point)

@@ -1,0 +1,188 @@
+"""Formulas that were proved and wrong at points that no trace had come near: each kind, as small as it shows."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import graphmem
+from graphmem.errors import SymbolError
+from graphmem.report import Limit
+from support.oracle import real_saved
+
+
+def tokens(b: int = 2, s: int = 40, h: int = 64) -> tuple[torch.Tensor, ...]:
+    return (torch.zeros(b, s, h),)
+
+
+def real(module: nn.Module, inputs: tuple[Any, ...]) -> int:
+    return sum(size * n for size, n in real_saved(module, inputs).items())
+
+
+def squeezed(h: int = 64) -> nn.Module:
+    """As squeeze-and-excitation has it: Python rounds halves to the even number."""
+    return nn.Sequential(nn.Linear(h, round(h / 4)), nn.Sigmoid())
+
+
+def test_a_size_rounded_to_the_nearest() -> None:
+    report = graphmem.analyze(squeezed, tokens, device="cpu")
+    assert report.verified.exact
+    for h in (*range(34, 43), 67, 70):
+        assert report.at(h=h).saved.bytes == real(squeezed(h), tokens(h=h)), h
+
+
+class Middle(nn.Module):
+    """Layer L // 2 has a second output."""
+
+    def __init__(self, h: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(h, h) for _ in range(depth))
+        self.middle = nn.Linear(h, h)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for i, layer in enumerate(self.layers, 1):
+            x = layer(x).sigmoid()
+            if i == len(self.layers) // 2:
+                x = x + self.middle(x).tanh()
+        return x
+
+
+def test_one_layer_that_has_no_middle() -> None:
+    def model(h: int = 64, L: int = 4) -> nn.Module:
+        return Middle(h, L)
+
+    report = graphmem.analyze(model, tokens, device="cpu")
+    assert Limit("L", least=2) in report.limits
+    for depth in (2, 3, 9):
+        assert report.at(L=depth).saved.bytes == real(model(L=depth), tokens())
+    assert report.at(L=1).saved.bytes == real(model(L=1), tokens())  # which is analysed again
+
+
+class Windows(nn.Module):
+    """Pads to whole windows, and only where that is needed."""
+
+    def __init__(self, h: int, window: int) -> None:
+        super().__init__()
+        self.f, self.window = nn.Linear(h, h), window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.f(x)
+        left = -y.shape[1] % self.window
+        return (F.pad(y, (0, 0, 0, left)).exp() if left else y).tanh()
+
+
+def test_windows_that_fill_the_length() -> None:
+    def model(h: int = 64, w: int = 28) -> nn.Module:
+        return Windows(h, w)
+
+    report = graphmem.analyze(model, tokens, device="cpu")
+    assert Limit("s", not_multiple_of=1, by="w") in report.limits
+    assert any("s not a multiple of w" in note for note in report.notes)
+    for s, w in ((41, 28), (100, 28), (64, 31)):
+        assert report.at(s=s, w=w).saved.bytes == real(model(w=w), tokens(s=s))
+    for point in ({"s": 56}, {"s": 93, "w": 31}):
+        with pytest.raises(SymbolError, match="s not a multiple of w only"):
+            report.at(**point)
+    made: dict[str, Any] = {}
+    from graphmem.render.formula import python
+
+    exec(python(report), made)
+    known = {**report.symbols, "s": 93}
+    assert made["saved_bytes"](**{**known, "w": 28}) == report.at(s=93).saved.bytes
+    with pytest.raises(ValueError, match=r"not a multiple of \(w\)"):
+        made["saved_bytes"](**{**known, "w": 31})
+
+
+class Choice(nn.Module):
+    """Each of e experts takes 2 b s / e tokens, rounded up."""
+
+    def __init__(self, h: int, e: int, s: int) -> None:
+        super().__init__()
+        self.router, self.up, self.e = nn.Linear(h, e), nn.Parameter(torch.zeros(e, h, h)), e
+        self.positions = nn.Parameter(torch.zeros(s, h))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = (x + self.positions[: x.shape[1]]).flatten(0, 1)
+        weight, chosen = self.router(flat).softmax(0).topk(-(-2 * len(flat) // self.e), 0)
+        taken = flat[chosen.flatten()].unflatten(0, chosen.shape).transpose(0, 1)
+        return (taken @ self.up).sigmoid() * weight.T[:, :, None]
+
+
+def test_experts_that_do_not_divide_the_tokens() -> None:
+    def model(h: int = 64, e: int = 2, s: int = 510) -> nn.Module:
+        return Choice(h, e, s)
+
+    report = graphmem.analyze(model, lambda b=2, s=510, h=64: tokens(b, s, h), device="cpu")
+    for e, s in ((3, 512), (3, 510), (5, 101), (4, 65)):
+        try:
+            found = report.at(e=e, s=s).saved.bytes
+        except SymbolError:
+            continue  # that no formula is known for other e is right, too
+        assert found == real(model(e=e, s=s), tokens(s=s))
+
+
+class Attends(nn.Module):
+    def __init__(self, h: int, a: int) -> None:
+        super().__init__()
+        self.qkv, self.a = nn.Linear(h, 3 * h), a
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.unflatten(-1, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        mask = x[:, None, None, :, 0] >= 0
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+class Last(nn.Module):
+    """Only the last of the layers attends, so layers are not alike, and its path depends on their number."""
+
+    def __init__(self, h: int, a: int, depth: int) -> None:
+        super().__init__()
+        kinds = (
+            Attends(h, a) if i == depth - 1 else nn.Sequential(nn.Linear(h, h), nn.Sigmoid()) for i in range(depth)
+        )
+        self.layers = nn.ModuleList(kinds)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + layer(x)
+        return x
+
+
+def test_the_kernel_of_a_layer_that_comes_last() -> None:
+    def model(h: int = 64, a: int = 4, L: int = 5) -> nn.Module:
+        return Last(h, a, L).bfloat16()
+
+    def half(b: int = 2, s: int = 40, h: int = 64) -> tuple[torch.Tensor, ...]:
+        return tuple(t.bfloat16() for t in tokens(b, s, h))
+
+    report = graphmem.analyze(model, half, gpu="h100")
+    assert report.verified.exact
+    assert report.at(h=128).attention[0].kernel == report.attention[0].kernel
+    with pytest.raises(SymbolError, match="scaled_dot_product_attention runs math"):
+        report.at(h=44)
+
+
+class Heads(nn.Module):
+    """Heads of more than 32 run a kernel that pads its rows to 32 and keeps as much as the other one at s = 64."""
+
+    def __init__(self, h: int, a: int) -> None:
+        super().__init__()
+        self.f, self.a = nn.Linear(h, h), a
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.f(x).unflatten(-1, (self.a, -1)).sigmoid()
+        rows = y.sum(-1)
+        return (F.pad(rows, (0, 0, 0, -rows.shape[1] % 32)) if y.shape[-1] > 32 else rows * 1).exp()
+
+
+def test_a_head_that_is_too_large_for_a_kernel() -> None:
+    def model(h: int = 64, a: int = 4) -> nn.Module:
+        return Heads(h, a)
+
+    report = graphmem.analyze(model, lambda b=2, s=64, h=64: tokens(b, s, h), device="cpu")
+    assert Limit("h", most=128, by="a", times="32") in report.limits
+    assert report.at(h=96, a=3, s=61).saved.bytes == real(model(96, 3), tokens(s=61, h=96))
+    with pytest.raises(SymbolError, match=r"h <= 96 \(32\*a\) only"):
+        report.at(h=120, a=3, s=61)
