@@ -9,6 +9,7 @@ derivation.py  what it gives
 points.py      which points to trace
 probes.py      traces there that correspond to a base trace
 align.py       which operators of two traces correspond
+calls.py       which calls of attention correspond, and their shapes
 limits.py      a base at which no input comes near what limits its length
 single.py      one layer of each kind in place of several
 spoiling.py    symbols without which the rest may have a formula

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphmem.accounts.account import Account, Kept
 from graphmem.points import Point
-from graphmem.record import Op, Ref, SdpaCall, Trace
+from graphmem.record import Op, Ref, Trace
 from graphmem.record.paths import folded
 
 Line = tuple[Any, ...]
@@ -35,11 +35,6 @@ class Aligned:
             return self.trace.ops[index]
         found = self.pairs.get(index)
         return None if found is None else self.trace.ops[found]
-
-    def sdpa(self, call: SdpaCall) -> SdpaCall | None:
-        """The call that corresponds to the base's `call`."""
-        start = call.start if self.pairs is None else self.pairs.get(call.start)
-        return next((c for c in self.trace.sdpa if c.start == start), None)
 
 
 def sizes_of(kept: Kept, trace: Trace, there: Aligned) -> list[int]:
@@ -77,8 +72,7 @@ class Base:
         turns = turns_of(self.lines, by_line(trace, kept)) if loops else None
         if turns is None:
             return None
-        # A layer that comes last has another path where there are more of them.
-        pairs = _same_lines(self.trace, trace, alike=True) | _same_lines(self.trace, trace)
+        pairs = _same_lines(self.trace, trace)
         for mine, theirs in turns.values():
             representing = theirs if len(theirs) == len(mine) else theirs[:1] * len(mine)
             pairs.update((m.op.index, o.op.index) for m, o in zip(mine, representing, strict=True))
@@ -147,21 +141,19 @@ def _births(trace: Trace, kept: tuple[Kept, ...]) -> set[tuple[str, Ref]]:
     return {(k.table, trace.storages[k.storage].born) for k in kept}
 
 
-def _same_lines(base: Trace, other: Trace, *, alike: bool = False) -> dict[int, int]:
-    """Pairs of operators, in their order, for the lines that have equally many in both traces. alike: a line is the
-    same in all layers."""
-    there = _lines(other, alike=alike)
+def _same_lines(base: Trace, other: Trace) -> dict[int, int]:
+    """Pairs of operators, in their order, for the lines that have equally many in both traces."""
+    there = _lines(other)
     pairs: dict[int, int] = {}
-    for key, mine in _lines(base, alike=alike).items():
+    for key, mine in _lines(base).items():
         theirs = there.get(key, [])
         if len(mine) == len(theirs):
             pairs.update(zip(mine, theirs, strict=True))
     return pairs
 
 
-def _lines(trace: Trace, *, alike: bool) -> dict[Line, list[int]]:
+def _lines(trace: Trace) -> dict[Line, list[int]]:
     found: dict[Line, list[int]] = defaultdict(list)
     for op in trace.ops:
-        path, *line = _line(op, trace)
-        found[(folded(path, trace.containers)[0] if alike else path, *line)].append(op.index)
+        found[_line(op, trace)].append(op.index)
     return found

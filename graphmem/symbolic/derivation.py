@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -16,13 +17,12 @@ from graphmem.points import Point
 from graphmem.record import Ref, SdpaCall, Trace
 from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
+from graphmem.symbolic.calls import Shapes, filled, shapes_of
 from graphmem.symbolic.curves import evaluate, symbol
 from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
 from graphmem.symbolic.miss import Miss, total
-
-_SHAPES = ("q", "k", "v", "mask_shape")  # of a call of attention: which kernel runs depends on them
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,6 @@ class Group:
         return evaluate(self.size, point)
 
 
-def _filled(known: Sequence[sympy.Expr | None], traced: Sequence[int]) -> Dims:
-    return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Probed:
     """What the traces around a base point show, before any formula for a size.
@@ -85,6 +81,7 @@ class Probed:
     depth: symbols that count layers; deeper: for each of them a trace with one layer (or one period) more.
     loops: symbols that count the turns of a loop.
     moved: for every other symbol that moves a size a trace with it alone moved, to its value in `values`.
+    turning: the same for symbols that move none: they may move the shapes of attention, on which its kernel depends.
     refused: symbols whose other values run other operators, or do not run: formulas hold for their base value only.
     left_out: those of them that were not tried, since a size that they move has no expression, or they are unclear.
     skipped: those of them that were not tried, because tracing forward often enough would take too long.
@@ -102,6 +99,7 @@ class Probed:
     deeper: Mapping[str, Trace]
     loops: Mapping[str, Loop]
     moved: Mapping[str, Aligned]
+    turning: Mapping[str, Aligned]
     values: Point
     refused: tuple[str, ...]
     left_out: frozenset[str]
@@ -168,7 +166,7 @@ class Proposed(Probed):
         """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions. A dimension
         without an expression is the number that was traced."""
         return tuple(
-            (call, tuple(_filled(known, getattr(call.facts, name)) for name, known in shapes.items()))
+            (call, tuple(filled(known, getattr(call.facts, name)) for name, known in shapes.items()))
             for call, shapes in zip(self.trace.sdpa, self._shapes, strict=True)
         )
 
@@ -178,13 +176,9 @@ class Proposed(Probed):
         return any(None in known for shapes in self._shapes for known in shapes.values())
 
     @cached_property
-    def _shapes(self) -> tuple[dict[str, Sequence[sympy.Expr | None]], ...]:
-        """For each call of scaled_dot_product_attention what is known of its shapes."""
-        return tuple({n: self._known(call, n) for n in _SHAPES if call.facts} for call in self.trace.sdpa)
-
-    def _known(self, call: SdpaCall, name: str) -> Sequence[sympy.Expr | None]:
-        found = self._expressed(lambda there: getattr(getattr(there.sdpa(call), "facts", None), name, None))
-        return found or [None] * len(getattr(call.facts, name))
+    def _shapes(self) -> tuple[Shapes, ...]:
+        beside = (*self.moved.values(), *self.turning.values(), *self.apart)
+        return shapes_of(self.trace, beside, lambda sizes: self._expressed(sizes, self.turning))
 
     @property
     def has_kernels(self) -> bool:
@@ -202,14 +196,17 @@ class Proposed(Probed):
         found = self._expressed(of)
         return None if found is None or None in found else tuple(found)
 
-    def _expressed(self, sizes: Callable[[Aligned], Sequence[int] | None]) -> list[sympy.Expr | None] | None:
+    def _expressed(
+        self, sizes: Callable[[Aligned], Sequence[int] | None], further: Mapping[str, Aligned] = MappingProxyType({})
+    ) -> list[sympy.Expr | None] | None:
         """For each size that `sizes` reads off a trace the first expression that gives it in every trace; None where
-        the traces do not all have the same number of sizes."""
+        the traces do not all have the same number of sizes. further: traces with other symbols moved alone."""
         at_base = sizes(Aligned(self.trace, None))
-        at_moved = {name: found for name, there in self.moved.items() if (found := sizes(there)) is not None}
+        moved = {**self.moved, **further}
+        at_moved = {name: found for name, there in moved.items() if (found := sizes(there)) is not None}
         seen = [(there.point, found) for there in self.apart if (found := sizes(there)) is not None]
         everywhere = [*at_moved.values(), *(found for _, found in seen)]
-        whole = len(everywhere) == len(self.moved) + len(self.apart)
+        whole = len(everywhere) == len(moved) + len(self.apart)
         if at_base is None or not whole or any(len(found) != len(at_base) for found in everywhere):
             return None
         known = sorted(self.computed, key=sympy.count_ops)

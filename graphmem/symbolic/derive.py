@@ -124,6 +124,7 @@ def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | No
     left = [n for n in names if n not in moved and n in probes.model_symbols and n not in probes.skipped]
     moved |= _together(probes, left)
     loops = _loops(start, probes)
+    sizes = {n: there for n, there in moved.items() if n in probes.repeats or probes.moves_something(there)}
     looped = Looped(start.base, loops)
     counts = looped.counts(start.deeper)
     if counts is None:
@@ -137,7 +138,8 @@ def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | No
         depth=tuple(depth),
         deeper=start.deeper,
         loops=loops,
-        moved={n: there for n, there in moved.items() if n in probes.repeats or probes.moves_something(there)},
+        moved=sizes,
+        turning={n: there for n, there in moved.items() if n not in sizes},
         values=dict(probes.values),
         refused=tuple(n for n in base if n in {*names, *still} - {*depth, *moved, *probes.follows}),
         left_out=start.without,

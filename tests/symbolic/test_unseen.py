@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import graphmem
 from graphmem.errors import SymbolError
@@ -124,13 +125,13 @@ def test_experts_that_do_not_divide_the_tokens() -> None:
 
 
 class Attends(nn.Module):
-    def __init__(self, h: int, a: int) -> None:
+    def __init__(self, h: int, a: int, masked: bool) -> None:
         super().__init__()
-        self.qkv, self.a = nn.Linear(h, 3 * h), a
+        self.qkv, self.a, self.masked = nn.Linear(h, 3 * h), a, masked
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = (t.unflatten(-1, (self.a, -1)).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
-        mask = x[:, None, None, :, 0] >= 0
+        mask = x[:, None, None, :, 0] >= 0 if self.masked else None
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
@@ -162,6 +163,35 @@ def test_the_kernel_of_a_layer_that_comes_last() -> None:
     assert report.at(h=128).attention[0].kernel == report.attention[0].kernel
     with pytest.raises(SymbolError, match="scaled_dot_product_attention runs math"):
         report.at(h=44)
+
+
+class Later(nn.Module):
+    """Attention that is computed again in backward, so that the number of heads moves nothing that is kept."""
+
+    def __init__(self, h: int, a: int) -> None:
+        super().__init__()
+        self.attends = Attends(h, a, masked=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = checkpoint(self.attends, x, use_reentrant=False)
+        assert isinstance(y, torch.Tensor)
+        return y
+
+
+def test_heads_that_are_padded_where_nothing_of_them_is_kept() -> None:
+    """flash pads heads of 20 to 24, and what is given back is a slice then."""
+
+    def model(h: int = 160, a: int = 4) -> nn.Module:
+        return nn.Sequential(nn.Linear(h, h), Later(h, a), nn.Tanh()).bfloat16()
+
+    def half(b: int = 2, s: int = 40, h: int = 160) -> tuple[torch.Tensor, ...]:
+        return tuple(t.bfloat16() for t in tokens(b, s, h))
+
+    report = graphmem.analyze(model, half, gpu="a100")
+    assert report.verified.exact
+    assert report.at(a=2, b=3).attention[0].kernel == "sdpa.flash"
+    with pytest.raises(SymbolError, match="padded heads"):
+        report.at(a=8)
 
 
 class Heads(nn.Module):

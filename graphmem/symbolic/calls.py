@@ -1,0 +1,65 @@
+"""Calls of scaled_dot_product_attention: which of two traces correspond, and the shapes that decide on the kernel."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy
+
+from graphmem.record import SdpaCall, Trace
+from graphmem.record.paths import folded
+from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.dims import Dims
+
+SHAPES = ("q", "k", "v", "mask_shape")
+Known = Sequence[sympy.Expr | None]
+Shapes = dict[str, Known]
+Sizes = Callable[[Aligned], Sequence[int] | None]
+
+
+def shapes_of(base: Trace, beside: Sequence[Aligned], expressed: Callable[[Sizes], Known | None]) -> tuple[Shapes, ...]:
+    """For each call in `base` the shapes of q, k, v and the mask; None for a dimension that has no expression.
+
+    beside: traces with a symbol moved. expressed: gives the expressions of sizes that are read off all of them.
+    """
+    like = {id(trace): calls_like(base, trace) for trace in (base, *(there.trace for there in beside))}
+
+    def known(index: int, name: str) -> Known:
+        def shape(there: Aligned) -> Sequence[int] | None:
+            call = like[id(there.trace)][index]
+            return getattr(call.facts, name) if call and call.facts else None
+
+        return expressed(shape) or [None] * len(getattr(base.sdpa[index].facts, name))
+
+    return tuple({n: known(i, n) for n in SHAPES if call.facts} for i, call in enumerate(base.sdpa))
+
+
+def filled(known: Sequence[sympy.Expr | None], traced: Sequence[int]) -> Dims:
+    """A shape in which a dimension without an expression is the number that was traced."""
+    return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
+
+
+def calls_like(base: Trace, other: Trace) -> list[SdpaCall | None]:
+    """For each call of attention in `base` the one of the same line in `other`; None where there is none, or where one
+    of several would have to stand for it that are not alike. Around a call a kernel may pad heads, so its operators
+    need not correspond."""
+    theirs = _calls(other)
+    found: dict[int, SdpaCall | None] = {}
+    for line, mine in _calls(base).items():
+        there = theirs.get(line, [])
+        if len(there) != len(mine):  # layers, or turns of a loop, that are more or fewer there
+            there = there[:1] * len(mine) if len({call.facts for call in there}) == 1 else []
+        found.update(itertools.zip_longest(map(id, mine), there))
+    return [found[id(call)] for call in base.sdpa]
+
+
+def _calls(trace: Trace) -> dict[Any, list[SdpaCall]]:
+    found: dict[Any, list[SdpaCall]] = defaultdict(list)
+    for call in trace.sdpa:
+        op = trace.ops[call.start]
+        path = trace.calls[op.call].path if op.call >= 0 else ""
+        found[(folded(path, trace.containers)[0], op.place)].append(call)
+    return found
