@@ -141,7 +141,8 @@ class Last(nn.Module):
     def __init__(self, h: int, a: int, depth: int) -> None:
         super().__init__()
         kinds = (
-            Attends(h, a) if i == depth - 1 else nn.Sequential(nn.Linear(h, h), nn.Sigmoid()) for i in range(depth)
+            Attends(h, a, masked=True) if i == depth - 1 else nn.Sequential(nn.Linear(h, h), nn.Sigmoid())
+            for i in range(depth)
         )
         self.layers = nn.ModuleList(kinds)
 
