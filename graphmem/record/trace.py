@@ -206,8 +206,9 @@ class Trace:
 
     @property
     def kernels(self) -> list[str | None]:
-        """The kernel of every call of scaled_dot_product_attention."""
-        return [call.backend for call in self.sdpa]
+        """The kernel of every call of scaled_dot_product_attention, as its rules chose it; None on the CPU, where torch
+        chooses."""
+        return [call.backend if call.facts else None for call in self.sdpa]
 
     def signature(self) -> list[tuple[str, int]]:
         """What two traces must share for their operators to correspond one to one."""

@@ -98,6 +98,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         contradicting=(
             *contradicting,
             *_stepped(probes, proposed, steps, divided),
+            *_with_divisors(probes, proposed, divided),
             *_beside_the_next(probes, proposed),
         ),
         moving=moving,
@@ -136,6 +137,25 @@ def _stepped(
     tied = {name for name, by in divided.items() if by} | set().union(*divided.values())
     free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied}
     return _contradicting(probes, proposed, free) if len(free) > 1 else ()
+
+
+def _with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> Iterator[Aligned]:
+    """Traces that contradict the formulas with a size and what divides it moved at once, as heads of the same size are
+    added: of 6 heads every h is a multiple of 3, and 8h/3 is rounded where there are 8."""
+    for name, by in divided.items():
+        base, [*single] = probes.base, by
+        if len(single) != 1 or not {name, *single} <= proposed.moved.keys():
+            continue
+        divisor = single[0]
+        own = (v for n, v in base.items() if n not in (name, divisor) and n in proposed.model_symbols and v > 1)
+        unit = math.lcm(*(v for v in own if base[divisor] % v == 0))
+        for more in (base[divisor] + unit, base[divisor] + 2 * unit):
+            point = {**base, name: base[name] * more // base[divisor], divisor: more}
+            trace = probes.at(point) if probes.affordable() else None
+            if trace is not None:
+                there = probes.aligned(trace) if proposed.misses(trace) else None
+                yield from (there,) if there is not None else ()
+                break
 
 
 def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Multiple, ...]:
@@ -186,21 +206,23 @@ def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], pr
             there = math.prod(moved(d) for d in divided[name])
             quotient, rest = divmod(base[name], math.prod(base[d] for d in divided[name]))
             others = [v for n, v in point.items() if n != name and n not in divided[name]]
+            # What was smaller stays so: there are not more heads of keys than of queries.
+            most = min((v for n, v in point.items() if base[n] > base[name]), default=base[name] + 2 * _MOST_FURTHER)
             if name not in model_symbols:
-                point[name] = _coprime(base[name] + _INPUT_STEP, others)
+                point[name] = _coprime(base[name] + _INPUT_STEP, others, base[name] + _INPUT_STEP + _MOST_FURTHER)
             elif not rest:
                 aligned = kernels and bool(divided[name]) and quotient % _ALIGNED == 0
                 more = _more(quotient, aligned=aligned, step=next(steps))
-                point[name] = there * more if divided[name] else _coprime(more, others)
+                point[name] = there * more if divided[name] else _coprime(more, others, most)
         return point[name]
 
     return {n: moved(n) for n in names}
 
 
-def _coprime(value: int, others: list[int]) -> int:
-    """A size a little larger that shares no factor with the others, an odd one if there is one: where 5 divides b, a
-    fifth of b s is not rounded, and where 2 does, half of it is not."""
-    tries = sorted(range(value, value + _MOST_FURTHER), key=lambda v: v % 2 == 0)
+def _coprime(value: int, others: list[int], most: int) -> int:
+    """A size a little larger, but below `most`, that shares no factor with the others, an odd one if there is one:
+    where 5 divides b, a fifth of b s is not rounded, and where 2 does, half of it is not."""
+    tries = sorted(range(value, min(value + _MOST_FURTHER, most)), key=lambda v: v % 2 == 0)
     return next((v for v in tries if all(math.gcd(v, other) == 1 for other in others)), value)
 
 

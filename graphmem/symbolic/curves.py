@@ -180,7 +180,12 @@ def rounded(
 
 @cache
 def _in_blocks(size: sympy.Expr, multiple: int, *, up: bool) -> sympy.Expr:
-    """How many multiples a size fills. sympy takes a millisecond for one, and thousands are tried."""
+    """How many multiples a size fills. sympy takes a millisecond for one, and thousands are tried.
+
+    What is rounded the same way already is rounded once: floor(floor(16h/3)/2) is floor(8h/3).
+    """
+    if isinstance(size, sympy.ceiling if up else sympy.floor):
+        size = size.args[0]
     return sympy.ceiling(size / multiple) if up else sympy.floor(size / multiple)
 
 

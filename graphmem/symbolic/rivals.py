@@ -26,11 +26,13 @@ _STEPS = (
 # What is smaller than this at the base counts layers, heads or experts, and is not made more than so many times as
 # large: a forward of a thousand layers takes long, and may end the process where its graph is freed.
 _FEW, _MOST_TIMES = 16, 16
+_MORE = (1, 2, 3, 4, 8)  # so many heads are added
 _ALIGNED = 8  # what kernels want sizes to be multiples of
 
 
 class Telling(NamedTuple):
-    """A point beside the base with symbol `name` moved by a multiple of `unit`: what divides it there, 8, or 1."""
+    """A point beside the base with symbol `name` moved by a multiple of `unit`: what divides it there, 8, or 1. Or with
+    a symbol that divides it moved, too, as heads of the same size are added: then `unit` is below 0."""
 
     name: str
     unit: int
@@ -73,7 +75,15 @@ class Rivals:
                 Telling(name, of, {**self._base, name: value})
                 for value, of in sorted(moved.items(), key=lambda x: [*units].index(x[1]))
             ]
+            self._points[name] += self._with_divisors(name)
         return self._points[name]
+
+    def _with_divisors(self, name: str) -> Iterator[Telling]:
+        here = self._base[name]
+        for by, value in self._base.items():
+            if by != name and 1 < value < here and here % value == 0:
+                for more in _MORE:
+                    yield Telling(name, -value, {**self._base, by: value + more, name: here // value * (value + more)})
 
     def _at(self, expression: sympy.Expr, name: str) -> list[int | None]:
         key = (expression, name)

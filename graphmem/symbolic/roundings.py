@@ -30,14 +30,15 @@ def disguised(seen: Samples, vocabulary: Sequence[sympy.Expr] = ()) -> list[symp
     moving = [*exponents, *seen.odd]
     # First what heads leave of a size: where h/a stays the same, any other rounding would do, too.
     found = wholes(seen, vocabulary)
+    for name in moving:
+        if odd <= {name}:
+            parts, rest = [*_fractions(name), *_nearest(name)], without(exponents, name)
+            found += rounded(seen, rest, [name], parts, multiples=(1,))
     for size in (*map(symbol, moving), *vocabulary, *(f for name in moving for f in _fractions(name))):
         names = sorted(names_in(size))
         if odd <= set(names) <= set(moving):
             rest = {n: e for n, e in exponents.items() if n not in names}
             found += rounded(seen, rest, names, [size])
-    for name in moving:
-        if odd <= {name}:
-            found += rounded(seen, without(exponents, name), [name], _nearest(name), multiples=(1,))
     if not odd:
         regular = {n: e for n, e in exponents.items() if e > 0}
         divisors = [n for n in exponents if n not in regular]

@@ -217,3 +217,57 @@ def test_a_head_that_is_too_large_for_a_kernel() -> None:
     assert report.at(h=96, a=3, s=61).saved.bytes == real(model(96, 3), tokens(s=61, h=96))
     with pytest.raises(SymbolError, match=r"h <= 96 \(32\*a\) only"):
         report.at(h=120, a=3, s=61)
+
+
+class Repeated(nn.Module):
+    """Heads of keys are repeated; with more of them than of queries nothing is left of them."""
+
+    def __init__(self, h: int, a: int, k: int) -> None:
+        super().__init__()
+        self.keys, self.repeats = nn.Linear(h, k * (h // a)), a // k
+        self.k = k
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.keys(x).unflatten(-1, (self.k, -1)).sigmoid()
+        return F.scaled_dot_product_attention(y, y, y).repeat_interleave(self.repeats, 2).exp()
+
+
+def test_more_heads_of_keys_than_of_queries_on_the_cpu() -> None:
+    """There torch chooses the kernel, so that another one runs is no reason to leave a point alone."""
+
+    def model(h: int = 96, a: int = 6, k: int = 6) -> nn.Module:
+        return Repeated(h, a, k)
+
+    report = graphmem.analyze(model, lambda b=2, s=40, h=96: tokens(b, s, h), device="cpu")
+    assert Limit("k", most=6, by="a") in report.limits
+    with pytest.raises(SymbolError, match=r"k <= 6 \(a\) only"):
+        report.at(k=12)
+
+
+class Third(nn.Module):
+    """A width of 8h/3, of heads that divide h: with 6 of them nothing is rounded."""
+
+    def __init__(self, h: int, a: int, k: int) -> None:
+        super().__init__()
+        self.keys, self.up = nn.Linear(h, h), nn.Linear(h, 8 * h // 3)
+        self.heads = a // k, k, h // a
+        if a % k or h % a:
+            raise ValueError("heads")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.keys(x).unflatten(-1, self.heads).sigmoid()
+        return self.up(y.flatten(2)).sigmoid()
+
+
+def test_a_third_that_no_size_of_a_few_heads_shows() -> None:
+    def model(h: int = 96, a: int = 6, k: int = 2) -> nn.Module:
+        return Third(h, a, k)
+
+    report = graphmem.analyze(model, lambda b=2, s=40, h=96: tokens(b, s, h), device="cpu")
+    assert report.verified.exact
+    for h, a, k in ((200, 5, 5), (320, 8, 2), (100, 10, 2)):
+        try:
+            found = report.at(h=h, a=a, k=k).saved.bytes
+        except SymbolError:
+            continue
+        assert found == real(model(h, a, k), tokens(h=h)), (h, a, k)
