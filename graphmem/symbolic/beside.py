@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import sympy
@@ -20,6 +20,14 @@ from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.dims import Dims
+from graphmem.symbolic.nearby import (
+    beside_the_next,
+    only_together,
+    runs_another_kernel,
+    stepped,
+    undivided,
+    with_divisors,
+)
 from graphmem.symbolic.probes import Probes
 
 # The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
@@ -31,7 +39,6 @@ _INPUT_STEP = 11
 _ODD_STEPS = (1, 3, 5, 7)
 _MOST_FURTHER = 16  # a size is moved by so much more at most to share no factor with others
 _ROUNDED = 32  # the efficient kernel's logsumexp
-_MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +62,15 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 
     What divides another size at the base still does only where the model wants it so: patches need not fill an image.
     """
-    base, together = probes.base, None
     names = [n for n in probes.values if n not in probes.repeats and n not in probes.follows]
+    with probes.looking():
+        seen = _looked(probes, proposed, names)
+        # Where no more operators may be traced, something was not looked at.
+        return seen if probes.affordable() else replace(seen, unclear=tuple(names))
+
+
+def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
+    base, together = probes.base, None
     divided = divisors_of(proposed, names)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         point = {**base, **_together(base, names, kept, proposed)}
@@ -64,9 +78,12 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
         if trace is not None and not proposed.misses(trace):
             still = {n: by for n, by in divided.items() if point[n] % math.prod(point[d] for d in by) == 0}
             return Beside(
-                contradicting=_beside_the_next(probes, proposed),
+                contradicting=(
+                    *stepped(probes, proposed, dict.fromkeys(names, 1), divided),
+                    *beside_the_next(probes, proposed),
+                ),
                 moving={},
-                multiples=_undivided(probes, proposed, still),
+                multiples=undivided(probes, proposed, still),
             )
         if trace is not None:
             divided, together = kept, trace
@@ -89,30 +106,31 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
                 multiples.append(known)
             elif not divided[name]:
                 unclear.append(name)
-    if together is not None and not (contradicting or moving or unclear):
-        # None of them alone: 8h/3 is rounded to 256, and of 12 heads in multiples of 8 every h gives a multiple of 256.
-        there = None if _is_excused(together, probes, multiples) else probes.aligned(together)
-        contradicting += [there] if there is not None else []
     known_of = {multiple.name for multiple in multiples}
+    multiples += undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of})
+    if together is not None and not (contradicting or moving or unclear or _is_excused(together, probes, multiples)):
+        # None of them alone: 8h/3 is rounded to 256, and of 12 heads in multiples of 8 every h gives a multiple of 256.
+        there = probes.aligned(together)
+        if there is not None:
+            contradicting.append(there)
+        else:
+            multiples += only_together(probes, proposed, together.point)
     return Beside(
         contradicting=(
             *contradicting,
-            *_stepped(probes, proposed, steps, divided),
-            *_with_divisors(probes, proposed, divided),
-            *_beside_the_next(probes, proposed),
+            *stepped(probes, proposed, steps, divided),
+            *with_divisors(probes, proposed, divided),
+            *beside_the_next(probes, proposed),
         ),
         moving=moving,
-        multiples=(
-            *multiples,
-            *_undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of}),
-        ),
+        multiples=tuple(multiples),
         unclear=tuple(unclear),
     )
 
 
 def _is_excused(trace: Trace, probes: Probes, multiples: list[Multiple]) -> bool:
     """Whether the formulas need not hold there: `report.at` refuses the point."""
-    return _runs_another_kernel(trace, probes) or any(multiple.keeps_out(trace.point) for multiple in multiples)
+    return runs_another_kernel(trace, probes) or any(multiple.keeps_out(trace.point) for multiple in multiples)
 
 
 def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:
@@ -127,68 +145,6 @@ def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str],
     step = [found // math.prod(probes.base[d] for d in by)] if found else []
     known = math.gcd(*whole, *step)
     return Multiple(name, known, by) if known > 1 and name in proposed.moved else None
-
-
-def _stepped(
-    probes: Probes, proposed: Proposed, steps: Mapping[str, int], divided: Mapping[str, set[str]]
-) -> tuple[Aligned, ...]:
-    """The trace that contradicts the formulas with all symbols moved at once that may move by themselves: half of b s
-    is rounded where both are odd."""
-    tied = {name for name, by in divided.items() if by} | set().union(*divided.values())
-    free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied}
-    return _contradicting(probes, proposed, free) if len(free) > 1 else ()
-
-
-def _with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> Iterator[Aligned]:
-    """Traces that contradict the formulas with a size and what divides it moved at once, as heads of the same size are
-    added: of 6 heads every h is a multiple of 3, and 8h/3 is rounded where there are 8."""
-    for name, by in divided.items():
-        base, [*single] = probes.base, by
-        if len(single) != 1 or not {name, *single} <= proposed.moved.keys():
-            continue
-        divisor = single[0]
-        own = (v for n, v in base.items() if n not in (name, divisor) and n in proposed.model_symbols and v > 1)
-        unit = math.lcm(*(v for v in own if base[divisor] % v == 0))
-        for more in (base[divisor] + unit, base[divisor] + 2 * unit):
-            point = {**base, name: base[name] * more // base[divisor], divisor: more}
-            trace = probes.at(point) if probes.affordable() else None
-            if trace is not None:
-                there = probes.aligned(trace) if proposed.misses(trace) else None
-                yield from (there,) if there is not None else ()
-                break
-
-
-def _undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Multiple, ...]:
-    """That what divides a symbol has to do so, where the model runs without that and keeps other sizes: of heads that
-    need not divide h, the rest is left over. A formula with floor(h/a) would be right, but hard to read."""
-    found = []
-    for name, by in divided.items():
-        point = {**probes.base, name: probes.base[name] + 1}
-        trace = probes.at(point) if by and name in proposed.moved and probes.affordable() else None
-        if trace is not None and proposed.misses(trace):
-            found.append(Multiple(name, 1, tuple(sorted(by))))
-    return tuple(found)
-
-
-def _beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
-    """Traces that contradict the formulas one before, or after, the next multiple of all that a symbol is rounded to:
-    floor(ceil(n/4)/2) or ceil(floor(n/4)/2), which are rounded twice, differ there from what is rounded once."""
-    args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
-    rounded: dict[str, int] = {}
-    for part, size in (arg.as_coeff_Mul() for arg in sorted(args, key=str)):
-        if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
-            rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
-    next_of = {n: (probes.base[n] // of + 1) * of for n, of in rounded.items() if of <= _MOST_ROUNDED}
-    points = ({n: value} for n, known in next_of.items() for value in (known + rounded[n] - 1, known + 1))
-    found = (_contradicting(probes, proposed, point) for point in points)
-    return tuple(itertools.chain.from_iterable(found))
-
-
-def _contradicting(probes: Probes, proposed: Proposed, moved: Point) -> tuple[Aligned, ...]:
-    """The trace with these symbols moved, if it runs the same operators and keeps other sizes."""
-    trace = probes.at({**probes.base, **moved}) if probes.affordable() else None
-    there = probes.aligned(trace) if trace is not None and proposed.misses(trace) else None
-    return (there,) if there is not None else ()
 
 
 def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:
@@ -249,13 +205,8 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         found = probes.aligned(trace)
         if found is not None:
             return found, failed
-        failed = failed or not _runs_another_kernel(trace, probes)
+        failed = failed or not runs_another_kernel(trace, probes)
     return None, failed
-
-
-def _runs_another_kernel(trace: Trace, probes: Probes) -> bool:
-    """Whether attention does, which `report.at` sees at any point by itself."""
-    return trace.kernels != probes.kernels
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

@@ -253,3 +253,14 @@ def evaluate(expression: sympy.Expr, point: Point) -> int | None:
     except KeyError:
         return None
     return int(value) if value.denominator == 1 else None
+
+
+def quotient_of(arg: sympy.Expr) -> tuple[str, int, tuple[str, ...]] | None:
+    """s/8 as s, 8 and no symbol, s/(2*w) as s, 2 and w; None for anything else."""
+    part, rest = arg.as_coeff_Mul()
+    powers = {str(x): power for x, power in rest.as_powers_dict().items() if x.is_Symbol}
+    above = [name for name, power in powers.items() if power == 1]
+    by = tuple(sorted(name for name, power in powers.items() if power == -1))
+    if len(above) != 1 or len(above) + len(by) != len(rest.as_powers_dict()):
+        return None
+    return above[0], int(part.q), by

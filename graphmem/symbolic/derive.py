@@ -107,11 +107,12 @@ def _derived(start: _Start, single: Single | None, still: frozenset[str] = froze
         if start.deeper:
             return None
         return _derived(start, single, still | {*probes.repeats})
-    derived = None
+    derived, seen = None, tuple[Aligned, ...]()
     for near in (False, True):
-        derived = _proposed_and_proved(start.problem, probed, probes, near=near)
+        derived = _proposed_and_proved(start.problem, probed, probes, seen, near=near)
         if derived is None or derived.exact or not probed.moved or (not derived.proofs and derived.skipped):
             break  # otherwise a window may have cut off what is far, and it may cut off nothing of what is near
+        seen = derived.apart if not derived.lacks else ()
     return derived
 
 
@@ -125,6 +126,7 @@ def _probed(start: _Start, probes: Probes, still: frozenset[str]) -> Probed | No
     moved |= _together(probes, left)
     loops = _loops(start, probes)
     sizes = {n: there for n, there in moved.items() if n in probes.repeats or probes.moves_something(there)}
+    sizes |= probes.far([n for n in moved if n not in sizes])
     looped = Looped(start.base, loops)
     counts = looped.counts(start.deeper)
     if counts is None:
@@ -173,10 +175,11 @@ def _loops(start: _Start, probes: Probes) -> dict[str, Loop]:
     }
 
 
-def _proposed_and_proved(problem: Problem, probed: Probed, probes: Probes, *, near: bool) -> Derivation | None:
+def _proposed_and_proved(
+    problem: Problem, probed: Probed, probes: Probes, seen: tuple[Aligned, ...] = (), *, near: bool
+) -> Derivation | None:
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
     apart = _apart(probed, probes, near=near)
-    seen: tuple[Aligned, ...] = ()
     contradicting: list[Point] = []
     while (proposed := _proposed(problem, probed, probes, apart, seen)) is not None:
         beside = look_beside(probes, proposed)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from graphmem.accounts.account import Kept
 from graphmem.errors import GraphmemError
-from graphmem.points import Point
+from graphmem.points import Key, Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base, sizes_of
 from graphmem.symbolic.group import Repeat
@@ -18,10 +19,12 @@ from graphmem.symbolic.single import MoreLayersNeededError, Single
 # Two longer inputs show whether a count grows with them. To tell what one turn is, so many further ones are tried.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _FEWEST = 8  # a model's limit on its inputs is not smaller than this
+_FAR, _COUNTS = 8, 64  # so far a size is moved that moves nothing; what is smaller counts heads, experts or groups
 _TOGETHER = 3  # values tried for a pair of symbols: half, twice, three times
 # How many operators may be traced to move symbols alone, and then how many more to move all of them: some ten seconds,
 # which only a forward with thousands of operators a layer needs.
 EXPLORED, PROVING = 40_000, 40_000
+LOOKING = 40_000  # and as many again for points beside the base: what they show is not optional
 
 
 class Probes:
@@ -44,6 +47,7 @@ class Probes:
         self.doubtful: list[str] = []
         self.skipped: list[str] = []
         self._spent, self._limit = 0, EXPLORED
+        self._looked, self._paid, self._traced = 0, False, set[Key]()
 
     def moved(self, name: str) -> Aligned | None:
         """A trace with `name` alone moved: to the first value that runs the same operators, or more turns of a loop."""
@@ -69,6 +73,20 @@ class Probes:
                 if turned is not None:
                     return turned
         return None
+
+    def far(self, names: list[str]) -> dict[str, Aligned]:
+        """Traces with a size of the model far larger whose own probe had moved nothing: a vocabulary of 256 that is
+        padded to 512 is so until 513."""
+        names = [n for n in names if n in self.model_symbols and self.base[n] > _COUNTS]
+        points = {n: {**self.base, n: _FAR * self.base[n] + 1} for n in names}
+        if len(names) > 1:
+            together = self.aligned_at({**self.base, **{n: point[n] for n, point in points.items()}})
+            if together is not None and not self.moves_something(together):
+                return {}
+        found = {n: there for n, point in points.items() if (there := self.aligned_at(point)) is not None}
+        found = {n: there for n, there in found.items() if self.moves_something(there)}
+        self.values |= {n: points[n][n] for n in found}
+        return found
 
     def _turned(self, name: str, more: list[Trace]) -> Aligned | None:
         """The first trace of `more`, if a loop runs more turns there; further traces show what one turn is."""
@@ -120,18 +138,31 @@ class Probes:
         complete = following(point, self.base, self.follows)
         if complete is None:
             return None
+        free = self._paid and key(complete) in self._traced
+        self._traced.add(key(complete))
         try:
             trace = self._tracer(complete)
         except GraphmemError:
             self._spent += len(self.trace.ops)
             return None
-        self._spent += len(trace.ops)
+        self._spent += 0 if free else len(trace.ops)
         return trace
 
     @property
     def kernels(self) -> list[str | None]:
         """Those of attention in what is traced at the base: of a single layer, where one stands for all."""
         return self._beside.trace.kernels
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """In the block traces are paid for apart, each once."""
+        kept = self._spent, self._limit
+        self._spent, self._limit, self._paid = self._looked, LOOKING, True
+        try:
+            yield
+        finally:
+            self._looked = self._spent
+            self._spent, self._limit, self._paid = *kept, False
 
     def affordable(self) -> bool:
         """Whether one more trace may be made."""

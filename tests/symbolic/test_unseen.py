@@ -271,3 +271,73 @@ def test_a_third_that_no_size_of_a_few_heads_shows() -> None:
         except SymbolError:
             continue
         assert found == real(model(h, a, k), tokens(h=h)), (h, a, k)
+
+
+class Capped(nn.Module):
+    """A vocabulary of up to 512 is padded to that."""
+
+    def __init__(self, h: int, v: int) -> None:
+        super().__init__()
+        self.f, self.head = nn.Linear(h, h), nn.Linear(h, -(-v // 512) * 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.f(x).sigmoid()).exp()
+
+
+def test_a_size_that_moves_nothing_until_it_is_far_larger() -> None:
+    def model(h: int = 64, v: int = 256) -> nn.Module:
+        return Capped(h, v)
+
+    report = graphmem.analyze(model, tokens, device="cpu")
+    for v in (100, 512, 513, 768, 3000):
+        assert report.at(v=v).saved.bytes == real(model(v=v), tokens()), v
+
+
+class Sliced(nn.Module):
+    """What is left of windows that do not fill the length is cut off, which needs a copy if b is not 1."""
+
+    def __init__(self, h: int, w: int) -> None:
+        super().__init__()
+        self.f, self.w = nn.Linear(h, h), w
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        s = x.shape[1]
+        y = F.pad(self.f(x), (0, 0, 0, -s % self.w)).unflatten(1, (-1, self.w)).exp()
+        return y.flatten(1, 2)[:, :s].contiguous() ** 2
+
+
+def test_two_symbols_that_matter_only_together() -> None:
+    def model(h: int = 64, w: int = 32) -> nn.Module:
+        return Sliced(h, w)
+
+    report = graphmem.analyze(model, lambda b=1, s=1024, h=64: tokens(b, s, h), device="cpu")
+    taken = 0
+    for b, s, w in ((1, 1024, 521), (3, 1024, 521), (3, 1024, 16), (2, 1000, 100), (2, 1000, 101)):
+        try:
+            found = report.at(b=b, s=s, w=w).saved.bytes
+        except SymbolError:
+            continue
+        taken += 1
+        assert found == real(model(w=w), tokens(b, s)), (b, s, w)
+    assert taken >= 2
+
+
+class Frames(nn.Module):
+    """Two halves of two sizes: b ceil(s/2) tokens, and half of these."""
+
+    def __init__(self, h: int) -> None:
+        super().__init__()
+        self.f = nn.Linear(h, h)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.f(x)[:, ::2].flatten(0, 1).exp()
+        return y[: (len(y) + 1) // 2].sigmoid()
+
+
+def test_half_of_what_is_halved() -> None:
+    def model(h: int = 64) -> nn.Module:
+        return Frames(h)
+
+    report = graphmem.analyze(model, lambda b=2, s=96, h=64: tokens(b, s, h), device="cpu")
+    for b, s in ((3, 97), (13, 107), (5, 99), (4, 97)):
+        assert report.at(b=b, s=s).saved.bytes == real(model(), tokens(b, s)), (b, s)

@@ -68,6 +68,8 @@ def kinds_of(config: Any, depth: str) -> LayerKinds | None:
         elif _is_per_layer(name, value, number) and (isinstance(value[0], str) or name == "no_rope_layers"):
             words[name] = tuple(value)
     telling = [one for one in words.values() if len(set(one)) > 1]
+    if not telling:
+        return None
     kinds = tuple("_".join(dict.fromkeys(_word(one[i]) for one in telling)) for i in range(number))
     if not 1 < len(set(kinds)) <= MOST_KINDS or not all(kind.isidentifier() for kind in kinds):
         return None

@@ -1,0 +1,112 @@
+"""Single points beside the base, each chosen for what shows there: two symbols at once, the sides of a multiple."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+
+import sympy
+
+from graphmem.points import Point
+from graphmem.record import Trace
+from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.bounds import Multiple
+from graphmem.symbolic.curves import quotient_of
+from graphmem.symbolic.derivation import Proposed
+from graphmem.symbolic.probes import Probes
+
+_MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
+
+
+def only_together(probes: Probes, proposed: Proposed, point: Point) -> list[Multiple]:
+    """That a size has to be a multiple of another, where other operators run at `point` and with none of its symbols
+    moved alone: windows that do not fill the length leave a slice, which needs a copy if b is not 1."""
+    base = probes.base
+    needed = {n: v for n, v in point.items() if v != base[n]}
+    for name in [*needed]:
+        less = {n: v for n, v in needed.items() if n != name}
+        if _misses(probes, proposed, less):
+            needed = less
+    there = {**base, **needed}
+    args = (x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor))
+    for name, _, [by, *others] in sorted({q for arg in args if (q := quotient_of(arg)) and q[2]}):
+        if not others and base[by] > 1 and base[name] % base[by] == 0 and there[name] % there[by] and len(needed) > 1:
+            whole = there[name] // there[by] * there[by] or there[by]
+            trace = probes.at({**there, name: whole}) if probes.affordable() else None
+            if trace is not None and not proposed.misses(trace):
+                return [Multiple(name, 1, (by,))]
+    return []
+
+
+def stepped(
+    probes: Probes, proposed: Proposed, steps: Mapping[str, int], divided: Mapping[str, set[str]]
+) -> tuple[Aligned, ...]:
+    """The trace that contradicts the formulas with all symbols moved at once that may move by themselves: half of b s
+    is rounded where both are odd."""
+    tied = {name for name, by in divided.items() if by} | set().union(*divided.values())
+    free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied}
+    return _contradicting(probes, proposed, free) if len(free) > 1 else ()
+
+
+def with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> Iterator[Aligned]:
+    """Traces that contradict the formulas with a size and what divides it moved at once, as heads of the same size are
+    added: of 6 heads every h is a multiple of 3, and 8h/3 is rounded where there are 8."""
+    for name, by in divided.items():
+        base, [*single] = probes.base, by
+        if len(single) != 1 or not {name, *single} <= proposed.moved.keys():
+            continue
+        divisor = single[0]
+        own = (v for n, v in base.items() if n not in (name, divisor) and n in proposed.model_symbols and v > 1)
+        unit = math.lcm(*(v for v in own if base[divisor] % v == 0))
+        for more in (base[divisor] + unit, base[divisor] + 2 * unit):
+            point = {**base, name: base[name] * more // base[divisor], divisor: more}
+            trace = probes.at(point) if probes.affordable() else None
+            if trace is not None:
+                there = probes.aligned(trace) if proposed.misses(trace) else None
+                yield from (there,) if there is not None else ()
+                break
+
+
+def undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> tuple[Multiple, ...]:
+    """That what divides a symbol has to do so, where the model runs without that and keeps other sizes: of heads that
+    need not divide h, the rest is left over. A formula with floor(h/a) would be right, but hard to read."""
+    found = []
+    for name, by in divided.items():
+        point = {**probes.base, name: probes.base[name] + 1}
+        trace = probes.at(point) if by and name in proposed.moved and probes.affordable() else None
+        if trace is not None and proposed.misses(trace):
+            found.append(Multiple(name, 1, tuple(sorted(by))))
+    return tuple(found)
+
+
+def beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
+    """Traces that contradict the formulas one before, or after, the next multiple of all that a symbol is rounded to:
+    floor(ceil(n/4)/2) or ceil(floor(n/4)/2), which are rounded twice, differ there from what is rounded once."""
+    args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
+    rounded: dict[str, int] = {}
+    for part, size in (arg.as_coeff_Mul() for arg in sorted(args, key=str)):
+        if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
+            rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
+    next_of = {n: (probes.base[n] // of + 1) * of for n, of in rounded.items() if of <= _MOST_ROUNDED}
+    points = ({n: value} for n, known in next_of.items() for value in (known + rounded[n] - 1, known + 1))
+    found = (_contradicting(probes, proposed, point) for point in points)
+    return tuple(itertools.chain.from_iterable(found))
+
+
+def _misses(probes: Probes, proposed: Proposed, moved: Point) -> bool:
+    """Whether the model runs there, with the same kernels, and the formulas do not hold."""
+    trace = probes.at({**probes.base, **moved})
+    return trace is not None and not runs_another_kernel(trace, probes) and bool(proposed.misses(trace))
+
+
+def _contradicting(probes: Probes, proposed: Proposed, moved: Point) -> tuple[Aligned, ...]:
+    """The trace with these symbols moved, if it runs the same operators and keeps other sizes."""
+    trace = probes.at({**probes.base, **moved}) if probes.affordable() else None
+    there = probes.aligned(trace) if trace is not None and proposed.misses(trace) else None
+    return (there,) if there is not None else ()
+
+
+def runs_another_kernel(trace: Trace, probes: Probes) -> bool:
+    """Whether attention does, which `report.at` sees at any point by itself."""
+    return trace.kernels != probes.kernels
