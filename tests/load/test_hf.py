@@ -14,6 +14,7 @@ import torch
 import graphmem
 from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.cli import main
+from graphmem.errors import ModelError
 from graphmem.how import read_how
 from graphmem.load.hf.file import read
 from graphmem.load.hf.subject import from_config_file
@@ -400,3 +401,22 @@ def test_code_of_a_config_inside_the_config_is_never_run(reference, trusted, tmp
     assert "needs code of its own" in err
     assert "[y/N]" not in err
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [{}, {"n_layer": 5_000_000_000}])
+def test_more_layers_than_are_built(tmp_path, content) -> None:
+    """Refused before lists with an entry for each are made, or modules."""
+    file = tmp_path / "config.json"
+    small = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 32, "n_layer": 2, "n_head": 2}
+    file.write_text(json.dumps(small | content))
+    with pytest.raises(ModelError, match="n_layer = .* is more layers than graphmem builds"):
+        from_config_file(str(file), settings={} if content else {"L": 10**9}, task=None, trust_remote_code=False)
+
+
+def test_the_ids_of_a_small_vocabulary_are_no_padding(tmp_path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "dpr", "architectures": ["DPRQuestionEncoder"], "vocab_size": 5}))
+    subject = from_config_file(str(file), settings={}, task=None, trust_remote_code=False)
+    given = subject.make_inputs(dict(subject.symbols), real=True)
+    assert isinstance(given, dict)
+    assert (given["input_ids"] != 0).all()

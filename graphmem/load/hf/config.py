@@ -15,7 +15,15 @@ from functools import cached_property
 from typing import Any
 
 from graphmem.errors import ModelError
-from graphmem.load.hf.layers import attribute, continued_lists, head_size, kinds_of, may_follow, resized_rope
+from graphmem.load.hf.layers import (
+    attribute,
+    check_layers,
+    continued_lists,
+    head_size,
+    kinds_of,
+    may_follow,
+    resized_rope,
+)
 from graphmem.load.hf.quietly import quietly
 from graphmem.load.names import NAMES_OF
 
@@ -45,8 +53,6 @@ LETTERS: dict[str, tuple[str, ...]] = {
     **_OWN_LETTERS,
 }
 DEPTHS = tuple(name for letter in ("L", "L_encoder", "L_decoder") for name in LETTERS[letter])
-# All of them are built once, on the meta device, which takes a millisecond or so for each. DeepNet has 1,000.
-MOST_LAYERS = 10_000
 # Of the other integers those that sound like a size get a symbol under their own name; each one costs a trace.
 _SIZE = re.compile(
     r"size|dim|rank|heads|layers|experts|per_tok|top_?k$|queries|latents|channels|source_positions|d_state"
@@ -88,7 +94,7 @@ class ConfigFile:
         Raises:
             ModelError: transformers refuses what is in it, or it has too many layers to be built.
         """
-        self._check_layers(self.content)
+        check_layers(self.file, self.content, DEPTHS)
         try:
             with quietly():
                 return self.config_class.from_dict(copy.deepcopy(dict(self.content)))
@@ -100,17 +106,6 @@ class ConfigFile:
                 hint="correct the field; the file is read as transformers' from_pretrained reads it",
             ) from error
 
-    def _check_layers(self, place: Any) -> None:
-        """Refuse a depth before lists with an entry per layer are made."""
-        for name, value in place.items() if isinstance(place, Mapping) else ():
-            self._check_layers(value)
-            if name in DEPTHS and isinstance(value, int) and value > MOST_LAYERS:
-                raise ModelError(
-                    f"{self.file}: {name} = {value} is more layers than graphmem builds",
-                    where=self.file,
-                    hint=f"give at most {MOST_LAYERS:,}; the formula says what each further layer keeps",
-                )
-
     @cached_property
     def _unchanged(self) -> Any:
         """The config as it is; never change it."""
@@ -118,7 +113,7 @@ class ConfigFile:
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
         """The same file with other values; lists with an entry per layer, or per pair of a head's elements, follow."""
-        self._check_layers({field.name: value for field, value in values.items()})
+        check_layers(self.file, {field.name: value for field, value in values.items()}, DEPTHS)
         config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from graphmem.errors import ModelError
 
 _PER_LAYER = re.compile(r"layer|types|pattern|blocks|^intermediate_size$")
 _FIRST_DENSE = "first_k_dense_replace"
@@ -17,6 +19,8 @@ _FIRST_DENSE = "first_k_dense_replace"
 _NUMBERED = {"mlp_only_layers": ("dense", "moe"), "moe_layers": ("moe", "dense")}
 _WORDS = {"sparse": "moe", "0": "nope", "1": "rope"}
 MOST_KINDS = 4
+# All layers are built once, on the meta device, which takes a millisecond or so for each. DeepNet has 1,000.
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,22 @@ def kinds_of(config: Any, depth: str) -> LayerKinds | None:
     if not 1 < len(set(kinds)) <= MOST_KINDS or not all(kind.isidentifier() for kind in kinds):
         return None
     return LayerKinds(depth=depth, kinds=kinds, words=words)
+
+
+def check_layers(file: str, place: Any, depths: Collection[str]) -> None:
+    """Refuse a depth before lists with an entry per layer are made.
+
+    Raises:
+        ModelError: a config, or one inside it, has more layers than are built.
+    """
+    for name, value in place.items() if isinstance(place, Mapping) else ():
+        check_layers(file, value, depths)
+        if name in depths and isinstance(value, int) and value > MOST_LAYERS:
+            raise ModelError(
+                f"{file}: {name} = {value} is more layers than graphmem builds",
+                where=file,
+                hint=f"give at most {MOST_LAYERS:,}; the formula says what each further layer keeps",
+            )
 
 
 def _word(value: Any) -> str:
