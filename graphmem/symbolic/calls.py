@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,18 +47,27 @@ def calls_like(base: Trace, other: Trace) -> list[SdpaCall | None]:
     need not correspond."""
     theirs = _calls(other)
     found: dict[int, SdpaCall | None] = {}
-    for line, mine in _calls(base).items():
-        there = theirs.get(line, [])
-        if len(there) != len(mine):  # layers, or turns of a loop, that are more or fewer there
-            there = there[:1] * len(mine) if len({call.facts for call in there}) == 1 else []
-        found.update(itertools.zip_longest(map(id, mine), there))
+    for line, layers in _calls(base).items():
+        there = theirs.get(line, {})
+        for path, mine in layers.items():
+            found.update(zip(map(id, mine), _like(len(mine), path, there), strict=True))
     return [found[id(call)] for call in base.sdpa]
 
 
-def _calls(trace: Trace) -> dict[Any, list[SdpaCall]]:
-    found: dict[Any, list[SdpaCall]] = defaultdict(list)
+def _like(count: int, path: str, there: dict[str, list[SdpaCall]]) -> Sequence[SdpaCall | None]:
+    """So many calls of the layer at `path`, or of any layer if they are alike; or turns of a loop, if these are."""
+    same = [there[path]] if len(there.get(path, ())) == count else [c for c in there.values() if len(c) == count]
+    if same and all([call.facts for call in calls] == [call.facts for call in same[0]] for calls in same):
+        return same[0]
+    calls = [call for layer in there.values() for call in layer]
+    return calls[:1] * count if len({call.facts for call in calls}) == 1 else [None] * count
+
+
+def _calls(trace: Trace) -> dict[Any, dict[str, list[SdpaCall]]]:
+    """By line of code, which is the same in all layers, and by the path of the layer."""
+    found: dict[Any, dict[str, list[SdpaCall]]] = defaultdict(lambda: defaultdict(list))
     for call in trace.sdpa:
         op = trace.ops[call.start]
         path = trace.calls[op.call].path if op.call >= 0 else ""
-        found[(folded(path, trace.containers)[0], op.place)].append(call)
+        found[(folded(path, trace.containers)[0], op.place)][path].append(call)
     return found

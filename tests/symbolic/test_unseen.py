@@ -341,3 +341,32 @@ def test_half_of_what_is_halved() -> None:
     report = graphmem.analyze(model, lambda b=2, s=96, h=64: tokens(b, s, h), device="cpu")
     for b, s in ((3, 97), (13, 107), (5, 99), (4, 97)):
         assert report.at(b=b, s=s).saved.bytes == real(model(), tokens(b, s)), (b, s)
+
+
+class Latents(nn.Module):
+    """Two calls of attention in one line: latents read the tokens, and the tokens what the latents have read."""
+
+    def __init__(self, h: int, q: int) -> None:
+        super().__init__()
+        self.f, self.latents = nn.Linear(h, h), nn.Parameter(torch.zeros(1, 1, q, h))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.f(x)[:, None]
+        return self.read(tokens, self.read(self.latents.expand(len(x), -1, -1, -1), tokens))[:, 0]
+
+    def read(self, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, kv, kv)
+
+
+def test_two_attentions_in_one_line_of_every_layer() -> None:
+    def model(h: int = 64, q: int = 24, L: int = 3) -> nn.Module:
+        return nn.Sequential(*(Latents(h, q) for _ in range(L))).bfloat16()
+
+    def half(b: int = 2, s: int = 40, h: int = 64) -> tuple[torch.Tensor, ...]:
+        return tuple(t.bfloat16() for t in tokens(b, s, h))
+
+    report = graphmem.analyze(model, half, gpu="h100")
+    assert report.verified.exact
+    assert report.at(s=72, q=16, L=5).attention[0].kernel == report.attention[0].kernel
+    with pytest.raises(SymbolError, match="scaled_dot_product_attention runs math"):
+        report.at(h=68)
