@@ -368,5 +368,5 @@ def test_two_attentions_in_one_line_of_every_layer() -> None:
     report = graphmem.analyze(model, half, gpu="h100")
     assert report.verified.exact
     assert report.at(s=72, q=16, L=5).attention[0].kernel == report.attention[0].kernel
-    with pytest.raises(SymbolError, match="scaled_dot_product_attention runs math"):
+    with pytest.raises(SymbolError, match="scaled_dot_product_attention runs flash"):
         report.at(h=68)
