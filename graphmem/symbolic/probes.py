@@ -24,7 +24,7 @@ _TOGETHER = 3  # values tried for a pair of symbols: half, twice, three times
 # How many operators may be traced to move symbols alone, and then how many more to move all of them: some ten seconds,
 # which only a forward with thousands of operators a layer needs.
 EXPLORED, PROVING = 40_000, 40_000
-LOOKING = 40_000  # and as many again for points beside the base: what they show is not optional
+LOOKING = 100_000  # and so many for points beside the base: what they show is not optional
 
 
 class Probes:

@@ -370,3 +370,12 @@ def test_two_attentions_in_one_line_of_every_layer() -> None:
     assert report.at(s=72, q=16, L=5).attention[0].kernel == report.attention[0].kernel
     with pytest.raises(SymbolError, match="scaled_dot_product_attention runs flash"):
         report.at(h=68)
+
+
+def test_what_was_not_looked_at_is_not_proved(monkeypatch) -> None:
+    """A check that there is no budget for is no check that has passed."""
+    monkeypatch.setattr("graphmem.symbolic.probes.LOOKING", 0)
+    report = graphmem.analyze(squeezed, tokens, device="cpu")
+    with pytest.raises(SymbolError):
+        report.at(h=68)
+    assert report.saved.bytes == real(squeezed(), tokens())
