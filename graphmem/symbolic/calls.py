@@ -28,7 +28,7 @@ def shapes_of(base: Trace, beside: Sequence[Aligned], expressed: Callable[[Sizes
 
     def known(index: int, name: str) -> Known:
         def shape(there: Aligned) -> Sequence[int] | None:
-            call = like[id(there.trace)][index]
+            call = _counterpart(base.sdpa[index], there) or like[id(there.trace)][index]
             return getattr(call.facts, name) if call and call.facts else None
 
         return expressed(shape) or [None] * len(getattr(base.sdpa[index].facts, name))
@@ -39,6 +39,12 @@ def shapes_of(base: Trace, beside: Sequence[Aligned], expressed: Callable[[Sizes
 def filled(known: Sequence[sympy.Expr | None], traced: Sequence[int]) -> Dims:
     """A shape in which a dimension without an expression is the number that was traced."""
     return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
+
+
+def _counterpart(call: SdpaCall, there: Aligned) -> SdpaCall | None:
+    """The call whose first operator corresponds."""
+    start = call.start if there.pairs is None else there.pairs.get(call.start)
+    return next((c for c in there.trace.sdpa if c.start == start), None)
 
 
 def calls_like(base: Trace, other: Trace) -> list[SdpaCall | None]:
