@@ -113,7 +113,8 @@ class ConfigFile:
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
         """The same file with other values; lists with an entry per layer, or per pair of a head's elements, follow."""
-        check_layers(self.file, {field.name: value for field, value in values.items()}, DEPTHS)
+        for field, value in values.items():
+            check_layers(self.file, {field.name: value}, DEPTHS)
         config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config
