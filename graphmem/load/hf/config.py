@@ -94,7 +94,7 @@ class ConfigFile:
         Raises:
             ModelError: transformers refuses what is in it, or it has too many layers to be built.
         """
-        check_layers(self.file, self.content, DEPTHS)
+        check_layers(self.file, self.content.items(), DEPTHS)
         try:
             with quietly():
                 return self.config_class.from_dict(copy.deepcopy(dict(self.content)))
@@ -113,8 +113,7 @@ class ConfigFile:
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
         """The same file with other values; lists with an entry per layer, or per pair of a head's elements, follow."""
-        for field, value in values.items():
-            check_layers(self.file, {field.name: value}, DEPTHS)
+        check_layers(self.file, ((field.name, value) for field, value in values.items()), DEPTHS)
         config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config

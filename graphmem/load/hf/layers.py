@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,14 +80,15 @@ def kinds_of(config: Any, depth: str) -> LayerKinds | None:
     return LayerKinds(depth=depth, kinds=kinds, words=words)
 
 
-def check_layers(file: str, place: Any, depths: Collection[str]) -> None:
+def check_layers(file: str, fields: Iterable[tuple[str, Any]], depths: Collection[str]) -> None:
     """Refuse a depth before lists with an entry per layer are made.
 
     Raises:
         ModelError: a config, or one inside it, has more layers than are built.
     """
-    for name, value in place.items() if isinstance(place, Mapping) else ():
-        check_layers(file, value, depths)
+    for name, value in fields:
+        if isinstance(value, Mapping):
+            check_layers(file, value.items(), depths)
         if name in depths and isinstance(value, int) and value > MOST_LAYERS:
             raise ModelError(
                 f"{file}: {name} = {value} is more layers than graphmem builds",
