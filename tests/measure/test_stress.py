@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 
 import pytest
@@ -41,6 +42,11 @@ def test_an_analysis_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bytes] = []
-    monkeypatch.setattr(stress, "analysis", lambda number: kept.append(b"x" * 2**20))
+    kept: list[mmap.mmap] = []
+
+    def grows(_number: int) -> None:
+        kept.append(mmap.mmap(-1, 2**20))  # what was freed before is not used again for it
+        kept[-1].write(b"x" * 2**20)
+
+    monkeypatch.setattr(stress, "analysis", grows)
     assert any("more memory" in one for one in stress.growth(100))

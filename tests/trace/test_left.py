@@ -75,6 +75,7 @@ def _live_bytes() -> int:
 def _really_left(net: Net, x: torch.Tensor) -> list[int]:
     """What each of some training steps leaves, in bytes; gradients exist from the first on."""
     net(x).backward()
+    gc.collect()  # of tests before this one
     found, before = [], _live_bytes()
     for _ in range(3):
         net(x).backward()
