@@ -125,9 +125,8 @@ def _following(analysis: Analysis, name: str, point: Point, asked: int | None) -
 def _check_kernels(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which another attention kernel would run: the formula is that of the kernel that was traced."""
     derived = analysis.derived
-    if derived.shapeless and any(
-        v not in (derived.base[n], analysis.working[n]) for n, v in point.items() if n not in derived.depth
-    ):
+    known = {n: (v, analysis.working[n]) for n, v in derived.base.items() if n not in derived.depth}
+    if derived.shapeless and any(point[n] not in values for n, values in known.items()):
         raise SymbolError(
             "no formula gives the shapes of q, k and v at that point, and the kernel depends on them",
             hint="analyse again at that point",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphmem.analysis.analysis import Analysis
 from graphmem.points import Point
 from graphmem.report import Limit
-from graphmem.symbolic.bounds import AnyBound, Moving, Multiple, Unequal, Uneven
+from graphmem.symbolic.bounds import AnyBound, Multiple, Unequal, Uneven
 
 
 def limits(analysis: Analysis, point: Point) -> tuple[Limit, ...]:
@@ -29,13 +31,7 @@ def _limit(bound: AnyBound, point: Point) -> Limit:
         return Limit(bound.name, not_equals=bound.other)
     value = bound.at(point)
     least, most = (None, value) if bound.up else (value, None)
-    moving = bound.moving or Moving(())
-    return Limit(
-        bound.name,
-        least=least,
-        most=most,
-        refused=bound.refused,
-        by=moving.quotient if bound.moving else None,
-        beside=moving.beside,
-        times=str(moving.times),
-    )
+    limit, moving = Limit(bound.name, least=least, most=most, refused=bound.refused), bound.moving
+    if moving is None:
+        return limit
+    return replace(limit, by=moving.quotient, beside=moving.beside, times=str(moving.times))

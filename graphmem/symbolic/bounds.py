@@ -80,7 +80,7 @@ class Multiple(NamedTuple):
 
     def step(self, point: Point) -> int:
         """What the symbol is a multiple of at `point`."""
-        return self.of * math.prod(point[n] for n in self.by)
+        return _step(self, point)
 
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
@@ -102,9 +102,13 @@ class Uneven(NamedTuple):
     of: int
     by: tuple[str, ...] = ()
 
+    def step(self, point: Point) -> int:
+        """What the symbol must not be a multiple of at `point`."""
+        return _step(self, point)
+
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
-        return point[self.name] % (self.of * math.prod(point[n] for n in self.by)) == 0
+        return point[self.name] % self.step(point) == 0
 
     def text(self, _point: Point) -> str:
         """`d_head not a multiple of 8`, `s not a multiple of window`."""
@@ -126,6 +130,10 @@ class Unequal(NamedTuple):
     def text(self, _point: Point) -> str:
         """`embedding_size other than h`."""
         return f"{self.name} other than {self.other}"
+
+
+def _step(bound: Multiple | Uneven, point: Point) -> int:
+    return bound.of * math.prod(point[n] for n in bound.by)
 
 
 AnyBound = Bound | Multiple | Uneven | Unequal

@@ -24,11 +24,11 @@ def shapes_of(base: Trace, beside: Sequence[Aligned], expressed: Callable[[Sizes
 
     beside: traces with a symbol moved. expressed: gives the expressions of sizes that are read off all of them.
     """
-    like = {id(trace): calls_like(base, trace) for trace in (base, *(there.trace for there in beside))}
+    like = {id(there.trace): _counterparts(base, there) for there in (Aligned(base, None), *beside)}
 
     def known(index: int, name: str) -> Known:
         def shape(there: Aligned) -> Sequence[int] | None:
-            call = _counterpart(base.sdpa[index], there) or like[id(there.trace)][index]
+            call = like[id(there.trace)][index]
             return getattr(call.facts, name) if call and call.facts else None
 
         return expressed(shape) or [None] * len(getattr(base.sdpa[index].facts, name))
@@ -41,16 +41,18 @@ def filled(known: Sequence[sympy.Expr | None], traced: Sequence[int]) -> Dims:
     return tuple(sympy.Integer(n) if d is None else d for d, n in zip(known, traced, strict=True))
 
 
-def _counterpart(call: SdpaCall, there: Aligned) -> SdpaCall | None:
-    """The call whose first operator corresponds."""
-    start = call.start if there.pairs is None else there.pairs.get(call.start)
-    return next((c for c in there.trace.sdpa if c.start == start), None)
+def _counterparts(base: Trace, there: Aligned) -> list[SdpaCall | None]:
+    """For each call of attention in `base` the one whose first operator corresponds, or else one of the same line:
+    around a call a kernel may pad heads, so operators need not correspond. None where there is neither."""
+    by_start = {call.start: call for call in there.trace.sdpa}
+    starts = [call.start if there.pairs is None else there.pairs.get(call.start, -1) for call in base.sdpa]
+    found = [by_start.get(start) for start in starts]
+    return found if None not in found else [c or like for c, like in zip(found, _alike(base, there.trace), strict=True)]
 
 
-def calls_like(base: Trace, other: Trace) -> list[SdpaCall | None]:
-    """For each call of attention in `base` the one of the same line in `other`; None where there is none, or where one
-    of several would have to stand for it that are not alike. Around a call a kernel may pad heads, so its operators
-    need not correspond."""
+def _alike(base: Trace, other: Trace) -> list[SdpaCall | None]:
+    """For each call in `base` the one of the same line in `other`; None where there is none, or where one of several
+    would have to stand for it that are not alike."""
     theirs = _calls(other)
     found: dict[int, SdpaCall | None] = {}
     for line, layers in _calls(base).items():

@@ -162,6 +162,12 @@ class Proposed(Probed):
         return tuple(sorted((d for d in dims if not d.as_coeff_Mul()[1].is_Symbol and not d.is_Integer), key=str))
 
     @cached_property
+    def rounded(self) -> tuple[sympy.Expr, ...]:
+        """What is rounded in dimensions: s/32 of 32 ceil(s/32)."""
+        dims = {d for g in self.groups for d in g.dims or ()}
+        return tuple(sorted({x.args[0] for d in dims for x in d.atoms(sympy.ceiling, sympy.floor)}, key=str))
+
+    @cached_property
     def attentions(self) -> tuple[tuple[SdpaCall, tuple[Dims, ...]], ...]:
         """Calls of scaled_dot_product_attention, with the shapes of q, k, v and the mask as expressions. A dimension
         without an expression is the number that was traced."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphmem.errors import GraphmemError
-from graphmem.points import Point
+from graphmem.points import Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.beside import Beside, look_beside
@@ -112,7 +112,7 @@ def _derived(start: _Start, single: Single | None, still: frozenset[str] = froze
         derived = _proposed_and_proved(start.problem, probed, probes, seen, near=near)
         if derived is None or derived.exact or not probed.moved or (not derived.proofs and derived.skipped):
             break  # otherwise a window may have cut off what is far, and it may cut off nothing of what is near
-        seen = derived.apart if not derived.lacks else ()
+        seen = () if derived.lacks else derived.apart  # where nothing agrees, what is far may be what a window cuts off
     return derived
 
 
@@ -185,26 +185,33 @@ def _proposed_and_proved(
         beside = look_beside(probes, proposed)
         new = [there for there in beside.contradicting if there.point not in contradicting]
         contradicting += [there.point for there in new]
-        seen = tuple({tuple(there.point.items()): there for there in (*new, *proposed.apart)}.values())
+        seen = tuple({key(there.point): there for there in (*new, *proposed.apart)}.values())
         if not new or len(contradicting) > MOST_CONTRADICTING:
             break
     if proposed is None:
         return None
     if beside.moving:
-        more = _with_more_moving(problem, probed, probes, beside.moving, near=near)
+        more = _with_more_moving(problem, probed, probes, beside.moving, seen, near=near)
         if more is not None and more.exact:
             return more
     return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
 
 
 def _with_more_moving(
-    problem: Problem, probed: Probed, probes: Probes, moving: Mapping[str, Aligned], *, near: bool
+    problem: Problem,
+    probed: Probed,
+    probes: Probes,
+    moving: Mapping[str, Aligned],
+    seen: tuple[Aligned, ...],
+    *,
+    near: bool,
 ) -> Derivation | None:
     """The derivation with these symbols in it: a small step moved a size, where their own probes had moved none."""
     before = dict(probes.values)
     probes.values |= {name: there.point[name] for name, there in moving.items()}
-    probed = replace(probed, moved={**probed.moved, **moving}, values=dict(probes.values))
-    found = _proposed_and_proved(problem, probed, probes, near=near)
+    turning = {n: there for n, there in probed.turning.items() if n not in moving}
+    probed = replace(probed, moved={**probed.moved, **moving}, turning=turning, values=dict(probes.values))
+    found = _proposed_and_proved(problem, probed, probes, seen, near=near)
     if found is None or not found.exact:
         probes.values = before
     return found

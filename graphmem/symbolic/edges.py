@@ -29,8 +29,9 @@ def edge(holds: Holds, known: int, far: int, step: int) -> Bound | None:
 def bound_at(holds: Holds, last: int, on: int) -> Bound:
     """The bound that has `last` inside, and a step of `on` from there outside."""
     # A size of 1 broadcasts, whatever the other sizes are.
-    moving = None if (last, on) == (2, -1) else moving_of(holds, last, on)
-    return Bound(holds.name, last, on > 0, moving, refused=holds.refuses({holds.name: last + on}))
+    refused = holds.refuses({holds.name: last + on})
+    moving = None if (last, on) == (2, -1) else moving_of(holds, last, on, refused=refused)
+    return Bound(holds.name, last, on > 0, moving, refused=refused)
 
 
 def _last_of(holds: Holds, inside: int, outside: int, on: int) -> int:

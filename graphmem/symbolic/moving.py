@@ -19,11 +19,14 @@ _MOST_TIMES = 16
 _CLOSER = 8
 
 
-def moving_of(holds: Holds, last: int, on: int) -> Moving | None:
-    """What the bound moves with that has `last` inside, and a step of `on` from there outside; None if it stays."""
+def moving_of(holds: Holds, last: int, on: int, *, refused: bool = False) -> Moving | None:
+    """What the bound moves with that has `last` inside, and a step of `on` from there outside; None if it stays.
+
+    refused: outside the model raises an error.
+    """
     single = _single(holds, last, on)
     # A table has so many rows whatever the other sizes are, and the model raises an error beyond it.
-    if (single and single.beside) or holds.refuses({holds.name: last + on}):
+    if refused or (single and single.beside):
         return single
     ways = {n: _way(holds, last, on, n) for n, _ in _others(holds) if not single or n not in single.by}
     grows, shrinks = (tuple(n for n, way in ways.items() if way == of) for of in (1, -1))
@@ -92,7 +95,7 @@ def _simplest(inside: Fraction, outside: Fraction) -> Fraction | None:
 
 
 def _is_seen(holds: Holds, moving: Moving, on: int, name: str) -> bool:
-    """Whether the bound is where it should be with the symbol moved, if it says something else there."""
+    """Whether the bound is where it should be with another value of the symbol."""
     return any(_seen(holds, moving, on, name))
 
 

@@ -6,8 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 
-import sympy
-
 from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned
@@ -28,10 +26,11 @@ def only_together(probes: Probes, proposed: Proposed, point: Point) -> list[Mult
         less = {n: v for n, v in needed.items() if n != name}
         if _misses(probes, proposed, less):
             needed = less
+    if len(needed) < 2:
+        return []
     there = {**base, **needed}
-    args = (x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor))
-    for name, _, [by, *others] in sorted({q for arg in args if (q := quotient_of(arg)) and q[2]}):
-        if not others and base[by] > 1 and base[name] % base[by] == 0 and there[name] % there[by] and len(needed) > 1:
+    for name, _, [by, *others] in sorted({q for arg in proposed.rounded if (q := quotient_of(arg)) and q[2]}):
+        if not others and base[by] > 1 and base[name] % base[by] == 0 and there[name] % there[by]:
             whole = there[name] // there[by] * there[by] or there[by]
             trace = probes.at({**there, name: whole}) if probes.affordable() else None
             if trace is not None and not proposed.misses(trace):
@@ -60,11 +59,9 @@ def with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[
         own = (v for n, v in base.items() if n not in (name, divisor) and n in proposed.model_symbols and v > 1)
         unit = math.lcm(*(v for v in own if base[divisor] % v == 0))
         for more in (base[divisor] + unit, base[divisor] + 2 * unit):
-            point = {**base, name: base[name] * more // base[divisor], divisor: more}
-            trace = probes.at(point) if probes.affordable() else None
-            if trace is not None:
-                there = probes.aligned(trace) if proposed.misses(trace) else None
-                yield from (there,) if there is not None else ()
+            moved = {name: base[name] * more // base[divisor], divisor: more}
+            if probes.affordable() and probes.at({**base, **moved}) is not None:
+                yield from _contradicting(probes, proposed, moved)
                 break
 
 
@@ -83,9 +80,8 @@ def undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]
 def beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
     """Traces that contradict the formulas one before, or after, the next multiple of all that a symbol is rounded to:
     floor(ceil(n/4)/2) or ceil(floor(n/4)/2), which are rounded twice, differ there from what is rounded once."""
-    args = {x.args[0] for g in proposed.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
     rounded: dict[str, int] = {}
-    for part, size in (arg.as_coeff_Mul() for arg in sorted(args, key=str)):
+    for part, size in (arg.as_coeff_Mul() for arg in proposed.rounded):
         if size.is_Symbol and size.name in probes.values and size.name not in probes.repeats:
             rounded[size.name] = math.lcm(rounded.get(size.name, 1), int(part.q))
     next_of = {n: (probes.base[n] // of + 1) * of for n, of in rounded.items() if of <= _MOST_ROUNDED}

@@ -15,12 +15,11 @@ from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Unequal, Uneven
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
+from graphmem.symbolic.points import COUNTS
 
 # So many times as large, or as small. The last is for sizes that need divisors.
 _FAR, _NEARER = 8, (8, 4, 2)
 _ODD = 37
-# Symbols of the model with smaller values than this count heads, experts or groups; one may have to divide another.
-_COUNTS = 64
 # So many bounds are looked for at one point.
 _MOST = 3
 
@@ -40,7 +39,7 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
         rows += _rows([together], holds.base)
     # Of heads that divide a width each is also made far larger alone: the size of a head decides about kernels, and of
     # what they round nothing shows at an even length.
-    odd = {n: (holds.base[n] - 1) // 2 * 2 - 1 for n in lengths}
+    odd = {n: holds.base[n] - 2 | 1 for n in lengths}
     rows += [{**odd, n: holds.base[n] * _FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
     for row in rows:
         for bound in _of_row(holds, row, found):
@@ -52,8 +51,8 @@ def differing(holds: Holds, known: Bounds) -> Iterator[Unequal]:
     """Sizes of the model that must not be as large as its width, which heads divide: all of them are made so at once,
     and each if that shows something."""
     clusters = _clusters(holds)
-    free = [c[0] for c in clusters if len(c) == 1 and holds.base[c[0]] > _COUNTS]
-    widths = [n for c in clusters if len(c) > 1 for n in c if holds.base[n] > _COUNTS]
+    free = [c[0] for c in clusters if len(c) == 1 and holds.base[c[0]] > COUNTS]
+    widths = [n for c in clusters if len(c) > 1 for n in c if holds.base[n] > COUNTS]
     largest = max(widths, key=holds.base.__getitem__, default="")
     moved = {n: holds.base[largest] for n in free if largest and holds.base[n] != holds.base[largest]}
     moved = {n: v for n, v in moved.items() if not any(b.keeps_out({**holds.base, n: v}) for b in known)}
@@ -84,7 +83,7 @@ def _clusters(holds: Holds) -> list[list[str]]:
 
 def _are_tied(one: str, other: str, divisors: Mapping[str, set[str]], base: Point) -> bool:
     low, high = sorted((base[one], base[other]))
-    return one in divisors[other] or other in divisors[one] or (high <= _COUNTS and high % low == 0)
+    return one in divisors[other] or other in divisors[one] or (high <= COUNTS and high % low == 0)
 
 
 def _lengths(holds: Holds) -> list[str]:
@@ -107,7 +106,7 @@ def _rows(clusters: list[list[str]], base: Point) -> Iterator[Point]:
 
 def _smaller(cluster: list[str], base: Point) -> dict[str, int]:
     """The sizes of a cluster, far smaller: all by the same factor, if that leaves whole numbers above 1."""
-    if len(cluster) == 1 and base[cluster[0]] > _COUNTS:
+    if len(cluster) == 1 and base[cluster[0]] > COUNTS:
         return {cluster[0]: base[cluster[0]] // _FAR}
     by = next((f for f in _NEARER if all(base[n] % f == 0 and base[n] > f for n in cluster)), 1)
     return {n: base[n] // by for n in cluster}

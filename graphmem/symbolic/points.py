@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from graphmem.points import Point
 
+COUNTS = 64  # a symbol of the model with smaller values counts heads, experts or groups
 _TRIES = 8
 # Probes move a length by more than 32, to which kernels round; held-out points by more than 256, to which tables and
 # blocks round. So a rounding up shows: the two lengths are not rounded to the same multiple.

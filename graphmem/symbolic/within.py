@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-import sympy
-
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
@@ -18,12 +16,11 @@ from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
 from graphmem.symbolic.orders import bounds_of_orders, differing
+from graphmem.symbolic.points import COUNTS
 from graphmem.symbolic.tracer import TraceAt
 
 # A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
 FAR, ODD = 8, 37
-# A symbol of the model with larger values than this counts no heads, experts or groups: whether 1 differs is not tried.
-_HEADS = 64
 # The shortest lengths besides 1: a shift by one leaves one position of two.
 _SHORTEST = (2, 3)
 
@@ -48,7 +45,9 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         # A bound that moves with this symbol may keep out small values of it already.
         low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
         if name in derived.model_symbols:
-            found += _without_one(holds) if low and known[0] <= _HEADS else []
+            found += (
+                _without_one(holds) if low and known[0] <= COUNTS else []
+            )  # whether 1 of a width differs is not tried
         elif known[0] >= LENGTH:
             found += _of_length(holds, known, steps[name], low=low, long=long)
         else:
@@ -76,14 +75,13 @@ def _of_depth(tracer: TraceAt, derived: Derivation) -> Iterator[Bound]:
 def _uneven(holds: Holds) -> Iterator[Uneven]:
     """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
     derived = holds.derived
-    args = {x.args[0] for g in derived.groups for dim in g.dims or () for x in dim.atoms(sympy.ceiling, sympy.floor)}
-    for name, part, by in sorted({found for arg in args if (found := quotient_of(arg))}):
+    for name, part, by in sorted({found for arg in derived.rounded if (found := quotient_of(arg))}):
         if name not in derived.moved or name in derived.loops:
             continue
-        there = holds._replace(name=name)
-        value = holds.base[name] + -holds.base[name] % (part * math.prod(holds.base[n] for n in by))
+        there, bound = holds._replace(name=name), Uneven(name, part, by)
+        value = holds.base[name] + -holds.base[name] % bound.step(holds.base)
         if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
-            yield Uneven(name, part, by)
+            yield bound
 
 
 def _shallow(tracer: TraceAt, derived: Derivation) -> Point:

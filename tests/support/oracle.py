@@ -66,6 +66,11 @@ def real_saved(
     return Counter(sizes.values())
 
 
+def real_bytes(module: nn.Module, inputs: Any) -> int:
+    """The bytes of all of them."""
+    return sum(size * n for size, n in real_saved(module, inputs).items())
+
+
 def _forward(module: nn.Module, inputs: Any, loss: Callable[[Any], torch.Tensor] | None) -> Any:
     if isinstance(inputs, dict):
         output = module(**inputs)

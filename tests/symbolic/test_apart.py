@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-from support.oracle import real_saved
+from support.at_points import right_or_refused
 
 Model = Callable[..., nn.Module]
 
@@ -23,27 +23,6 @@ def tokens(b: int = 4, s: int = 40, h: int = 128) -> tuple[torch.Tensor, ...]:
 
 def image(b: int = 2, n: int = 64) -> tuple[torch.Tensor, ...]:
     return (torch.randn(b, 3, n, n),)
-
-
-def right_or_refused(model: Model, inputs: Callable, points: list[dict[str, int]]) -> int:
-    """How many of the points a report takes; each has what autograd keeps."""
-    report = graphmem.analyze(model, inputs, device="cpu")
-    assert report.verified.exact
-    taken = 0
-    for point in points:
-        try:
-            said = report.at(**point).saved.bytes
-        except SymbolError:
-            continue
-        given = _those(inputs, point)
-        real = real_saved(model(**_those(model, point)), inputs(**given))
-        assert said == sum(size * n for size, n in real.items()), point
-        taken += 1
-    return taken
-
-
-def _those(function: Callable, point: Mapping[str, int]) -> dict[str, int]:
-    return {n: v for n, v in point.items() if n in function.__code__.co_varnames[: function.__code__.co_argcount]}
 
 
 class Padded(nn.Module):

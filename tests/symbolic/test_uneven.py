@@ -7,7 +7,7 @@ from torch import nn
 import graphmem
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
-from support.oracle import real_saved
+from support.oracle import real_bytes
 from support.slow import first_of
 
 
@@ -28,7 +28,7 @@ def inputs(b=2, s=40, h=128):
 
 
 def real(module, **sizes) -> int:
-    return sum(size * n for size, n in real_saved(module, inputs(**sizes)).items())
+    return real_bytes(module, inputs(**sizes))
 
 
 def test_heads_that_need_no_padding() -> None:

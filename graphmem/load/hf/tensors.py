@@ -71,7 +71,7 @@ def ids(at: Sizes, length: str) -> torch.Tensor:
     vocabulary = at.find("vocab_size", default=100)
     special = {v for c in everywhere(at.config) for n, v in vars(c).items() if n.endswith(("_id", "_index"))
                if isinstance(v, int)}  # fmt: skip
-    plain = next((i for i in itertools.chain(range(5, vocabulary), range(min(5, vocabulary))) if i not in special), 0)
+    plain = next((i for i in itertools.chain(range(5, vocabulary), range(vocabulary)) if i not in special), 0)
     shape = (at["b"], at["choices"], at[length]) if "MultipleChoice" in at.model.__name__ else (at["b"], at[length])
     made = at.whole(*shape, value=plain)
     end = at.find("eos_token_id")
