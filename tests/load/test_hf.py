@@ -413,9 +413,11 @@ def test_more_layers_than_are_built(tmp_path, content) -> None:
         from_config_file(str(file), settings={} if content else {"L": 10**9}, task=None, trust_remote_code=False)
 
 
-def test_the_ids_of_a_small_vocabulary_are_no_padding(tmp_path) -> None:
+@pytest.mark.parametrize("size", [5, 10**9])
+def test_ids_are_no_padding(size, tmp_path) -> None:
+    """Of a small vocabulary, too, and a large one is not listed to find one."""
     file = tmp_path / "config.json"
-    file.write_text(json.dumps({"model_type": "dpr", "architectures": ["DPRQuestionEncoder"], "vocab_size": 5}))
+    file.write_text(json.dumps({"model_type": "dpr", "architectures": ["DPRQuestionEncoder"], "vocab_size": size}))
     subject = from_config_file(str(file), settings={}, task=None, trust_remote_code=False)
     given = subject.make_inputs(dict(subject.symbols), real=True)
     assert isinstance(given, dict)
