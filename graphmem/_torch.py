@@ -145,17 +145,19 @@ with _needed("choose the backend of scaled_dot_product_attention"):
 with _needed("lay out the result of a batch norm"):
     from torch._prims_common import suggest_memory_format as suggest_memory_format
 
-# Which functions make tensors, and the default device: torch/utils/_device.py.
+# Which functions make tensors: torch/utils/_device.py. The default device: torch/__init__.py.
 with _needed("build a model on the meta device"):
     from torch.utils import _device
 
     device_constructors = _device._device_constructors
-    _attribute(_device, "CURRENT_DEVICE")
+    _default_device = torch._GLOBAL_DEVICE_CONTEXT
 
 
 def default_device() -> torch.device | None:
-    """torch.set_default_device's argument. torch.get_default_device does not tell "cpu" from nothing."""
-    return _device.CURRENT_DEVICE
+    """torch.set_default_device's argument. torch.get_default_device does not tell "cpu" from nothing, nor a default
+    from a block with torch.device("cuda")."""
+    context = getattr(_default_device, "device_context", None)
+    return context.device if context is not None else None
 
 
 # torch.utils.checkpoint calls the first with use_reentrant=False, and the second's `apply` otherwise:

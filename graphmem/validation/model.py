@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from graphmem._torch import convert_tensors
+from graphmem._torch import convert_tensors, default_device
 from graphmem.errors import ModelError
 from graphmem.escapes import said
 from graphmem.load import Subject
@@ -25,7 +27,7 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
     Raises:
         ModelError: the author's code raised, or left a parameter without values.
     """
-    with torch.device(device):
+    with _default_device(device):
         module = subject.build_real(point)
     blank = next((name for name, p in module.named_parameters() if p.is_meta), None)
     if blank is not None:
@@ -40,6 +42,18 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
     if dtype is not None:
         convert_tensors(module, lambda t: t.to(dtype) if t.is_floating_point() else t)
     return module
+
+
+@contextmanager
+def _default_device(device: str) -> Iterator[None]:
+    """What the author's code makes lies on `device`, unless it says otherwise. A block with torch.device() would not do:
+    where set_default_device is called within one, it leaves a device on torch's stack of modes."""
+    before = default_device()
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(before)
 
 
 def real_inputs(subject: Subject, point: dict[str, int], device: str, dtype: torch.dtype | None) -> Any:

@@ -1,5 +1,6 @@
 """What can be validated besides files with model() and inputs(): config.json, any other file, a module with tensors."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -100,3 +101,18 @@ def test_values_of_tensors_are_repeated_where_a_sweep_needs_more() -> None:
     assert found.exact
     assert len({p.measured.saved_bytes for p in found.points}) == 9
     assert inputs["weight"].grad is None
+
+
+@pytest.mark.parametrize("around", [None, "cpu", "meta"])
+def test_a_default_device_that_the_model_sets(around, here, capsys) -> None:
+    """It is put back where it is set while the model is built, on a device, also within a block of the caller's."""
+    Path("model.py").write_text(
+        "import torch\nfrom torch import nn\ndef model(h=4):\n    torch.set_default_device('cpu')\n"
+        "    return nn.Linear(h, h)\ndef inputs(b=2, h=4):\n    return torch.randn(b, h)\n"
+    )
+    modes = torch._C._len_torch_function_stack()
+    with torch.device(around) if around else contextlib.nullcontext():
+        assert main(["validate", "model.py", "--device", "cpu", "--steps", "1"]) == 0
+        assert torch.empty(1).device.type == (around or "cpu")
+    assert (torch._C._len_torch_function_stack(), torch.get_default_device().type) == (modes, "cpu")
+    assert "as predicted" in capsys.readouterr().out
