@@ -27,6 +27,7 @@ from graphmem.symbolic.nearby import (
     stepped,
     undivided,
     with_divisors,
+    within_all,
 )
 from graphmem.symbolic.probes import Probes
 
@@ -72,7 +73,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     base, together = probes.base, None
     divided = divisors_of(proposed, names)
-    for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
+    for kept in ({n: set[str]() for n in names}, divided) if not proposed.has_kernels else (divided,):
         point = {**base, **_together(base, names, kept, proposed)}
         trace = probes.at(point)
         if trace is not None and not proposed.misses(trace):
@@ -89,9 +90,11 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
             divided, together = kept, trace
             break
     contradicting, moving, multiples, unclear = [], {}, [], []
+    aligned: list[Multiple] = []  # inputs too, whose multiples are told with their bounds
     steps: dict[str, int] = {}
     for name in names:
-        found, failed = _alone(probes, proposed, name, math.prod(base[d] for d in divided[name]))
+        unit = math.prod(base[d] for d in divided[name])
+        found, failed = _alone(probes, proposed, name, unit)
         if isinstance(found, Aligned) and name in proposed.moved:
             contradicting.append(found)
             continue
@@ -100,6 +103,8 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
             continue
         if found:
             steps[name] = found
+        if found and found > unit:
+            aligned.append(Multiple(name, math.gcd(found, base[name])))
         if failed and name in proposed.model_symbols:
             known = _multiple(probes, proposed, name, divided[name], found)
             if known is not None:
@@ -108,7 +113,9 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
                 unclear.append(name)
     known_of = {multiple.name for multiple in multiples}
     multiples += undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of})
-    if together is not None and not (contradicting or moving or unclear or _is_excused(together, probes, multiples)):
+    if any(multiple.keeps_out(point) for multiple in (*multiples, *aligned)) and probes.affordable():
+        together = probes.at(within_all((*multiples, *aligned), point))
+    if together is not None and not (contradicting or moving or unclear or _holds(together, probes, proposed)):
         # None of them alone: 8h/3 is rounded to 256, and of 12 heads in multiples of 8 every h gives a multiple of 256.
         there = probes.aligned(together)
         if there is not None:
@@ -128,9 +135,9 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     )
 
 
-def _is_excused(trace: Trace, probes: Probes, multiples: list[Multiple]) -> bool:
-    """Whether the formulas need not hold there: `report.at` refuses the point."""
-    return runs_another_kernel(trace, probes) or any(multiple.keeps_out(trace.point) for multiple in multiples)
+def _holds(trace: Trace, probes: Probes, proposed: Proposed) -> bool:
+    """Whether the formulas hold there, or need not: where another kernel runs, `report.at` refuses the point."""
+    return runs_another_kernel(trace, probes) or not proposed.misses(trace)
 
 
 def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:

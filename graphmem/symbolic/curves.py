@@ -174,18 +174,20 @@ def rounded(
                     factor = monomial(Fraction(seen.at_base * multiple, before), exponents, seen.base)
                     # Nothing makes a third of a rounded size whole: such a third is one before it is rounded.
                     if factor.is_Integer or not factor.is_Rational:
-                        found.append(factor * _in_blocks(size, multiple, up=up))
+                        found.append(factor * in_blocks(size, multiple, up=up))
     return found
 
 
 @cache
-def _in_blocks(size: sympy.Expr, multiple: int, *, up: bool) -> sympy.Expr:
+def in_blocks(size: sympy.Expr, multiple: int, *, up: bool) -> sympy.Expr:
     """How many multiples a size fills. sympy takes a millisecond for one, and thousands are tried.
 
-    What is rounded the same way already is rounded once: floor(floor(16h/3)/2) is floor(8h/3).
+    What is rounded the same way already is rounded once: floor(floor(16h/3)/2) is floor(8h/3), and so is 8 ceil(n/8)
+    that is rounded to 32.
     """
-    if isinstance(size, sympy.ceiling if up else sympy.floor):
-        size = size.args[0]
+    of, inner = size.as_coeff_Mul()
+    if isinstance(inner, sympy.ceiling if up else sympy.floor) and of.is_Integer and multiple % of == 0:
+        size = sympy.expand(of * inner.args[0])
     return sympy.ceiling(size / multiple) if up else sympy.floor(size / multiple)
 
 

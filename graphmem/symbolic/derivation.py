@@ -68,8 +68,11 @@ class Group:
         return replace(self, count=Count(members, slopes))
 
     def bytes_at(self, point: Point) -> int | None:
-        """The bytes of one storage at `point`; None where the expression does not give a whole number there."""
-        return evaluate(self.size, point)
+        """The bytes of one storage at `point`; None where a dimension is not a whole number there."""
+        if self.dims is None:
+            return self.key.nbytes
+        sizes = [evaluate(dim, point) for dim in self.dims]
+        return None if None in sizes else math.prod(sizes) * self.itemsize  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,12 @@ from graphmem.errors import GraphmemError
 from graphmem.points import Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
-from graphmem.symbolic.beside import Beside, look_beside
+from graphmem.symbolic.beside import Beside, divisors_of, look_beside
 from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
 from graphmem.symbolic.loops import Loop, Looped
+from graphmem.symbolic.nearby import far_counts, whole_dimensions
 from graphmem.symbolic.probes import Probes
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.single import MoreLayersNeededError, Single, single_of
@@ -180,6 +181,26 @@ def _proposed_and_proved(
 ) -> Derivation | None:
     """None where `depth` does not repeat layers that are alike. near: held-out inputs are not much longer."""
     apart = _apart(probed, probes, near=near)
+    proposed, beside, seen = _unrefuted(problem, probed, probes, apart, seen)
+    if proposed is None:
+        return None
+    # Where no formula holds far away, too, the one that there is has a bound.
+    for moving in (beside.moving, _far_counts(probes, proposed)):
+        more = _with_more_moving(problem, probed, probes, moving, seen, near=near) if moving else None
+        if more is not None and more.exact:
+            return more
+    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
+
+
+def _far_counts(probes: Probes, proposed: Proposed) -> Mapping[str, Aligned]:
+    return {} if proposed.lacks else far_counts(probes, proposed, divisors_of(proposed, [*proposed.moved]))
+
+
+def _unrefuted(
+    problem: Problem, probed: Probed, probes: Probes, apart: Iterator[Aligned], seen: tuple[Aligned, ...]
+) -> tuple[Proposed | None, Beside, tuple[Aligned, ...]]:
+    """Formulas that nothing beside the base contradicts, what that shows, and what they were seen to agree with."""
+    beside = Beside(moving={})
     contradicting: list[Point] = []
     while (proposed := _proposed(problem, probed, probes, apart, seen)) is not None:
         beside = look_beside(probes, proposed)
@@ -188,13 +209,7 @@ def _proposed_and_proved(
         seen = tuple({key(there.point): there for there in (*new, *proposed.apart)}.values())
         if not new or len(contradicting) > MOST_CONTRADICTING:
             break
-    if proposed is None:
-        return None
-    if beside.moving:
-        more = _with_more_moving(problem, probed, probes, beside.moving, seen, near=near)
-        if more is not None and more.exact:
-            return more
-    return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
+    return proposed, beside, seen
 
 
 def _with_more_moving(
@@ -268,6 +283,6 @@ def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[P
         proofs=tuple(points),
         exact=not proposed.lacks and missed is None and None not in traces,
         missed=None if proposed.lacks else missed,
-        multiples=beside.multiples,
+        multiples=tuple(dict.fromkeys((*beside.multiples, *whole_dimensions(proposed)))),
         unclear=(*beside.unclear, *beside.moving),
     )

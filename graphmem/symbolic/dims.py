@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,30 @@ def _with_roundings(
         found |= _choices(probes, moving, left, sorted(known, key=sympy.count_ops), roundings=True)
         chosen |= {k.storage: _choose(probes, found[k.storage], seen, k) for k in left}
         tried = known
+    _renew(probes, moving, found, chosen)
     return chosen
+
+
+def _renew(
+    probes: Probes,
+    moving: Mapping[str, Aligned],
+    found: dict[int, list[list[sympy.Expr]]],
+    chosen: Mapping[int, Dims | None],
+) -> None:
+    """To `found` add other roundings of what is a rounded sum that no tensor has: once the tensor itself is known to
+    have floor(n/p)² + 1, 32 ceil((n²/p² + 1)/32) has a rival."""
+    dims = {d for dims in chosen.values() for d in dims or ()}
+    known = sorted((d for d in dims if not d.is_Integer and not d.is_Symbol), key=sympy.count_ops)
+    old = [k for k in probes.kept if any(sums_in(d) - {*known} for d in chosen[k.storage] or ())]
+    for storage, dims_now in _choices(probes, moving, old, known, roundings=True).items():
+        found[storage] = [list(dict.fromkeys((*x, *y))) for x, y in zip(found[storage], dims_now, strict=True)]
+
+
+def sums_in(dim: sympy.Expr) -> set[sympy.Expr]:
+    """Of what is rounded in it the sums, times the block: n + 1 of 32 ceil((n + 1)/32)."""
+    args = [x.args[0] for x in dim.atoms(sympy.ceiling, sympy.floor)]
+    parts = {arg: [int(term.as_coeff_Mul()[0].q) for term in arg.args] for arg in args if arg.is_Add}
+    return {sympy.expand(arg * math.lcm(*of)) for arg, of in parts.items()}
 
 
 def _told_apart(

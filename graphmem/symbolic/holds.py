@@ -7,21 +7,28 @@ from typing import NamedTuple
 from graphmem.errors import GraphmemError, ModelError, SymbolError
 from graphmem.points import Point
 from graphmem.record import Trace
+from graphmem.symbolic.bounds import Uneven
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.probes import following
 from graphmem.symbolic.tracer import TraceAt
 
 
 class Holds(NamedTuple):
-    """Asks whether the model runs beside `base`, with symbol `name` or others moved, and whether the formula holds."""
+    """Asks whether the model runs beside `base`, with symbol `name` or others moved, and whether the formula holds.
+
+    uneven: where the formula is known not to hold, whatever the bounds are: the next value is asked for instead.
+    """
 
     tracer: TraceAt
     derived: Derivation
     base: Point
     name: str = ""
+    uneven: tuple[Uneven, ...] = ()
 
     def at(self, value: int, **others: int) -> bool | None:
         """Whether it does with `name` at `value`."""
+        while any(u.keeps_out({**self.base, **others, self.name: value}) for u in self.uneven):
+            value += 1
         return self.there({**others, self.name: value})
 
     def there(self, moved: Point) -> bool | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from graphmem.points import Point
 from graphmem.record import Trace
@@ -12,8 +12,10 @@ from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Proposed
+from graphmem.symbolic.points import COUNTS
 from graphmem.symbolic.probes import Probes
 
+_FAR, _ODD = 8, 37  # so many times as large, and with these bits: no block has such a size
 _MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
 
 
@@ -43,9 +45,13 @@ def stepped(
 ) -> tuple[Aligned, ...]:
     """The trace that contradicts the formulas with all symbols moved at once that may move by themselves: half of b s
     is rounded where both are odd."""
-    tied = {name for name, by in divided.items() if by} | set().union(*divided.values())
-    free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied}
+    free = {name: probes.base[name] + step for name, step in steps.items() if name not in tied(divided)}
     return _contradicting(probes, proposed, free) if len(free) > 1 else ()
+
+
+def tied(divided: Mapping[str, set[str]]) -> set[str]:
+    """What has to divide another size, or has to be divided by one."""
+    return {name for name, by in divided.items() if by}.union(*divided.values())
 
 
 def with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> Iterator[Aligned]:
@@ -77,6 +83,13 @@ def undivided(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]
     return tuple(found)
 
 
+def whole_dimensions(proposed: Proposed) -> tuple[Multiple, ...]:
+    """What makes dimensions whole numbers: h is a multiple of 3 where a tensor has 8h/3 columns."""
+    dims = {dim.as_coeff_Mul() for group in proposed.groups for dim in group.dims or ()}
+    parts = {(str(x), int(part.q)) for part, x in dims if x.is_Symbol and part.q > 1}
+    return tuple(Multiple(name, part) for name, part in sorted(parts))
+
+
 def beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
     """Traces that contradict the formulas one before, or after, the next multiple of all that a symbol is rounded to:
     floor(ceil(n/4)/2) or ceil(floor(n/4)/2), which are rounded twice, differ there from what is rounded once."""
@@ -88,6 +101,26 @@ def beside_the_next(probes: Probes, proposed: Proposed) -> tuple[Aligned, ...]:
     points = ({n: value} for n, known in next_of.items() for value in (known + rounded[n] - 1, known + 1))
     found = (_contradicting(probes, proposed, point) for point in points)
     return tuple(itertools.chain.from_iterable(found))
+
+
+def within_all(multiples: Iterable[Multiple], point: Point) -> Point:
+    """The point with each symbol a little larger, so that it is the multiple that it has to be."""
+    there = dict(point)
+    for multiple in multiples:
+        there[multiple.name] += -there[multiple.name] % multiple.step(there)
+    return there
+
+
+def far_counts(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> dict[str, Aligned]:
+    """Small sizes of the model, each with a trace that contradicts the formulas with it alone made far larger: windows
+    of up to 32 all have rows of 32."""
+    still = {*probes.repeats, *probes.follows, *tied(divided)}
+    names = (n for n in proposed.moved if n in proposed.model_symbols and n not in still)
+    far = {n: _FAR * probes.base[n] | _ODD for n in names if probes.base[n] <= COUNTS}
+    with probes.looking():
+        new = {n: value for n, value in far.items() if value != probes.values[n]}
+        found = {n: _contradicting(probes, proposed, {n: value}) for n, value in new.items()}
+    return {n: there for n, traces in found.items() for there in traces}
 
 
 def _misses(probes: Probes, proposed: Proposed, moved: Point) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,8 @@ _ALIGNED = 8  # what kernels want sizes to be multiples of
 
 class Telling(NamedTuple):
     """A point beside the base with symbol `name` moved by a multiple of `unit`: what divides it there, 8, or 1. Or with
-    a symbol that divides it moved, too, as heads of the same size are added: then `unit` is below 0."""
+    a symbol that divides it moved, too, as heads of the same size, or of a larger one, are added: then `unit` is below
+    0."""
 
     name: str
     unit: int
@@ -82,8 +84,9 @@ class Rivals:
         here = self._base[name]
         for by, value in self._base.items():
             if by != name and 1 < value < here and here % value == 0:
-                for more in _MORE:
-                    yield Telling(name, -value, {**self._base, by: value + more, name: here // value * (value + more)})
+                for wider, more in itertools.product((0, _ALIGNED), _MORE):
+                    size = (here // value + wider) * (value + more)
+                    yield Telling(name, -value - wider, {**self._base, by: value + more, name: size})
 
     def _at(self, expression: sympy.Expr, name: str) -> list[int | None]:
         key = (expression, name)

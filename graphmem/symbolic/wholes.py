@@ -14,7 +14,7 @@ from functools import lru_cache
 import sympy
 
 from graphmem.points import Point
-from graphmem.symbolic.curves import Samples, evaluate, monomial, names_in, symbol
+from graphmem.symbolic.curves import Samples, evaluate, in_blocks, monomial, names_in, symbol
 
 # Powers of the window, and of how many there are: heads of h/a, a padded length, windows of a square, their tokens.
 _POWERS = ((1, 1), (0, 1), (0, 2), (2, 2))
@@ -92,7 +92,7 @@ def _of_number(seen: Samples, size: sympy.Expr) -> Iterator[sympy.Expr]:
         padded.append(value // of)
     for number in _divisors(math.gcd(*padded)):
         if all(-(-n // number) * number == value for n, value in zip(lengths, padded, strict=True)):
-            yield factor * number * sympy.ceiling(size / number)
+            yield factor * number * in_blocks(size, number, up=True)
 
 
 def _divisors(value: int) -> list[int]:

@@ -6,7 +6,7 @@ One far point on either side tells whether there is a bound at all. To find it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
@@ -21,47 +21,78 @@ from graphmem.symbolic.tracer import TraceAt
 
 # A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
 FAR, ODD = 8, 37
+# So many operators are traced to see many turns of a loop.
+MOST_TURNED = 4000
 # The shortest lengths besides 1: a shift by one leaves one position of two.
 _SHORTEST = (2, 3)
 
 
 def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[AnyBound, ...]:
     """The bounds of lengths and other sizes, and whether a size of 1 is excluded, for a derivation that is proved."""
-    found: list[AnyBound] = []
     base = _shallow(tracer, derived)
+    uneven = tuple(_uneven(Holds(tracer, derived, base)))
+    anywhere = Holds(tracer, derived, base, uneven=uneven)
+    found: list[AnyBound] = [*uneven]
     known_of = {
         n: sorted({derived.base[n], working[n], *(p[n] for p in derived.proofs)})
         for n in derived.symbols
         if n not in derived.depth and n not in derived.loops
     }
     steps = {
-        n: _step(Holds(tracer, derived, base, n), known)
+        n: _step(anywhere._replace(name=n), known)
         for n, known in known_of.items()
         if n not in derived.model_symbols and known[0] >= LENGTH
     }
-    long = _all_long(Holds(tracer, derived, base), known_of, steps)
+    long = _all_long(anywhere, known_of, steps)
     for name, known in known_of.items():
-        holds = Holds(tracer, derived, base, name)
+        holds = anywhere._replace(name=name)
         # A bound that moves with this symbol may keep out small values of it already.
         low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
         if name in derived.model_symbols:
-            found += (
-                _without_one(holds) if low and known[0] <= COUNTS else []
-            )  # whether 1 of a width differs is not tried
+            # Whether 1 of a width differs is not tried.
+            found += _without_one(holds) if low and known[0] <= COUNTS else []
         elif known[0] >= LENGTH:
             found += _of_length(holds, known, steps[name], low=low, long=long)
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
+    for name, known in known_of.items():
+        if name in derived.model_symbols:
+            found += _of_model_size(anywhere._replace(name=name), known[-1], found)
+    found += _of_loops(tracer, derived, working)
     found += _of_depth(tracer, derived)
-    found += _uneven(Holds(tracer, derived, base))
-    found += bounds_of_orders(Holds(tracer, derived, base), found)
-    return (*found, *differing(Holds(tracer, derived, base), found))
+    found += bounds_of_orders(anywhere, found)
+    found += differing(anywhere, found)
+    return (*(bound for bound in found if bound not in uneven), *uneven)
 
 
 def _without_one(holds: Holds) -> list[Bound]:
     """That a size of 1 is excluded, where it is: it broadcasts and needs no copies."""
     return [Bound(holds.name, 2, up=False, refused=holds.refuses({holds.name: 1}))] if holds.at(1) is False else []
+
+
+def _of_model_size(holds: Holds, known: int, found: Sequence[AnyBound]) -> list[Bound]:
+    """The largest value of a size of the model, if the model runs with the same kernels where it is far larger, and
+    other sizes are kept: windows of up to 32 have rows of 32."""
+    for far in (FAR * known | ODD, FAR * known):
+        point = {**holds.base, holds.name: far}
+        out = any(bound.keeps_out(point) for bound in (*found, *holds.derived.multiples))
+        if not out and holds.runs_alike({holds.name: far}):
+            return [*filter(None, [edge(holds, known, far, 1)])]
+    return []
+
+
+def _of_loops(tracer: TraceAt, derived: Derivation, working: Point) -> Iterator[Bound]:
+    """The most turns of a loop with which the formula holds, as far as that can be traced: b pieces of s - 1 tokens,
+    and a last one of b, fill a further piece at some b."""
+    for name, loop in derived.loops.items():
+        base, traced = derived.base[name], loop.trace.point[name]
+        each = max((len(loop.trace.ops) - len(derived.trace.ops)) // (traced - base), 1)
+        known = max(base, traced, working[name], *(p[name] for p in derived.proofs))
+        far = min(FAR * known | ODD, base + (MOST_TURNED - len(derived.trace.ops)) // each)
+        bound = edge(Holds(tracer, derived, derived.base, name), known, far, 1) if far > known else None
+        if bound is not None:
+            yield bound
 
 
 def _of_depth(tracer: TraceAt, derived: Derivation) -> Iterator[Bound]:

@@ -46,8 +46,8 @@ def real_model(subject: Subject, point: dict[str, int], device: str, dtype: torc
 
 @contextmanager
 def _default_device(device: str) -> Iterator[None]:
-    """What the author's code makes lies on `device`, unless it says otherwise. A block with torch.device() would not do:
-    where set_default_device is called within one, it leaves a device on torch's stack of modes."""
+    """What the author's code makes lies on `device`, unless it says otherwise. A block with torch.device() would not
+    do: where set_default_device is called within one, it leaves a device on torch's stack of modes."""
     before = default_device()
     torch.set_default_device(device)
     try:
