@@ -1,7 +1,8 @@
 """Build a model without its weights: large tensors are made on the meta device, small ones are real.
 
 A constructor may ask for the values of small tensors (`torch.linspace(0, p, L)[i].item()`), and so may forward
-(`if mask.all()`). Moves to a device are dropped: the trace decides where things are.
+(`if mask.all()`). Moves to a device are dropped: the trace decides where things are. What the constructor puts on a GPU
+is marked, since a tensor that is neither parameter nor buffer is there, and any other one stays on the CPU.
 
 Whoever builds must not notice: a library that finds a weight on meta takes it for one that is loaded later, and leaves
 out what it does to weights (peft does not cast its adapters). So where somebody asks, what is blank is on the CPU.
@@ -16,7 +17,15 @@ from typing import Any, ClassVar
 import torch
 from torch.overrides import TorchFunctionMode
 
-from graphmem._torch import DisableTorchFunction, StorageWeakRef, base_of, device_constructors, storage_id
+from graphmem._torch import (
+    DisableTorchFunction,
+    StorageWeakRef,
+    base_of,
+    default_device,
+    device_constructors,
+    storage_id,
+)
+from graphmem.trace.placed import is_gpu, is_placed, place
 
 _MOVES: set[Any] = {torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory}
 # How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
@@ -50,40 +59,63 @@ class Blank(TorchFunctionMode):
         self._kinds: dict[Any, _Kind] = {}
         # What the user's code itself wants on meta says so. The references keep an identity from being used again.
         self._meant: dict[int, StorageWeakRef] = {}
+        self._places = False  # whether anything was put on a GPU
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         kind = self._kinds.get(func)
         if kind is None:
             kind = self._kinds[func] = _kind(func)
-        if kind is _Kind.READS:
-            return func(*args, **kwargs)
         if kind is _Kind.SAYS:
             return self._said(func, args[0])
         if kind is _Kind.MAKES:
             return self._made(func, args, kwargs)
-        if kind is _Kind.MOVES or (kind is _Kind.FILLS and is_blank(args[0] if args else kwargs["tensor"])):
+        if kind is _Kind.MOVES:
+            return self._moved(func, args[0])
+        if kind is _Kind.FILLS and is_blank(args[0] if args else kwargs["tensor"]):
             return args[0] if args else kwargs["tensor"]
-        if kind is _Kind.CONVERTS:
+        if kind is _Kind.READS:
+            result = func(*args, **kwargs)
+        elif kind is _Kind.CONVERTS:
             result = self._converted(args, kwargs)
         else:
             result = self._run(func, args, kwargs, writes=kind is _Kind.WRITES)
-        if self._meant and any(self._is_meant(t) for t in _tensors((args, kwargs))):
+        if self._meant and kind is not _Kind.READS and any(self._is_meant(t) for t in _tensors((args, kwargs))):
             self._mean(result)
+        if self._places and kind is not _Kind.CONVERTS and any(map(is_placed, _tensors((args, kwargs)))):
+            self._place(result)
         return result
 
     def _said(self, func: Any, tensor: torch.Tensor) -> Any:
         return _SAYS[func](tensor) if is_blank(tensor) and not self._is_meant(tensor) else func(tensor)
 
+    def _moved(self, func: Any, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor`, or a copy of a plain one that was moved from where it is: that is marked, or no longer is."""
+        to_gpu = func is torch.Tensor.cuda
+        if func is torch.Tensor.pin_memory or is_placed(tensor) == to_gpu or tensor.requires_grad:
+            return tensor
+        moved = tensor.clone()
+        if to_gpu:
+            self._place(moved)
+        return moved
+
+    def _place(self, made: Any) -> None:
+        self._places = True
+        for tensor in _tensors(made):
+            place(tensor)
+
     def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         asked = kwargs.pop("device", None)
+        asked = default_device() if asked is None else asked
         blank = func(*args, **{**kwargs, "generator": None} if "generator" in kwargs else kwargs, device="meta")
         if _is_meta(asked):
             self._mean(blank)
             return blank
-        if self._limit is not None and blank.numel() > self._limit:
-            return blank
-        return func(*args, **kwargs, device="cpu")
+        large = self._limit is not None and blank.numel() > self._limit
+        made = blank if large else func(*args, **kwargs, device="cpu")
+        if is_gpu(asked):
+            self._place(made)
+        return made
 
     def _run(self, func: Any, args: Any, kwargs: dict[str, Any], *, writes: bool) -> Any:
         """`func` where its tensors are, whatever device is asked for."""
@@ -91,7 +123,9 @@ class Blank(TorchFunctionMode):
             if _is_meta(kwargs["device"]):
                 self._mean(result := func(*args, **kwargs))
                 return result
-            kwargs.pop("device")
+            if is_gpu(kwargs.pop("device")):
+                self._place(result := self._run(func, args, kwargs, writes=writes))
+                return result
         if writes and _is_mixed((args, kwargs)):
             _forget_values(args[0])
         try:
@@ -118,7 +152,13 @@ class Blank(TorchFunctionMode):
         other = kwargs.get("other") or next((a for a in rest if isinstance(a, torch.Tensor)), None)
         dtype = other.dtype if other is not None else dtype or tensor.dtype
         memory_format = kwargs.get("memory_format") or torch.preserve_format
-        return torch.Tensor.to(tensor, dtype=dtype, copy=kwargs.get("copy", False), memory_format=memory_format)
+        made = torch.Tensor.to(tensor, dtype=dtype, copy=kwargs.get("copy", False), memory_format=memory_format)
+        asked = kwargs.get("device", rest[0] if rest and not isinstance(rest[0], (torch.dtype, torch.Tensor)) else None)
+        if asked is None:
+            if is_placed(tensor):
+                self._place(made)
+            return made
+        return self._moved(torch.Tensor.cuda if is_gpu(asked) else torch.Tensor.cpu, made)
 
 
 def _kind(func: Any) -> _Kind:

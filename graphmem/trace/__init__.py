@@ -16,6 +16,7 @@ beside.py         what forward returns beside its loss, and what that holds
 left.py           what forward leaves in the module with a graph behind it
 outputs.py        the tensors in what forward returns
 fakes.py          fake tensors in place of the module's own
+placed.py         plain tensors that a constructor puts on a GPU
 unfit.py          tensors that no fake one can stand for
 parts.py          what can change in a value, and how to put it back
 undo.py           what a trace leaves in the module's own objects is taken out again

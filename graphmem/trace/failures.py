@@ -21,21 +21,24 @@ _TORCH = beginning(Path(torch.__file__).parent)
 
 
 @contextmanager
-def explained(what: str, place: Callable[[], str], fitting: str) -> Iterator[None]:
+def explained(
+    what: str, place: Callable[[], str], fitting: str, left: Callable[[], list[str]] = list
+) -> Iterator[None]:
     """Turn what the user's code raises in the block into a graphmem error. TooLongError passes: it is not the user's.
 
     Args:
         what: "forward" or "loss()". place: the path of the module under way. fitting: what its arguments must fit.
+        left: the names of tensors that Module.to() leaves on the CPU.
     """
     try:
         yield
     except (TooLongError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise _explain(error, what, place(), fitting) from error
+        raise _explain(error, what, place(), _moving(error, left), fitting) from error
 
 
-def _explain(error: BaseException, what: str, module_path: str, fitting: str) -> GraphmemError:
+def _explain(error: BaseException, what: str, module_path: str, moving: str, fitting: str) -> GraphmemError:
     where = _where(error, module_path)
     if isinstance(error, GraphmemError):
         error.where = error.where or where
@@ -61,8 +64,18 @@ def _explain(error: BaseException, what: str, module_path: str, fitting: str) ->
     return ModelError(
         f"{what} raised {type(error).__name__}: {message.splitlines()[0] if message else ''}",
         where=where,
-        hint=_hint(error, fitting),
+        hint=moving or _hint(error, fitting),
     )
+
+
+def _moving(error: BaseException, left: Callable[[], list[str]]) -> str:
+    """What to do where tensors are on two devices, and some were left on the CPU."""
+    if "same device" not in said(error) or not (names_left := left()):
+        return ""
+    *first, last = names_left
+    names = f"{', '.join(first)} and {last} are plain tensors" if first else f"{last} is a plain tensor"
+    name = last.rpartition(".")[2]
+    return f"{names} on the CPU, which Module.to() does not move: self.register_buffer({name!r}, ..., persistent=False)"
 
 
 def _line(where: str | None) -> str:

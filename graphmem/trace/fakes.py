@@ -11,6 +11,7 @@ from torch import nn
 
 from graphmem._torch import FakeTensor, FakeTensorMode, mark_parameter
 from graphmem.trace.inputs import children
+from graphmem.trace.placed import is_placed
 from graphmem.trace.undo import undone
 from graphmem.trace.unfit import refuse_unfit
 
@@ -102,9 +103,15 @@ def _fake_attributes(module: nn.Module, fake: Faker, register: Register) -> None
             if isinstance(value, torch.Tensor):
                 name = f"{path}.{key}".lstrip(".")
                 # Module.to() leaves a plain tensor where it is; one on meta was meant for the target.
-                device = None if value.is_meta else value.device.type
+                device = None if value.is_meta or is_placed(value) else value.device.type
                 m.__dict__[key] = made = fake(value, f"attribute {name}", device, attribute=True)
                 register(name, made, "buffer", _real(value))
+
+
+def left_on_cpu(module: nn.Module) -> list[str]:
+    """The names of plain tensors in a faked module that are on the CPU."""
+    fakes = ((f"{path}.{key}", t) for path, m in module.named_modules() for key, t in vars(m).items())
+    return [name.lstrip(".") for name, t in fakes if isinstance(t, FakeTensor) and t.fake_device.type == "cpu"]
 
 
 def _real(tensor: torch.Tensor | None) -> torch.Tensor | None:

@@ -30,7 +30,7 @@ from graphmem.trace.beside import Beside
 from graphmem.trace.calls import Calls
 from graphmem.trace.compile_apart import compile_apart
 from graphmem.trace.failures import explained, signature
-from graphmem.trace.fakes import Faker, faked
+from graphmem.trace.fakes import Faker, faked, left_on_cpu
 from graphmem.trace.frames import outermost
 from graphmem.trace.inputs import named_tensors
 from graphmem.trace.left import left_behind, note_of, sizes
@@ -198,7 +198,8 @@ def run_forward(
     Args:
         place: the path of the module under way, for an error. driven: runs forward in place of a call of `module`.
     """
-    with explained("forward", place, f"inputs must fit {signature(module)}"), may_come(forward=True):
+    fitting = f"inputs must fit {signature(module)}"
+    with explained("forward", place, fitting, lambda: left_on_cpu(module)), may_come(forward=True):
         output = driven() if driven is not None else module(*args, **kwargs)
     if loss is not None:
         with explained("loss()", place, "loss(output) gets what forward returned"), may_come(forward=True):

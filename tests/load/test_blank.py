@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.errors import ModelError
 from graphmem.load.blank import Blank, is_blank
 from support.oracle import real_saved
 from support.reports import predicted
@@ -100,3 +101,58 @@ def test_what_a_library_does_to_weights_it_does_to_blank_ones(h: int) -> None:
         return (torch.randn(b, s, h, dtype=torch.bfloat16),)
 
     assert predicted(graphmem.analyze(model, inputs, device="cpu")) == real_saved(model(), inputs())
+
+
+WAYS_TO_A_GPU = {
+    "made there": lambda: torch.zeros(64, 8, device="cuda"),
+    "made at an index": lambda: torch.ones(64, 8, device=0),
+    "made from values": lambda: torch.tensor([[0.0] * 8] * 64, device=torch.device("cuda", 0)),
+    "moved": lambda: torch.zeros(64, 8).cuda(),
+    "moved to": lambda: torch.zeros(64, 8).to("cuda"),
+    "moved and cast": lambda: torch.zeros(64, 8, dtype=torch.float64).to(device="cuda", dtype=torch.float32),
+    "worked on": lambda: (torch.arange(64, device="cuda")[:, None] * torch.ones(8, device="cuda")).sin(),
+    "a view": lambda: torch.zeros(8, 64, device="cuda").T,
+    "a large one": lambda: torch.zeros(64, LARGE, device="cuda")[:, :8],
+}
+
+
+class Placed(nn.Module):
+    """A plain tensor that __init__ puts on a GPU in one of several ways, and forward uses as it is."""
+
+    def __init__(self, way: str, h: int = 8) -> None:
+        super().__init__()
+        self.f = nn.Linear(h, h)
+        if way == "in a block":
+            with torch.device("cuda"):
+                self.table = torch.zeros(64, h)
+        elif way == "by default":
+            torch.set_default_device("cuda")
+            self.table = torch.zeros(64, h)
+        else:
+            self.table = WAYS_TO_A_GPU[way]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.f(x) + self.table[: x.shape[1]]).relu()
+
+
+def placed_inputs(b: int = 2, s: int = 16, h: int = 8) -> tuple[torch.Tensor]:
+    return (torch.zeros(b, s, h),)
+
+
+@pytest.mark.parametrize("way", [*WAYS_TO_A_GPU, "in a block", "by default"])
+def test_a_plain_tensor_that_the_constructor_puts_on_a_gpu(way) -> None:
+    report = graphmem.analyze(lambda h=8: Placed(way, h), placed_inputs, gpu="h100")
+    assert report.saved.bytes == 4 * 2 * 16 * 8  # relu's result; the input needs no gradient
+
+
+@pytest.mark.parametrize("back", [lambda t: t.cpu(), lambda t: t.to("cpu"), lambda t: torch.zeros(64, 8)])
+def test_a_plain_tensor_on_the_cpu_is_named(back) -> None:
+    def model(h: int = 8) -> nn.Module:
+        net = Placed("moved", h)
+        net.table = back(net.table)
+        return nn.Sequential(net)
+
+    with pytest.raises(ModelError, match="same device") as found:
+        graphmem.analyze(model, placed_inputs, gpu="h100")
+    assert "0.table is a plain tensor on the CPU" in str(found.value)
+    assert "self.register_buffer('table', ..., persistent=False)" in str(found.value)
