@@ -34,6 +34,7 @@ from graphmem.trace.fakes import Faker, faked, left_on_cpu
 from graphmem.trace.frames import outermost
 from graphmem.trace.inputs import named_tensors
 from graphmem.trace.left import left_behind, note_of, sizes
+from graphmem.trace.nodes import free_in_order, frees_in_order
 from graphmem.trace.recorder import Recorder
 from graphmem.trace.starts import Starts, starts_of
 from graphmem.trace.values import Values
@@ -49,6 +50,7 @@ Drive = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Calls], Any]
 
 @again_with_flex_attention
 @compile_apart()
+@frees_in_order()
 def trace(
     module: nn.Module,
     inputs: Any,
@@ -103,6 +105,7 @@ def trace(
         if beside is not None:
             gc.collect(0)
         recorder.finish(starts.tensors, list(module.buffers()))
+        free_in_order(starts.tensors)
         if beside is not None:
             beside.note(record)
         for place, tensor, grows in left_behind(module, before, starts.kept_in):

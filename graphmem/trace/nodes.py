@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from graphmem._torch import node_number
 from graphmem.record import NO_NODE, Trace, saves_what_it_overwrites
 
+_LARGE = 1000  # nodes: each takes a few hundred bytes of the stack, and a thread may have 512 KiB only
+_thread = threading.local()
+
+
+@contextmanager
+def frees_in_order() -> Iterator[None]:
+    """When the function that this decorates is over, the graphs that it gave to `free_in_order` are freed node by node.
+
+    A node that Python has seen is freed by its own destructor, and that frees the next one from within. A graph of
+    100,000 nodes is deeper than the stack, and ends the process.
+    """
+    outer = getattr(_thread, "nodes", None)
+    nodes = _thread.nodes = list[Any]()
+    try:
+        yield
+    finally:
+        _thread.nodes = outer
+        while nodes:
+            nodes.pop()  # what backward runs first, so that this list still holds whatever comes after it
+
+
+def free_in_order(outputs: Iterable[torch.Tensor]) -> None:
+    """Hold the graph behind `outputs` until the function is over, where it is a large one."""
+    nodes = _walked(outputs)
+    if len(nodes) > _LARGE:
+        _thread.nodes += sorted(nodes, key=_order)
+
+
+def _order(node: Any) -> int:
+    """Leaves, which accumulate a parameter's gradient, come first, then what forward made later and later."""
+    return node_number(node) if node.next_functions else -1
+
 
 def nodes_by_sequence(outputs: Iterable[torch.Tensor]) -> dict[int, str]:
     """The autograd graph behind `outputs`: sequence number -> node name."""
-    found: dict[int, str] = {}
+    return {node_number(node): node.name().split("::")[-1] for node in _walked(outputs)}
+
+
+def _walked(outputs: Iterable[torch.Tensor]) -> set[Any]:
     seen = set()
     todo = [tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None]
     while todo:
@@ -21,9 +59,8 @@ def nodes_by_sequence(outputs: Iterable[torch.Tensor]) -> dict[int, str]:
         if node in seen:
             continue
         seen.add(node)
-        found[node_number(node)] = node.name().split("::")[-1]
         todo += [following for following, _ in node.next_functions if following is not None]
-    return found
+    return seen
 
 
 def differentiated(trace: Trace, nodes: dict[int, str]) -> tuple[dict[int, int], dict[int, int]]:
