@@ -1,5 +1,7 @@
 """What pytest needs before any test: options, skipping without a GPU, and the machine that was measured."""
 
+import signal
+
 import hypothesis
 import pytest
 import torch
@@ -14,6 +16,8 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("same")
 
 
+# A shell starts what it runs in the background with Ctrl-C ignored, and tests of Ctrl-C would wait for it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tensors are small, and workers share the cores
 
 

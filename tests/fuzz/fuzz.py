@@ -54,6 +54,8 @@ def ready() -> None:
     for handler in logging.getLogger("transformers").handlers:
         if type(handler) is logging.StreamHandler:  # not one of pytest's
             handler.stream = sys.__stderr__  # who imported transformers had another, which may be closed by now
+    # A shell starts what it runs in the background with Ctrl-C ignored, and no case would be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, interrupted)
     for command in ("analyze", "lint", "fit"):
         judge(Case(kind="first", seed=0, files={"model.py": MODEL}, arguments=(command, "model.py")))
