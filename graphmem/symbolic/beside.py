@@ -73,7 +73,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     base, together = probes.base, None
     divided = divisors_of(proposed, names)
-    for kept in ({n: set[str]() for n in names}, divided) if not proposed.has_kernels else (divided,):
+    for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         point = {**base, **_together(base, names, kept, proposed)}
         trace = probes.at(point)
         if trace is not None and not proposed.misses(trace):

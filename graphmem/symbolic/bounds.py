@@ -38,7 +38,7 @@ class Bound(NamedTuple):
     """The last value of symbol `name` at which a formula holds, downwards or `up`.
 
     moving: what the bound moves with, rounded to the inside; None where it stays.
-    refused: beyond the bound the model itself raises an error.
+    refused: beyond the bound the model itself raises an error. untried: nothing was traced there.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Bound(NamedTuple):
     up: bool
     moving: Moving | None = None
     refused: bool = False
+    untried: bool = False
 
     @property
     def from_two(self) -> bool:
@@ -145,9 +146,10 @@ def said_of(bounds: Sequence[AnyBound], point: Point = _AS_FOUND, *, kernels: bo
 
     kernels: attention runs a kernel that depends on sizes, so the formula holds where the same one runs.
     """
-    refused = [isinstance(b, Bound) and b.refused for b in bounds]
-    kept = () if all(refused) and not kernels else ("other sizes are kept",)
-    raises = ("the model raises an error",) if any(refused) else ()
+    refused, untried = ({b for b in bounds if isinstance(b, Bound) and getattr(b, of)} for of in ("refused", "untried"))
+    kept = () if {*bounds} == refused | untried and not kernels else ("other sizes are kept",)
+    raises = ("the model raises an error",) if refused else ()
+    traced = ("nothing was traced",) if untried else ()
     held = (f"for {', '.join(b.text(point) for b in bounds)}",) if bounds else ()
     same = ("where attention runs the same kernels",) if kernels else ()
-    return f"the formula holds {' and '.join((*held, *same))}; elsewhere {', or '.join((*kept, *raises))}"
+    return f"the formula holds {' and '.join((*held, *same))}; elsewhere {', or '.join((*kept, *raises, *traced))}"

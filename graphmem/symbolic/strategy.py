@@ -20,7 +20,7 @@ from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.spoiling import spoiling
 from graphmem.symbolic.text import formula
 from graphmem.symbolic.tracer import Tracer
-from graphmem.symbolic.within import find_bounds
+from graphmem.symbolic.within import find_bounds, traced_only
 
 # Up to so many operators all layers are traced once, to see. That takes about a second: a layer of a Llama has 70.
 WORTH_CHECKING = 5000
@@ -76,14 +76,14 @@ def derive_for(
     found = _from_short(search, working) if short and not search.full_depth else None
     derived, remarks = found or _derived(search, working)
     notes = [Note(text) for text in remarks]
-    found_bounds = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else ()
+    bounding = find_bounds(search.tracer, derived, working) if _worth_bounding(derived) else _traced(derived, working)
     periods = (Multiple(name, period) for name, period in derived.periods.items() if period > 1)
     deepest = {name: value for name, value in search.deepest.items() if name in derived.depth}
     bounds = (
         *periods,
         *derived.multiples,
         *(Bound(name, value, up=True) for name, value in deepest.items()),
-        *found_bounds,
+        *bounding,
     )
     if _worth_bounding(derived):
         derived = replace(derived, ones=may_be_one(search.tracer, derived, bounds))
@@ -99,6 +99,10 @@ def derive_for(
 
 def _worth_bounding(derived: Derivation) -> bool:
     return derived.exact and bool(derived.moved) and not derived.skipped and len(derived.trace.ops) <= LONG
+
+
+def _traced(derived: Derivation, working: Point) -> Iterator[Bound]:
+    return traced_only(derived, working) if derived.exact else iter(())
 
 
 def _untold(derived: Derivation, working: Point) -> Iterator[str]:

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from graphmem.errors import GraphmemError
 from graphmem.points import Point
+from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
+from graphmem.symbolic.nearby import tied
 from graphmem.symbolic.orders import bounds_of_orders, differing
 from graphmem.symbolic.points import COUNTS
 from graphmem.symbolic.tracer import TraceAt
@@ -25,6 +27,17 @@ FAR, ODD = 8, 37
 MOST_TURNED = 4000
 # The shortest lengths besides 1: a shift by one leaves one position of two.
 _SHORTEST = (2, 3)
+
+
+def traced_only(derived: Derivation, working: Point) -> Iterator[Bound]:
+    """The least and the largest value of each symbol that was traced, for a derivation that is proved and whose forward
+    takes too long to look farther."""
+    points = [derived.base, working, *derived.proofs, *(there.point for there in derived.apart)]
+    for name in derived.moved:
+        if name not in derived.loops:
+            known = sorted({derived.values[name], *(point[name] for point in points)})
+            yield Bound(name, known[0], up=False, untried=True)
+            yield Bound(name, known[-1], up=True, untried=True)
 
 
 def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[AnyBound, ...]:
@@ -56,8 +69,9 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
+    heads = tied(divisors_of(derived, [*known_of]))
     for name, known in known_of.items():
-        if name in derived.model_symbols:
+        if name in derived.model_symbols and name not in heads:
             found += _of_model_size(anywhere._replace(name=name), known[-1], found)
     found += _of_loops(tracer, derived, working)
     found += _of_depth(tracer, derived)
