@@ -98,7 +98,13 @@ def _check_rivals(analysis: Analysis, point: Point) -> None:
 def _check_sizes(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which a computed dimension is 0 or less, which the code cuts off; or at which a quotient of two
     sizes, h/a, becomes 1 or is no longer 1, since a dimension of 1 broadcasts and needs no copies, unless that was
-    seen to make no difference."""
+    seen to make no difference; or at which windows no longer fill what they filled wherever it was traced."""
+    for part in analysis.derived.parts:
+        if evaluate(part, point) is None:
+            raise SymbolError(
+                f"at that point {part} is not a whole number; the formula was derived where it is one",
+                hint="analyse again at that point",
+            )
     for dim in analysis.derived.computed:
         here, there = (evaluate(dim, at) for at in (analysis.working, point))
         if there is None or there == here or (there == 1 and dim in analysis.derived.ones):

@@ -195,9 +195,10 @@ class _Flex(nn.Module):
 
 def _sizes(dims: Dims, point: Point) -> tuple[int, ...]:
     values = [evaluate(d, point) for d in dims]
-    if None in values:
-        raise GraphmemError(f"shape {dims} is not made of integers at {point}")
-    return tuple(v for v in values if v is not None)
+    sizes = tuple(v for v in values if v is not None and v >= 0)
+    if len(sizes) < len(values):
+        raise GraphmemError(f"shape {dims} is not made of sizes at {point}")
+    return sizes
 
 
 def _expressions(dims: Sequence[Any]) -> Dims:

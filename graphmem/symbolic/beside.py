@@ -107,9 +107,9 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
             aligned.append(Multiple(name, math.gcd(found, base[name])))
         if failed and name in proposed.model_symbols:
             known = _multiple(probes, proposed, name, divided[name], found)
-            if known is not None:
-                multiples.append(known)
-            elif not divided[name]:
+            multiples += [known] if known is not None else []
+            out = ((known is not None and known.keeps_out(there)) or not proposed.is_whole(there) for there in failed)
+            if not divided[name] and not all(out):
                 unclear.append(name)
     known_of = {multiple.name for multiple in multiples}
     multiples += undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of})
@@ -196,10 +196,10 @@ def _more(value: int, *, aligned: bool, step: int) -> int:
     return value + (_ALIGNED if (value + _ALIGNED) % _ROUNDED else 2 * _ALIGNED)
 
 
-def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Aligned | int | None, bool]:
+def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Aligned | int | None, list[Point]]:
     """The trace that contradicts the formulas with `name` alone moved, or the least step at which they hold, or None;
-    and whether the model runs other operators at a smaller step."""
-    failed = False
+    and the points with smaller steps at which the model runs other operators."""
+    failed: list[Point] = []
     for step in _STEPS:
         point = {**probes.base, name: probes.base[name] + step * unit}
         if not probes.affordable():
@@ -212,7 +212,8 @@ def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Al
         found = probes.aligned(trace)
         if found is not None:
             return found, failed
-        failed = failed or not runs_another_kernel(trace, probes)
+        if not runs_another_kernel(trace, probes):
+            failed.append(point)
     return None, failed
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import sympy
 
@@ -23,6 +23,7 @@ from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
 from graphmem.symbolic.miss import Miss, total
+from graphmem.symbolic.parts import parts_of
 
 
 @dataclass(frozen=True)
@@ -136,18 +137,6 @@ class Proposed(Probed):
     apart: tuple[Aligned, ...]
     untold: tuple[tuple[sympy.Expr, sympy.Expr], ...]
 
-    @classmethod
-    def of(
-        cls,
-        probed: Probed,
-        *,
-        groups: tuple[Group, ...],
-        symbols: tuple[str, ...],
-        apart: tuple[Aligned, ...],
-        untold: tuple[tuple[sympy.Expr, sympy.Expr], ...],
-    ) -> Proposed:
-        return cls(**{**_values(probed), "groups": groups}, symbols=symbols, apart=apart, untold=untold)
-
     @property
     def lacks(self) -> bool:
         """Whether the sum has no formula, since a size in it has none."""
@@ -163,6 +152,16 @@ class Proposed(Probed):
         """Dimensions that are neither a number, nor a symbol or a multiple of one."""
         dims = {d for g in self.groups if g.dense for d in g.dims or ()}
         return tuple(sorted((d for d in dims if not d.as_coeff_Mul()[1].is_Symbol and not d.is_Integer), key=str))
+
+    @cached_property
+    def parts(self) -> tuple[sympy.Expr, ...]:
+        """Parts of `computed` that are whole numbers wherever the formula holds."""
+        single = ({**self.base, name: self.values[name]} for name in self.moved)
+        return parts_of(self.computed, [self.base, *single, *(there.point for there in self.apart)])
+
+    def is_whole(self, point: Point) -> bool:
+        """Whether all dimensions, and these parts of them, are whole numbers at `point`."""
+        return all(evaluate(dim, point) is not None for dim in (*self.computed, *self.parts))
 
     @cached_property
     def rounded(self) -> tuple[sympy.Expr, ...]:
@@ -279,20 +278,10 @@ class Derivation(Proposed):
         """Whether the formula is proved, for every symbol in it."""
         return self.exact and not self.unclear
 
-    @classmethod
-    def of_proof(
-        cls,
-        proposed: Proposed,
-        *,
-        proofs: tuple[Point, ...],
-        exact: bool,
-        missed: Miss | None,
-        multiples: tuple[Multiple, ...],
-        unclear: tuple[str, ...],
-    ) -> Derivation:
-        return cls(**_values(proposed), proofs=proofs, exact=exact, missed=missed, multiples=multiples, unclear=unclear)
+
+Stage = TypeVar("Stage", bound=Probed)
 
 
-def _values(stage: Probed) -> dict[str, Any]:
-    """What is known at a stage, by field: the next stage knows it, too."""
-    return {field.name: getattr(stage, field.name) for field in fields(stage)}
+def stage(of: type[Stage], before: Probed, **found: Any) -> Stage:
+    """The next stage: it knows what is known at the stage `before`, but for what was `found` since."""
+    return of(**{**{field.name: getattr(before, field.name) for field in fields(before)}, **found})

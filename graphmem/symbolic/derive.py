@@ -18,7 +18,7 @@ from graphmem.points import Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base
 from graphmem.symbolic.beside import Beside, divisors_of, look_beside
-from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed
+from graphmem.symbolic.derivation import Derivation, Group, Probed, Proposed, stage
 from graphmem.symbolic.dims import dims_of, shared
 from graphmem.symbolic.enough import is_enough
 from graphmem.symbolic.loops import Loop, Looped
@@ -246,7 +246,8 @@ def _proposed(
         return None  # the layers are alike at the base point by chance
     groups = tuple(Group(g.key, g.members, g.count, shared(dims, g.members)) for g in probed.groups)
     repeating = {repeat.name for g in groups for repeats, _ in g.count.slopes for repeat in repeats}
-    return Proposed.of(
+    return stage(
+        Proposed,
         probed,
         groups=groups,
         symbols=tuple(n for n in problem.working if n in probed.moved or n in repeating),
@@ -269,7 +270,7 @@ def _held_out(proposed: Proposed, probes: Probes, apart: Iterator[Aligned]) -> l
 def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[Point], beside: Beside) -> Derivation:
     """With the verdict of the held-out points, of which the first gets more layers than the base if there is depth."""
     if not points:
-        return Derivation.of_proof(proposed, proofs=(), exact=False, missed=None, multiples=(), unclear=())
+        return stage(Derivation, proposed, proofs=(), exact=False, missed=None, multiples=(), unclear=())
     deep = {d: p * max(SHALLOW + 2, min(DEEP, problem.working[d]) // p) for d, p in proposed.periods.items()}
     points = [{**points[0], **deep}, *points[1:]]
     traces = [probes.at(point) for point in points]
@@ -278,7 +279,8 @@ def _proved(problem: Problem, proposed: Proposed, probes: Probes, points: list[P
     # What is listed beside the sum keeps its number where its own formula does not hold.
     unknown = {m.table for m in misses if not m.counted}
     groups = tuple(replace(g, dims=None) if g.key.table in unknown else g for g in proposed.groups)
-    return Derivation.of_proof(
+    return stage(
+        Derivation,
         replace(proposed, groups=groups),
         proofs=tuple(points),
         exact=not proposed.lacks and missed is None and None not in traces,

@@ -32,7 +32,9 @@ class Holds(NamedTuple):
         return self.there({**others, self.name: value})
 
     def there(self, moved: Point) -> bool | None:
-        """Whether it does with all of `moved` moved; None where graphmem cannot tell."""
+        """Whether it does with all of `moved` moved; None where graphmem cannot tell, or refuses the point anyway."""
+        if not self.derived.is_whole({**self.base, **moved}):
+            return None
         try:
             return self.derived.holds(self.trace(moved))
         except (ModelError, SymbolError):

@@ -102,7 +102,7 @@ def _worth_bounding(derived: Derivation) -> bool:
 
 
 def _traced(derived: Derivation, working: Point) -> Iterator[Bound]:
-    return traced_only(derived, working) if derived.exact else iter(())
+    return traced_only(derived, working) if derived.exact and derived.moved else iter(())
 
 
 def _untold(derived: Derivation, working: Point) -> Iterator[str]:

@@ -91,7 +91,7 @@ def _of_model_size(holds: Holds, known: int, found: Sequence[AnyBound]) -> list[
     for far in (FAR * known | ODD, FAR * known):
         point = {**holds.base, holds.name: far}
         out = any(bound.keeps_out(point) for bound in (*found, *holds.derived.multiples))
-        if not out and holds.runs_alike({holds.name: far}):
+        if not out and holds.derived.is_whole(point) and holds.runs_alike({holds.name: far}):
             return [*filter(None, [edge(holds, known, far, 1)])]
     return []
 
