@@ -16,17 +16,20 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+import graphmem.cli
 from fuzz.case import Case
 from fuzz.state import differences, snapshot
 
 # No case needs more. Real memory is that of torch's own buffers and of the model, if it is run for real.
 SECONDS, MEMORY = 60, 2**30
+_SOON = 0.001  # seconds, to try again
 # What moves a terminal's cursor or colors its text.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COMMAND = re.compile(r"^::", re.MULTILINE)
@@ -113,9 +116,14 @@ def _call(case: Case, function: Any) -> Outcome:
     return Outcome(code=code, out=_text(out), err=_text(err), escaped=escaped, seconds=time.monotonic() - started)
 
 
-def interrupted(*_: object) -> None:
-    """The handler of the timer's signal: Ctrl-C."""
-    signal.raise_signal(signal.SIGINT)
+def interrupted(_: int, frame: FrameType | None) -> None:
+    """The handler of the timer's signal: Ctrl-C where the timer found the process, once that is not in this file."""
+    if frame is None or frame.f_code.co_filename == __file__:
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
 
 
 def _stream() -> io.TextIOWrapper:
@@ -129,9 +137,7 @@ def _text(stream: io.TextIOWrapper) -> str:
 
 
 def _main(case: Case) -> int:
-    from graphmem.cli import main
-
-    return main(list(case.arguments))
+    return graphmem.cli.main(list(case.arguments))
 
 
 def _of_outcome(case: Case, outcome: Outcome) -> Iterator[str]:
