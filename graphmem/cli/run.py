@@ -17,6 +17,7 @@ from graphmem.errors import GraphmemError, TorchError, UsageError
 from graphmem.escapes import safe_text, said
 from graphmem.saved_json import is_readable_twice
 from graphmem.units import read_size
+from graphmem.usercode.interrupts import held_back, may_come
 
 if TYPE_CHECKING:
     from graphmem.analysis.report import Report
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             whole.print_help(sys.stderr)
             return FAILED
-        return _COMMANDS[options.command](options)
+        with held_back(), may_come():  # but not in destructors
+            return _COMMANDS[options.command](options)
     except GraphmemError as error:
         return _failed(error, options)
     except KeyboardInterrupt as error:

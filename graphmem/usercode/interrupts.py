@@ -7,7 +7,8 @@ analysis is under way, it comes only
   lines, or before the next function of torch;
 - between two steps of the analysis: before the next piece of the user's code, and at the end.
 
-A second Ctrl-C comes at once. Somebody's own handler of SIGINT stays as it is.
+In a destructor it waits, wherever that runs: Python prints what comes there, and goes on. A second Ctrl-C comes at
+once. Somebody's own handler of SIGINT stays as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class _Held:
 
     def __call__(self, _number: int, frame: FrameType | None) -> None:
         own = self.within == "forward" and frame is not None and is_users(frame.f_code.co_filename)
-        if self.waiting or self.within == "anywhere" or own:
+        anywhere = self.within == "anywhere" and not _is_destructor(frame)
+        if self.waiting or anywhere or own:
             self.waiting = False
             raise KeyboardInterrupt
         self.waiting = True
@@ -38,6 +40,12 @@ class _Held:
         if self.waiting:
             self.waiting = False
             raise KeyboardInterrupt
+
+
+def _is_destructor(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 # Of the main thread, which gets all signals.
@@ -51,6 +59,14 @@ def _of_this_thread() -> _Held | None:
 @contextmanager
 def held_back() -> Iterator[None]:
     """Within the block Ctrl-C comes only where it does no harm; and after it, at the latest."""
+    outer = _of_this_thread()
+    if outer is not None:
+        before, outer.within = outer.within, ""
+        try:
+            yield
+        finally:
+            outer.within = before
+        return
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -80,6 +96,8 @@ def may_come(*, forward: bool = False) -> Iterator[None]:
         yield
     finally:
         held.within = before
+    if not forward:
+        held.come()
 
 
 def come() -> None:

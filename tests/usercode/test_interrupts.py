@@ -10,7 +10,7 @@ import pytest
 
 from graphmem.usercode.interrupts import come, held_back, may_come
 
-OURS = SimpleNamespace(f_code=SimpleNamespace(co_filename=come.__code__.co_filename))
+OURS = SimpleNamespace(f_code=SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come"), f_back=None)
 
 
 def ctrl_c() -> None:
@@ -86,6 +86,35 @@ def test_an_analysis_within_another() -> None:
         with held_back():
             ctrl_c()
         come()
+
+
+def test_an_analysis_within_the_users_code() -> None:
+    """As a model has one that analyses another: it waits there, too."""
+    with held_back(), pytest.raises(KeyboardInterrupt), may_come():  # noqa: PT012
+        steps = []
+        with held_back():
+            ctrl_c()
+            steps.append("put back")
+        assert steps == ["put back"]
+        come()
+        pytest.fail("it came before")
+
+
+class Freed:
+    def __del__(self) -> None:
+        ctrl_c()
+
+
+def test_in_a_destructor_it_waits(capsys) -> None:
+    """Python would print it, and go on."""
+    after = []
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        with may_come():
+            Freed()
+            after.append("freed")
+        pytest.fail("it came later")
+    assert after == ["freed"]
+    assert "Exception ignored" not in capsys.readouterr().err
 
 
 def test_somebody_elses_handler_stays() -> None:
