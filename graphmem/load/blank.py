@@ -26,6 +26,7 @@ from graphmem._torch import (
     storage_id,
 )
 from graphmem.trace.placed import is_gpu, is_placed, place
+from graphmem.usercode.interrupts import come
 
 _MOVES: set[Any] = {torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory}
 # How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
@@ -62,6 +63,7 @@ class Blank(TorchFunctionMode):
         self._places = False  # whether anything was put on a GPU
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        come()
         kwargs = dict(kwargs or {})
         kind = self._kinds.get(func)
         if kind is None:

@@ -102,7 +102,7 @@ class _Factories:
             return self.build_real(point)
 
     def make_inputs(self, point: Point, real: bool) -> Any:
-        with user_code(self.inputs, f"{name_of(self.inputs)}()"), Blank(limit=None if real else Blank.LIMIT):
+        with Blank(limit=None if real else Blank.LIMIT), user_code(self.inputs, f"{name_of(self.inputs)}()"):
             made = self.inputs(**self._arguments(self.of_inputs, point))
         if not isinstance(made, (tuple, list, dict, torch.Tensor)):
             raise TargetError(

@@ -7,8 +7,8 @@ analysis is under way, it comes only
   lines, or before the next function of torch;
 - between two steps of the analysis: before the next piece of the user's code, and at the end.
 
-In a destructor it waits, wherever that runs: Python prints what comes there, and goes on. A second Ctrl-C comes at
-once. Somebody's own handler of SIGINT stays as it is.
+It waits wherever a block is being entered or left, and in a destructor: Python prints what comes there, and goes on. A
+second Ctrl-C comes at once. Somebody's own handler of SIGINT stays as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Held:
 
     def __call__(self, _number: int, frame: FrameType | None) -> None:
         own = self.within == "forward" and frame is not None and is_users(frame.f_code.co_filename)
-        anywhere = self.within == "anywhere" and not _is_destructor(frame)
+        anywhere = self.within == "anywhere" and not _is_half_done(frame)
         if self.waiting or anywhere or own:
             self.waiting = False
             raise KeyboardInterrupt
@@ -42,12 +42,24 @@ class _Held:
             raise KeyboardInterrupt
 
 
-def _is_destructor(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_code.co_name != "__del__":
+def _is_half_done(frame: FrameType | None) -> bool:
+    """Whether a block is being entered or left, or an object freed. torch takes a mode off its stack while that runs,
+    and does not put it back if Ctrl-C comes in between."""
+    frames = list(_outwards(frame))
+    names = [(one.f_code.co_name, one.f_globals.get("__name__")) for one in frames[:_NEAR]]
+    blocks = any(
+        name in ("__enter__", "__exit__") or module in ("contextlib", "torch.overrides") for name, module in names
+    )
+    return blocks or any(one.f_code.co_name == "__del__" for one in frames)
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
         frame = frame.f_back
-    return frame is not None
 
 
+_NEAR = 3  # so many frames from where it comes: a block that takes long to enter does something deeper
 # Of the main thread, which gets all signals.
 _held: list[_Held] = []
 

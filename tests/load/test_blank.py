@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 import graphmem
+from graphmem.cli import main
 from graphmem.errors import ModelError
 from graphmem.load.blank import Blank, is_blank
 from support.oracle import real_saved
@@ -156,3 +159,33 @@ def test_a_plain_tensor_on_the_cpu_is_named(back) -> None:
         graphmem.analyze(model, placed_inputs, gpu="h100")
     assert "0.table is a plain tensor on the CPU" in str(found.value)
     assert "self.register_buffer('table', ..., persistent=False)" in str(found.value)
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 50,
+         "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
+TARGETS = {
+    "factories.py": "import torch\nfrom torch import nn\ndef model(h=4):\n    return nn.Linear(h, h)\n"
+    "def inputs(b=2, h=4):\n    return torch.randn(b, h)\n",
+    "discovered.py": "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, n_embd=8):\n"
+    "        super().__init__()\n        self.f = nn.Linear(n_embd, n_embd)\n"
+    "    def forward(self, x):\n        return self.f(x).sigmoid()\n",
+    "config.json": json.dumps(LLAMA),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("nth", range(3))
+def test_ctrl_c_where_it_begins_leaves_nothing_on_the_stack_of_modes(name, nth, tmp_path, monkeypatch) -> None:
+    (tmp_path / name).write_text(TARGETS[name])
+    enter, begun = Blank.__enter__, []
+
+    def interrupted(self: Blank) -> Blank:
+        enter(self)
+        if len(begun) == nth:
+            signal.raise_signal(signal.SIGINT)
+        begun.append(self)
+        return self
+
+    monkeypatch.setattr(Blank, "__enter__", interrupted)
+    assert main(["analyze", str(tmp_path / name)]) == 2
+    assert torch._C._len_torch_function_stack() == 0

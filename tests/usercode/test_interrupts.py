@@ -10,7 +10,8 @@ import pytest
 
 from graphmem.usercode.interrupts import come, held_back, may_come
 
-OURS = SimpleNamespace(f_code=SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come"), f_back=None)
+CODE = SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come")
+OURS = SimpleNamespace(f_code=CODE, f_back=None, f_globals={})
 
 
 def ctrl_c() -> None:
@@ -98,6 +99,22 @@ def test_an_analysis_within_the_users_code() -> None:
         assert steps == ["put back"]
         come()
         pytest.fail("it came before")
+
+
+class Block:
+    def __enter__(self) -> Block:
+        ctrl_c()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ctrl_c()
+
+
+def test_where_a_block_begins_it_waits() -> None:
+    begun = []
+    with pytest.raises(KeyboardInterrupt), held_back(), may_come(), Block():
+        begun.append("begun")
+    assert begun == ["begun"]
 
 
 class Freed:

@@ -172,7 +172,7 @@ def _assumed(
                 raise
             raise _unknown_field(error, config, function, unknown[0], module) from error
 
-    with user_code(function.__init__ if isinstance(function, type) else function, name_of(function)), Blank():  # type: ignore[misc]
+    with Blank(), user_code(function.__init__ if isinstance(function, type) else function, name_of(function)):  # type: ignore[misc]
         _, config = construct({})
     for length in _lengths_in(module):
         config.get(length)

@@ -137,7 +137,7 @@ def find_recipe(
 
 
 def _gives_model(recipe: Recipe, text: str) -> bool:
-    with user_code(lambda: None, f"--config {text}"), Blank():
+    with Blank(), user_code(lambda: None, f"--config {text}"):
         return isinstance(recipe.make({}), nn.Module)
 
 

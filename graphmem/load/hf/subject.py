@@ -101,7 +101,7 @@ class _Loaded:
     def build_real(self, point: Point) -> nn.Module:
         config = self._config(point)
         checkpointing = self.switches.get("gradient_checkpointing")
-        with self._allowed(), user_code(self.model.__init__, f"{self.model.__name__}(config)"), quietly():
+        with self._allowed(), quietly(), user_code(self.model.__init__, f"{self.model.__name__}(config)"):
             kinds = {k: v for k, v in self.switches.items() if k.endswith("_implementation")}
             module: nn.Module = self.model._from_config(config, **kinds)
             module.tie_weights()  # type: ignore[operator]
@@ -121,7 +121,7 @@ class _Loaded:
 
     def make_inputs(self, point: Point, real: bool) -> Any:
         config = self._config(point)
-        with user_code(self.model.forward, "making the inputs"), Blank(limit=None if real else Blank.LIMIT):
+        with Blank(limit=None if real else Blank.LIMIT), user_code(self.model.forward, "making the inputs"):
             return self.inputs.at(config, point)
 
     def _config(self, point: Point) -> Any:
