@@ -32,6 +32,9 @@ _OF_C = (
     *(ClassMethodDescriptorType, GetSetDescriptorType, MemberDescriptorType),
 )
 NOTHING_INSIDE = (torch.Tensor, ModuleType, str, bytes, int, float, complex, type(None), *_OF_C)
+# Most values are of one of these classes, and an instance check takes as long as all the rest.
+LEAVES = {str, bytes, int, float, bool, type(None), torch.Tensor, nn.Parameter, torch.dtype, torch.device, *_OF_C}
+_PLAIN = {*CONTAINERS}
 # Objects of these are no part of a model, and lead to what the whole process shares: a logger leads to all loggers.
 OTHERS = {*sys.stdlib_module_names, "torch"}
 _HOLDERS = (nn.Module, SimpleNamespace, UserDict, UserList, ChainMap, Counter, defaultdict)
@@ -63,7 +66,9 @@ Part = tuple[Change, Sequence[Any]]
 
 def parts_of(value: Any) -> Iterator[Part]:
     """What can change in a value: how to put it back, and what is inside."""
-    if isinstance(value, Globals):
+    if type(value) in _PLAIN:
+        yield _of_container(value, type(value))
+    elif isinstance(value, Globals):
         yield from _of_globals(value.names)
     elif isinstance(value, type):
         if value.__flags__ & _CAN_CHANGE:

@@ -16,7 +16,17 @@ from typing import Any
 from torch import nn
 
 from graphmem._torch import FakeTensor
-from graphmem.trace.parts import CONTAINERS, FUNCTIONS, NOTHING_INSIDE, OTHERS, Change, Globals, anything, parts_of
+from graphmem.trace.parts import (
+    CONTAINERS,
+    FUNCTIONS,
+    LEAVES,
+    NOTHING_INSIDE,
+    OTHERS,
+    Change,
+    Globals,
+    anything,
+    parts_of,
+)
 from graphmem.usercode.paths import is_users
 
 # What a file shares with others may be the data that somebody trains on: that much of it is looked through.
@@ -83,7 +93,7 @@ def _contents(
     open_ = list(values)
     while open_:
         value = open_.pop()
-        if isinstance(value, NOTHING_INSIDE) or id(value) in seen:
+        if type(value) in LEAVES or id(value) in seen or isinstance(value, NOTHING_INSIDE):
             continue
         if functions is not None and isinstance(value, FUNCTIONS):
             functions.append(value)
