@@ -132,7 +132,7 @@ _REMOVABLE = [
     "torch._C._get_sdp_priority_order",
     "torch._prims_common.suggest_memory_format",
     "torch.utils._device._device_constructors",
-    "torch.utils._device.CURRENT_DEVICE",
+    "torch._GLOBAL_DEVICE_CONTEXT",
     "torch.utils.checkpoint._checkpoint_without_reentrant_generator",
     "torch.utils.checkpoint.CheckpointFunction",
     "torch.cuda.amp.common.amp_definitely_not_available",

@@ -11,7 +11,7 @@ from support.floors import PACKAGE
 HOME = PACKAGE / "_torch.py"
 # Modules and functions that torch does not document, although nothing in their names says so.
 UNDOCUMENTED = {"torch.multiprocessing.reductions", "torch.cuda.amp.common", "CheckpointFunction"}
-UNDOCUMENTED |= {"StorageWeakRef", "DisableTorchFunction", "CURRENT_DEVICE", "amp_definitely_not_available"}
+UNDOCUMENTED |= {"StorageWeakRef", "DisableTorchFunction", "amp_definitely_not_available"}
 # Every pickled module has these: see the docstring of graphmem/_torch.py.
 IN_PICKLES = {"_parameters", "_buffers", "_modules"}
 # Attributes of others' objects.
