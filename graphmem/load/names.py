@@ -19,13 +19,14 @@ NAMES_OF: dict[str, tuple[str, ...]] = {
     for letter, names in {
         "h": "hidden_size n_embd d_model dim embed_dim emb_dim hidden_dim model_dim n_audio_state n_embed n_emb "
              "emb_size embd_dim embed_size embedding_dim embedding_size d_embed hidden dim_model d width n_state "
-             "hidden_channels model_channels",
+             "hidden_channels model_channels ninp",
         "a": "num_attention_heads n_head n_heads num_heads attention_heads n_audio_head heads nhead nheads "
-             "n_attn_heads num_head",
+             "n_attn_heads num_head attn_heads transformer_heads",
         "k": "num_key_value_heads num_kv_heads n_kv_heads n_kv_head kv_heads n_query_groups num_query_groups kv_head",
         "f": "intermediate_size d_ff ffn_dim n_inner ffn_hidden_size d_inner dff mlp_dim hidden_dim dim_ff ff_dim "
-             "dim_feedforward d_mlp d_hid feedforward_dim ffn_size intermediate_dim hidden_features ff_hidden_dim",
-        "v": "vocab_size vocabulary_size n_vocab num_tokens n_tokens ntoken ntokens num_embeddings n_vocabulary vocab",
+             "dim_feedforward d_mlp d_hid feedforward_dim ffn_size intermediate_dim hidden_features ff_hidden_dim nhid",
+        "v": "vocab_size vocabulary_size n_vocab num_tokens n_tokens ntoken ntokens num_embeddings n_vocabulary vocab "
+             "vocab_size_or_config_json_file",
         "L": "num_hidden_layers n_layer n_layers num_layers depth layers n_audio_layer n_block n_blocks num_blocks "
              "num_layer nlayers nlayer",
         "p": "patch_size patch",
@@ -43,7 +44,7 @@ LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_p
 LENGTHS = frozenset(LIMITS) | _words(
     "block_size max_seq_length max_sequence_length context_length context_len context_size ctx_len n_ctx seq_len "
     "seq_length sequence_length max_len max_length maxlen max_context_length ctx_length max_seqlen max_positions "
-    "num_positions text_ctx n_text_ctx t_max max_src_len max_tgt_len max_time max_frames"
+    "num_positions text_ctx n_text_ctx t_max max_src_len max_tgt_len max_time max_frames n_position"
 )
 # Fields that a config may leave None, and that no model can do without.
 NEEDED = ("vocab_size", "block_size", "max_seq_len", "n_positions")
@@ -70,7 +71,7 @@ _SETTING = re.compile(
 _VALUES: tuple[tuple[object, str], ...] = (
     (768, "h"),
     (12, "a L k"),
-    (32000, "v src_vocab tgt_vocab src_vocab_size tgt_vocab_size trg_vocab_size"),
+    (32000, "v src_vocab tgt_vocab src_vocab_size tgt_vocab_size trg_vocab_size n_src_vocab n_trg_vocab n_tgt_vocab"),
     (3072, "f"),
     (1024, "LENGTHS"),
     (16, "p d_state state_size"),

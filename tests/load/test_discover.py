@@ -276,3 +276,11 @@ def test_error(what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Traceback" not in error
     assert "\n  fix  " in error
     assert all(part in error for part in says), error
+
+
+def test_names_of_older_files() -> None:
+    """PyTorch's own language model, the first BERT's config, and others of their time."""
+    names = "ninp nhid ntoken nhead nlayers attn_heads transformer_heads vocab_size_or_config_json_file"
+    assert "".join(LETTERS[name] for name in names.split()) == "hfvaLaav"
+    assert "n_position" in LENGTHS
+    assert GUESSES["n_src_vocab"] == GUESSES["v"]
