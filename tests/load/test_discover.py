@@ -13,6 +13,7 @@ import torch
 import graphmem
 from graphmem.cli import main
 from graphmem.load.files import _run_file
+from graphmem.load.names import GUESSES, LENGTHS, LETTERS
 from graphmem.usercode.isolate import isolated
 from support.oracle import real_saved
 from support.repo import ROOT
