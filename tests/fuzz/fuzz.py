@@ -120,7 +120,7 @@ class Worker:
 
 def run(kinds: list[str], first: int, count: int, processes: int, until: float, keep: Path | None) -> Counter[str]:
     """Cases by turns of the kinds. Prints what goes wrong, and counts cases and failures."""
-    todo = iter([(kinds[i % len(kinds)], first + i // len(kinds)) for i in range(count)])
+    todo = ((kinds[i % len(kinds)], first + i // len(kinds)) for i in range(count))
     workers = [Worker() for _ in range(processes)]
     counts: Counter[str] = Counter()
     busy = [worker for worker in workers if _next(worker, todo, until)]
