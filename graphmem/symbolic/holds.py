@@ -12,6 +12,8 @@ from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.probes import following
 from graphmem.symbolic.tracer import TraceAt
 
+_NEXT = 4  # so many values are looked at for one that is not uneven
+
 
 class Holds(NamedTuple):
     """Asks whether the model runs beside `base`, with symbol `name` or others moved, and whether the formula holds.
@@ -27,9 +29,10 @@ class Holds(NamedTuple):
 
     def at(self, value: int, **others: int) -> bool | None:
         """Whether it does with `name` at `value`."""
-        while any(u.keeps_out({**self.base, **others, self.name: value}) for u in self.uneven):
-            value += 1
-        return self.there({**others, self.name: value})
+        for moved in ({**others, self.name: value + more} for more in range(_NEXT)):
+            if not any(uneven.keeps_out({**self.base, **moved}) for uneven in self.uneven):
+                return self.there(moved)
+        return None  # every length is a multiple of a window of 1
 
     def there(self, moved: Point) -> bool | None:
         """Whether it does with all of `moved` moved; None where graphmem cannot tell, or refuses the point anyway."""

@@ -1,12 +1,17 @@
 """Sizes that were rounded wherever they were traced: what needs no rounding runs other operators."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 import graphmem
 from graphmem.errors import SymbolError
+from graphmem.points import Point
 from graphmem.report import Limit
+from graphmem.symbolic.bounds import Uneven
+from graphmem.symbolic.holds import Holds
 from support.oracle import real_bytes
 from support.slow import first_of
 
@@ -85,3 +90,15 @@ def test_a_rounding_that_runs_alike_at_multiples_is_no_limit(s) -> None:
     assert report.verified.exact
     for other in (48, 51):
         assert report.at(s=other).saved.bytes == real(Always(128), s=other)
+
+
+def test_where_every_value_is_a_multiple_nothing_is_asked() -> None:
+    """A window of 1 divides every length."""
+    asked: list[Point] = []
+    derived = SimpleNamespace(is_whole=lambda _: True, holds=lambda _: True, follows={})
+    uneven = Uneven("s", 1, ("w",))
+    holds = Holds(asked.append, derived, {"s": 64, "w": 3}, "s", (uneven,))  # type: ignore[arg-type]
+    assert holds.at(64, w=1) is None
+    assert not asked
+    assert holds.at(66)
+    assert asked == [{"s": 67, "w": 3}]
