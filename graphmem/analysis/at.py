@@ -99,7 +99,7 @@ def _check_sizes(analysis: Analysis, point: Point) -> None:
     """Refuse a point at which a computed dimension is 0 or less, which the code cuts off; or at which a quotient of two
     sizes, h/a, becomes 1 or is no longer 1, since a dimension of 1 broadcasts and needs no copies, unless that was
     seen to make no difference; or at which windows no longer fill what they filled wherever it was traced."""
-    for part in analysis.derived.parts:
+    for part in analysis.derived.whole_parts:
         if evaluate(part, point) is None:
             raise SymbolError(
                 f"at that point {part} is not a whole number; the formula was derived where it is one",

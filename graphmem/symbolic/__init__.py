@@ -31,7 +31,7 @@ bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds
 orders.py      which of two sizes has to be the larger one
 ones.py        quotients that may become 1
-parts.py       parts of dimensions that are whole numbers
+whole_parts.py parts of dimensions that are whole numbers
 holds.py       whether the formula holds at a point, and the model runs there
 edges.py       the last value at which the formula holds
 moving.py      what that value moves with

@@ -23,7 +23,7 @@ from graphmem.symbolic.dims import Dims, agreeing, candidates_of_each
 from graphmem.symbolic.group import Count, Key
 from graphmem.symbolic.loops import Loop
 from graphmem.symbolic.miss import Miss, total
-from graphmem.symbolic.parts import parts_of
+from graphmem.symbolic.whole_parts import whole_parts
 
 
 @dataclass(frozen=True)
@@ -154,14 +154,14 @@ class Proposed(Probed):
         return tuple(sorted((d for d in dims if not d.as_coeff_Mul()[1].is_Symbol and not d.is_Integer), key=str))
 
     @cached_property
-    def parts(self) -> tuple[sympy.Expr, ...]:
+    def whole_parts(self) -> tuple[sympy.Expr, ...]:
         """Parts of `computed` that are whole numbers wherever the formula holds."""
         single = ({**self.base, name: self.values[name]} for name in self.moved)
-        return parts_of(self.computed, [self.base, *single, *(there.point for there in self.apart)])
+        return whole_parts(self.computed, [self.base, *single, *(there.point for there in self.apart)])
 
     def is_whole(self, point: Point) -> bool:
         """Whether all dimensions, and these parts of them, are whole numbers at `point`."""
-        return all(evaluate(dim, point) is not None for dim in (*self.computed, *self.parts))
+        return all(evaluate(dim, point) is not None for dim in (*self.computed, *self.whole_parts))
 
     @cached_property
     def rounded(self) -> tuple[sympy.Expr, ...]:

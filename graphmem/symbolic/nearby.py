@@ -12,10 +12,9 @@ from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Proposed
-from graphmem.symbolic.points import COUNTS
+from graphmem.symbolic.points import COUNTS, FAR, ODD
 from graphmem.symbolic.probes import Probes
 
-_FAR, _ODD = 8, 37  # so many times as large, and with these bits: no block has such a size
 _MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
 
 
@@ -116,7 +115,7 @@ def far_counts(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str
     of up to 32 all have rows of 32."""
     still = {*probes.repeats, *probes.follows, *tied(divided)}
     names = (n for n in proposed.moved if n in proposed.model_symbols and n not in still)
-    far = {n: _FAR * probes.base[n] | _ODD for n in names if probes.base[n] <= COUNTS}
+    far = {n: FAR * probes.base[n] | ODD for n in names if probes.base[n] <= COUNTS}
     with probes.looking():
         new = {n: value for n, value in far.items() if value != probes.values[n]}
         found = {n: _contradicting(probes, proposed, {n: value}) for n, value in new.items()}

@@ -15,11 +15,10 @@ from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Unequal, Uneven
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
-from graphmem.symbolic.points import COUNTS
+from graphmem.symbolic.points import COUNTS, FAR, ODD
 
-# So many times as large, or as small. The last is for sizes that need divisors.
-_FAR, _NEARER = 8, (8, 4, 2)
-_ODD = 37
+# Sizes that need divisors are made so many times as large, or as small; the others FAR times.
+_NEARER = (FAR, 4, 2)
 # So many bounds are looked for at one point.
 _MOST = 3
 
@@ -40,7 +39,7 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
     # Of heads that divide a width each is also made far larger alone: the size of a head decides about kernels, and of
     # what they round nothing shows at an even length.
     odd = {n: holds.base[n] - 2 | 1 for n in lengths}
-    rows += [{**odd, n: holds.base[n] * _FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
+    rows += [{**odd, n: holds.base[n] * FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
     for row in rows:
         for bound in _of_row(holds, row, found):
             found.append(bound)
@@ -98,7 +97,7 @@ def _rows(clusters: list[list[str]], base: Point) -> Iterator[Point]:
     ups = list(itertools.islice(itertools.combinations(range(rows), rows // 2), len(clusters)))
     for row in range(rows):
         yield {
-            name: base[name] * _FAR if row in up else small
+            name: base[name] * FAR if row in up else small
             for cluster, up in zip(clusters, ups, strict=True)
             for name, small in _smaller(cluster, base).items()
         }
@@ -107,14 +106,14 @@ def _rows(clusters: list[list[str]], base: Point) -> Iterator[Point]:
 def _smaller(cluster: list[str], base: Point) -> dict[str, int]:
     """The sizes of a cluster, far smaller: all by the same factor, if that leaves whole numbers above 1."""
     if len(cluster) == 1 and base[cluster[0]] > COUNTS:
-        return {cluster[0]: base[cluster[0]] // _FAR}
+        return {cluster[0]: base[cluster[0]] // FAR}
     by = next((f for f in _NEARER if all(base[n] % f == 0 and base[n] > f for n in cluster)), 1)
     return {n: base[n] // by for n in cluster}
 
 
 def _clipped(holds: Holds, row: Point, found: Bounds) -> Point:
     """The row within the bounds that are known; each may move with a symbol that another one moves."""
-    point = {n: v | _ODD if v > holds.base[n] and n not in holds.derived.model_symbols else v for n, v in row.items()}
+    point = {n: v | ODD if v > holds.base[n] and n not in holds.derived.model_symbols else v for n, v in row.items()}
     for bound in [*found] * len(found):
         whole = {**holds.base, **point}
         if bound.name in point and bound.keeps_out(whole):

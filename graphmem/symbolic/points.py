@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from graphmem.points import Point
 
+# A far size is FAR times as large, and made odd by this pattern of bits: no block or window has such a size.
+FAR, ODD = 8, 37
 COUNTS = 64  # a symbol of the model with smaller values counts heads, experts or groups
 _TRIES = 8
 # Probes move a length by more than 32, to which kernels round; held-out points by more than 256, to which tables and

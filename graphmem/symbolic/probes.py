@@ -12,14 +12,13 @@ from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned, Base, sizes_of
 from graphmem.symbolic.group import Repeat
 from graphmem.symbolic.loops import Turning
-from graphmem.symbolic.points import COUNTS, held_out, moves
+from graphmem.symbolic.points import COUNTS, FAR, held_out, moves
 from graphmem.symbolic.problem import Problem
 from graphmem.symbolic.single import MoreLayersNeededError, Single
 
 # Two longer inputs show whether a count grows with them. To tell what one turn is, so many further ones are tried.
 ENOUGH_TURNS, MOST_QUESTIONS = 2, 5
 _FEWEST = 8  # a model's limit on its inputs is not smaller than this
-_FAR = 8  # so many times as large a size is made that moves nothing
 _TOGETHER = 3  # values tried for a pair of symbols: half, twice, three times
 # How many operators may be traced to move symbols alone, and then how many more to move all of them: some ten seconds,
 # which only a forward with thousands of operators a layer needs.
@@ -78,7 +77,7 @@ class Probes:
         """Traces with a size of the model far larger whose own probe had moved nothing: a vocabulary of 256 that is
         padded to 512 is so until 513."""
         names = [n for n in names if n in self.model_symbols and self.base[n] > COUNTS]
-        points = {n: {**self.base, n: _FAR * self.base[n] + 1} for n in names}
+        points = {n: {**self.base, n: FAR * self.base[n] + 1} for n in names}
         if len(names) > 1:
             together = self.aligned_at({**self.base, **{n: point[n] for n, point in points.items()}})
             if together is not None and not self.moves_something(together):

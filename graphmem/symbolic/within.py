@@ -18,13 +18,11 @@ from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
 from graphmem.symbolic.nearby import tied
 from graphmem.symbolic.orders import bounds_of_orders, differing
-from graphmem.symbolic.points import COUNTS
+from graphmem.symbolic.points import COUNTS, FAR, ODD
 from graphmem.symbolic.tracer import TraceAt
 
-# A far point is FAR times as long, and made odd by this pattern of bits: no block or window has such a length.
-FAR, ODD = 8, 37
 # So many operators are traced to see many turns of a loop.
-MOST_TURNED = 4000
+_MOST_TURNED = 4000
 # The shortest lengths besides 1: a shift by one leaves one position of two.
 _SHORTEST = (2, 3)
 
@@ -103,7 +101,7 @@ def _of_loops(tracer: TraceAt, derived: Derivation, working: Point) -> Iterator[
         base, traced = derived.base[name], loop.trace.point[name]
         each = max((len(loop.trace.ops) - len(derived.trace.ops)) // (traced - base), 1)
         known = max(base, traced, working[name], *(p[name] for p in derived.proofs))
-        far = min(FAR * known | ODD, base + (MOST_TURNED - len(derived.trace.ops)) // each)
+        far = min(FAR * known | ODD, base + (_MOST_TURNED - len(derived.trace.ops)) // each)
         bound = edge(Holds(tracer, derived, derived.base, name), known, far, 1) if far > known else None
         if bound is not None:
             yield bound

@@ -14,7 +14,7 @@ from graphmem.points import Point
 from graphmem.symbolic.curves import evaluate
 
 
-def parts_of(dims: Iterable[sympy.Expr], traced: Sequence[Point]) -> tuple[sympy.Expr, ...]:
+def whole_parts(dims: Iterable[sympy.Expr], traced: Sequence[Point]) -> tuple[sympy.Expr, ...]:
     """For each quotient among `dims`, and among the terms of sums, the least part that was whole at all points, if that
     is less than all of it."""
     terms = {term for dim in dims for term in sympy.Add.make_args(dim)}
