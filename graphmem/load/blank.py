@@ -32,9 +32,10 @@ _MOVES: set[Any] = {torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.pin_memory
 # How torch.nn.init draws weights. On meta there is nothing to fill, but torch's own way there decomposes the draw and
 # imports torch.compile for that, which takes as long as an analysis (torch/_refs/__init__.py, 2.13).
 _FILLS: set[Any] = {torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_}
+_DEVICE: Any = torch.Tensor.device.__get__
 # What a blank tensor says of itself.
 _SAYS: dict[Any, Callable[[torch.Tensor], Any]] = {
-    torch.Tensor.device.__get__: lambda _: torch.device("cpu"),
+    _DEVICE: lambda _: torch.device("cpu"),
     torch.Tensor.is_meta.__get__: lambda _: False,  # type: ignore[attr-defined]
     torch.Tensor.is_cpu.__get__: lambda _: True,  # type: ignore[attr-defined]
     torch.Tensor.data_ptr: lambda t: storage_id(t.untyped_storage()) + t.storage_offset() * t.itemsize,
@@ -47,6 +48,9 @@ class _Kind(Enum):
     """What a function of tensors does, as far as it matters here."""
 
     READS, SAYS, MOVES, FILLS, CONVERTS, MAKES, WRITES, RUNS = range(8)
+
+
+_FOLLOWS = (_Kind.READS, _Kind.RUNS)  # what comes of a tensor on a GPU is there, too; what is written to stays
 
 
 class Blank(TorchFunctionMode):
@@ -84,11 +88,13 @@ class Blank(TorchFunctionMode):
             result = self._run(func, args, kwargs, writes=kind is _Kind.WRITES)
         if self._meant and kind is not _Kind.READS and any(self._is_meant(t) for t in _tensors((args, kwargs))):
             self._mean(result)
-        if self._places and kind is not _Kind.CONVERTS and any(map(is_placed, _tensors((args, kwargs)))):
+        if self._places and kind in _FOLLOWS and any(map(is_placed, _tensors((args, kwargs)))):
             self._place(result)
         return result
 
     def _said(self, func: Any, tensor: torch.Tensor) -> Any:
+        if func == _DEVICE and is_placed(tensor):
+            return torch.device("cuda", 0)
         return _SAYS[func](tensor) if is_blank(tensor) and not self._is_meant(tensor) else func(tensor)
 
     def _moved(self, func: Any, tensor: torch.Tensor) -> torch.Tensor:

@@ -105,7 +105,7 @@ def trace(
         if beside is not None:
             gc.collect(0)
         recorder.finish(starts.tensors, list(module.buffers()))
-        free_in_order(starts.tensors)
+        free_in_order(starts.tensors, len(record.ops))
         if beside is not None:
             beside.note(record)
         for place, tensor, grows in left_behind(module, before, starts.kept_in):

@@ -13,7 +13,8 @@ import torch
 from graphmem._torch import node_number
 from graphmem.record import NO_NODE, Trace, saves_what_it_overwrites
 
-_LARGE = 1000  # nodes: each takes a few hundred bytes of the stack, and a thread may have 512 KiB only
+# Operators, with about a node each. One takes a few hundred bytes of the stack, and a thread may have 512 KiB only.
+_LARGE = 1000
 _thread = threading.local()
 
 
@@ -34,11 +35,10 @@ def frees_in_order() -> Iterator[None]:
             nodes.pop()  # what backward runs first, so that this list still holds whatever comes after it
 
 
-def free_in_order(outputs: Iterable[torch.Tensor]) -> None:
-    """Hold the graph behind `outputs` until the function is over, where it is a large one."""
-    nodes = _walked(outputs)
-    if len(nodes) > _LARGE:
-        _thread.nodes += sorted(nodes, key=_order)
+def free_in_order(outputs: Iterable[torch.Tensor], operators: int) -> None:
+    """Hold the graph behind `outputs` until the function is over, where so many operators made a large one."""
+    if operators > _LARGE:
+        _thread.nodes += sorted(_walked(outputs), key=_order)
 
 
 def _order(node: Any) -> int:

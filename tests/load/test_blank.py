@@ -115,6 +115,7 @@ WAYS_TO_A_GPU = {
     "moved and cast": lambda: torch.zeros(64, 8, dtype=torch.float64).to(device="cuda", dtype=torch.float32),
     "worked on": lambda: (torch.arange(64, device="cuda")[:, None] * torch.ones(8, device="cuda")).sin(),
     "a view": lambda: torch.zeros(8, 64, device="cuda").T,
+    "where another is": lambda: torch.ones(64, 8, device=torch.zeros(1, device="cuda").device),
     "a large one": lambda: torch.zeros(64, LARGE, device="cuda")[:, :8],
 }
 
@@ -148,7 +149,10 @@ def test_a_plain_tensor_that_the_constructor_puts_on_a_gpu(way) -> None:
     assert report.saved.bytes == 4 * 2 * 16 * 8  # relu's result; the input needs no gradient
 
 
-@pytest.mark.parametrize("back", [lambda t: t.cpu(), lambda t: t.to("cpu"), lambda t: torch.zeros(64, 8)])
+@pytest.mark.parametrize(
+    "back",
+    [lambda t: t.cpu(), lambda t: t.to("cpu"), lambda t: torch.zeros(64, 8), lambda t: torch.zeros(64, 8).copy_(t)],
+)
 def test_a_plain_tensor_on_the_cpu_is_named(back) -> None:
     def model(h: int = 8) -> nn.Module:
         net = Placed("moved", h)
