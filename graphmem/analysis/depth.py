@@ -177,8 +177,11 @@ def _in_turns(layers: list[nn.Module], period: list[nn.Module]) -> bool:
     )
 
 
-def _kind(layer: nn.Module) -> list[Any]:
-    """What makes two layers run the same operators: classes, shapes and settings, but for the layer's own number."""
+def _kind(layer: nn.Module | None) -> list[Any]:
+    """What makes two layers run the same operators: classes, shapes and settings, but for the layer's own number. A
+    ModuleList may have None where a layer could be: that runs nothing."""
+    if layer is None:
+        return []
     return [(path, _class(m), _own_shapes(m), _settings(m)) for path, m in layer.named_modules()]
 
 

@@ -8,6 +8,7 @@ import graphmem
 from graphmem.analysis.depth import Depth, depth_of
 from graphmem.errors import SymbolError
 from graphmem.report import Limit
+from support.oracle import real_bytes
 from support.slow import one_of
 from support.stacks import Stack
 
@@ -246,3 +247,31 @@ def test_a_finished_module_is_shortened_only_where_that_gives_the_same(name) -> 
 
 def test_a_finished_module_at_another_depth() -> None:
     assert graphmem.analyze(alike(L=20), inputs()).at(L=33).saved.bytes == fully_traced(alike(L=33))
+
+
+class Combined(nn.Module):
+    """A place for a further module in each layer, which is not used with these settings."""
+
+    def __init__(self, h: int, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(h, h) for _ in range(depth))
+        self.combines = nn.ModuleList([None] * depth)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer, combine in zip(self.layers, self.combines, strict=True):
+            x = x + layer(x).relu()
+            x = x if combine is None else combine(x)
+        return x
+
+
+def test_none_in_a_list_of_layers_is_no_module() -> None:
+    def model(h: int = 8, L: int = 3) -> nn.Module:
+        return Combined(h, L)
+
+    def inputs(b: int = 2, s: int = 4, h: int = 8) -> tuple[torch.Tensor]:
+        return (torch.zeros(b, s, h),)
+
+    report = graphmem.analyze(model, inputs, device="cpu")
+    assert report.verified.exact
+    for depth in (3, 7):
+        assert report.at(L=depth).saved.bytes == real_bytes(model(L=depth), inputs())
