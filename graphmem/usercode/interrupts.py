@@ -113,7 +113,7 @@ def may_come(*, forward: bool = False) -> Iterator[None]:
 
 
 def come() -> None:
-    """Here it may come: nothing is half done."""
+    """Here it may come if the user's code is running: nothing is half done. What puts things back calls torch, too."""
     held = _of_this_thread()
-    if held is not None:
+    if held is not None and held.within:
         held.come()

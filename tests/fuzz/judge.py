@@ -117,8 +117,11 @@ def _call(case: Case, function: Any) -> Outcome:
 
 
 def interrupted(_: int, frame: FrameType | None) -> None:
-    """The handler of the timer's signal: Ctrl-C where the timer found the process, once that is not in this file."""
-    if frame is None or frame.f_code.co_filename == __file__:
+    """The handler of the timer's signal: Ctrl-C where the timer found the process, once that is in graphmem.
+
+    On the first line of `main` nothing has begun: what comes there is Python's to tell.
+    """
+    if frame is None or frame.f_code.co_filename == __file__ or frame.f_code is graphmem.cli.main.__code__:
         signal.setitimer(signal.ITIMER_REAL, _SOON)
         return
     handler = signal.getsignal(signal.SIGINT)
