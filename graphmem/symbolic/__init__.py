@@ -26,6 +26,7 @@ joined.py      sums of two sizes that other tensors have
 roundings.py   the same where a rounding looks like something simpler
 rivals.py      points that tell expressions apart which agree so far
 beside.py      what is rounded: every symbol is moved by as little as the model takes
+alone.py       a symbol moved alone, by as little as the model takes
 nearby.py      single points there, each for what shows there
 bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds

@@ -10,13 +10,13 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import sympy
 
 from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned
+from graphmem.symbolic.alone import ALIGNED, Alone
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.dims import Dims
@@ -25,15 +25,13 @@ from graphmem.symbolic.nearby import (
     only_together,
     runs_another_kernel,
     stepped,
+    ties_of,
     undivided,
     with_divisors,
     within_all,
 )
 from graphmem.symbolic.probes import Probes
 
-# The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
-_STEPS = (1, 8)
-_ALIGNED = 8
 # Inputs are moved by more than sizes of the model: of 65 positions windows of 8 and of 9 both make 72.
 _INPUT_STEP = 11
 # Nor are sizes of the model all moved by 1: an image of 33 has whole patches of 3, as one of 32 has of 2.
@@ -72,50 +70,37 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 
 def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     base, together = probes.base, None
-    divided = divisors_of(proposed, names)
+    divided, ties = divisors_of(proposed, names), ties_of(probes, names)
+    aligned = _aligned(probes, proposed, divided)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
-        point = {**base, **_together(base, names, kept, proposed)}
+        point = {**base, **_together(base, names, kept, proposed, aligned, ties)}
         trace = probes.at(point)
         if trace is not None and not proposed.misses(trace):
+            alone = Alone.of(probes, proposed, {n: divided[n] for n in aligned}, point)
             still = {n: by for n, by in divided.items() if point[n] % math.prod(point[d] for d in by) == 0}
+            steps = {**{n: 1 for n in names if n not in {*aligned, *ties, *ties.values()}}, **alone.steps}
             return Beside(
                 contradicting=(
-                    *stepped(probes, proposed, dict.fromkeys(names, 1), divided),
+                    *alone.contradicting,
+                    *stepped(probes, proposed, steps, divided),
                     *beside_the_next(probes, proposed),
                 ),
-                moving={},
-                multiples=undivided(probes, proposed, still),
+                moving=alone.moving,
+                multiples=(*alone.multiples, *undivided(probes, proposed, still)),
+                unclear=tuple(alone.unclear),
             )
         if trace is not None:
             divided, together = kept, trace
             break
-    contradicting, moving, multiples, unclear = [], {}, [], []
-    aligned: list[Multiple] = []  # inputs too, whose multiples are told with their bounds
-    steps: dict[str, int] = {}
-    for name in names:
-        unit = math.prod(base[d] for d in divided[name])
-        found, failed = _alone(probes, proposed, name, unit)
-        if isinstance(found, Aligned) and name in proposed.moved:
-            contradicting.append(found)
-            continue
-        if isinstance(found, Aligned):
-            moving[name] = found
-            continue
-        if found:
-            steps[name] = found
-        if found and found > unit:
-            aligned.append(Multiple(name, math.gcd(found, base[name])))
-        if failed and name in proposed.model_symbols:
-            known = _multiple(probes, proposed, name, divided[name], found)
-            multiples += [known] if known is not None else []
-            out = ((known is not None and known.keeps_out(there)) or not proposed.is_whole(there) for there in failed)
-            if not divided[name] and not all(out):
-                unclear.append(name)
+    alone = Alone.of(probes, proposed, divided, base)
+    contradicting, multiples = [*alone.contradicting], [*alone.multiples]
     known_of = {multiple.name for multiple in multiples}
     multiples += undivided(probes, proposed, {n: by for n, by in divided.items() if n not in known_of})
-    if any(multiple.keeps_out(point) for multiple in (*multiples, *aligned)) and probes.affordable():
-        together = probes.at(within_all((*multiples, *aligned), point))
-    if together is not None and not (contradicting or moving or unclear or _holds(together, probes, proposed)):
+    wanted = (*multiples, *alone.aligned)
+    if any(multiple.keeps_out(point) for multiple in wanted) and probes.affordable():
+        together = probes.at(within_all(wanted, point))
+    quiet = not (contradicting or alone.moving or alone.unclear)
+    if together is not None and quiet and not _holds(together, probes, proposed):
         # None of them alone: 8h/3 is rounded to 256, and of 12 heads in multiples of 8 every h gives a multiple of 256.
         there = probes.aligned(together)
         if there is not None:
@@ -125,13 +110,13 @@ def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     return Beside(
         contradicting=(
             *contradicting,
-            *stepped(probes, proposed, steps, divided),
+            *stepped(probes, proposed, alone.steps, divided),
             *with_divisors(probes, proposed, divided),
             *beside_the_next(probes, proposed),
         ),
-        moving=moving,
+        moving=alone.moving,
         multiples=tuple(multiples),
-        unclear=tuple(unclear),
+        unclear=tuple(alone.unclear),
     )
 
 
@@ -140,23 +125,29 @@ def _holds(trace: Trace, probes: Probes, proposed: Proposed) -> bool:
     return runs_another_kernel(trace, probes) or not proposed.misses(trace)
 
 
-def _multiple(probes: Probes, proposed: Proposed, name: str, divisors: set[str], found: int | None) -> Multiple | None:
-    """Of what a symbol, or its quotient by its divisors, was a multiple wherever it was traced; None for 1.
+def _aligned(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> list[str]:
+    """Symbols that are multiples of 8 and may have to be: inputs that were moved to such a multiple, since something
+    odd was refused, and sizes of heads, if they are symbols of their own."""
+    of_heads = {str(dims[-1]) for _, shapes in proposed.attentions for dims in shapes if dims}
+    return [
+        name
+        for name, by in divided.items()
+        if not by
+        and probes.base[name] % ALIGNED == 0
+        and (name in of_heads if name in proposed.model_symbols else probes.values[name] % ALIGNED == 0)
+    ]
 
-    found: the least step at which the formulas hold.
-    """
-    values = [probes.base, {**probes.base, name: probes.values[name]}, *(there.point for there in proposed.apart)]
-    by = tuple(sorted(divisors))
-    quotients = [Fraction(point[name], math.prod(point[d] for d in by)) for point in values]
-    whole = [int(q) for q in quotients if q.denominator == 1]
-    step = [found // math.prod(probes.base[d] for d in by)] if found else []
-    known = math.gcd(*whole, *step)
-    return Multiple(name, known, by) if known > 1 and name in proposed.moved else None
 
-
-def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], proposed: Proposed) -> dict[str, int]:
+def _together(
+    base: Point,
+    names: list[str],
+    divided: Mapping[str, set[str]],
+    proposed: Proposed,
+    aligned: list[str],
+    ties: Mapping[str, str],
+) -> dict[str, int]:
     """A little more for every symbol; what divides another one still does: a + 1 heads of h/a + 1, or for kernels,
-    which want them aligned, of h/a + 8."""
+    which want them aligned, of h/a + 8. `aligned` ones stay so, and `ties` are as many times the other as before."""
     kernels, model_symbols = bool(proposed.trace.sdpa), proposed.model_symbols
     point: dict[str, int] = {}
     steps = itertools.cycle(_ODD_STEPS)
@@ -171,15 +162,24 @@ def _together(base: Point, names: list[str], divided: Mapping[str, set[str]], pr
             others = [v for n, v in point.items() if n != name and n not in divided[name]]
             # What was smaller stays so: there are not more heads of keys than of queries.
             most = min((v for n, v in point.items() if base[n] > base[name]), default=base[name] + 2 * _MOST_FURTHER)
-            if name not in model_symbols:
+            if name in aligned:
+                point[name] = _next_aligned(base[name] + (1 if name in model_symbols else _INPUT_STEP))
+            elif name not in model_symbols:
                 point[name] = _coprime(base[name] + _INPUT_STEP, others, base[name] + _INPUT_STEP + _MOST_FURTHER)
+            elif name in ties and not divided[name]:
+                point[name] = base[name] // base[ties[name]] * moved(ties[name])
             elif not rest:
-                aligned = kernels and bool(divided[name]) and quotient % _ALIGNED == 0
-                more = _more(quotient, aligned=aligned, step=next(steps))
+                to_kernels = kernels and bool(divided[name]) and quotient % ALIGNED == 0
+                more = _more(quotient, aligned=to_kernels, step=next(steps))
                 point[name] = there * more if divided[name] else _coprime(more, others, most)
         return point[name]
 
     return {n: moved(n) for n in names}
+
+
+def _next_aligned(value: int) -> int:
+    """The next multiple of 8 that is not one of 16."""
+    return value + (ALIGNED - value) % (2 * ALIGNED)
 
 
 def _coprime(value: int, others: list[int], most: int) -> int:
@@ -193,28 +193,7 @@ def _more(value: int, *, aligned: bool, step: int) -> int:
     """A little more than `value`; an aligned one stays so, but is no multiple of what lengths are rounded to."""
     if not aligned:
         return value + step
-    return value + (_ALIGNED if (value + _ALIGNED) % _ROUNDED else 2 * _ALIGNED)
-
-
-def _alone(probes: Probes, proposed: Proposed, name: str, unit: int) -> tuple[Aligned | int | None, list[Point]]:
-    """The trace that contradicts the formulas with `name` alone moved, or the least step at which they hold, or None;
-    and the points with smaller steps at which the model runs other operators."""
-    failed: list[Point] = []
-    for step in _STEPS:
-        point = {**probes.base, name: probes.base[name] + step * unit}
-        if not probes.affordable():
-            break
-        trace = probes.at(point)
-        if trace is None:
-            continue
-        if not proposed.misses(trace):
-            return step * unit, failed
-        found = probes.aligned(trace)
-        if found is not None:
-            return found, failed
-        if not runs_another_kernel(trace, probes):
-            failed.append(point)
-    return None, failed
+    return value + (ALIGNED if (value + ALIGNED) % _ROUNDED else 2 * ALIGNED)
 
 
 def divisors_of(proposed: Proposed, names: list[str]) -> dict[str, set[str]]:

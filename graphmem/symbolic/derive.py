@@ -185,15 +185,16 @@ def _proposed_and_proved(
     if proposed is None:
         return None
     # Where no formula holds far away, too, the one that there is has a bound.
-    for moving in (beside.moving, _far_counts(probes, proposed)):
+    for moving in (beside.moving, _far_counts(probes, proposed, beside)):
         more = _with_more_moving(problem, probed, probes, moving, seen, near=near) if moving else None
         if more is not None and more.exact:
             return more
     return _proved(problem, proposed, probes, _held_out(proposed, probes, apart), beside)
 
 
-def _far_counts(probes: Probes, proposed: Proposed) -> Mapping[str, Aligned]:
-    return {} if proposed.lacks else far_counts(probes, proposed, divisors_of(proposed, [*proposed.moved]))
+def _far_counts(probes: Probes, proposed: Proposed, beside: Beside) -> Mapping[str, Aligned]:
+    divided = divisors_of(proposed, [*proposed.moved])
+    return {} if proposed.lacks else far_counts(probes, proposed, divided, beside.multiples)
 
 
 def _unrefuted(

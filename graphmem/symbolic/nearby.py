@@ -53,6 +53,22 @@ def tied(divided: Mapping[str, set[str]]) -> set[str]:
     return {name for name, by in divided.items() if by}.union(*divided.values())
 
 
+def ties_of(probes: Probes, names: Iterable[str]) -> dict[str, str]:
+    """Counts that run other operators at some other values, and of each the largest count that divides it: of a heads
+    k have keys of their own, and copies of these are made if k is not a."""
+    counts = {n: v for n in names if n in probes.model_symbols and 1 < (v := probes.base[n]) <= COUNTS}
+    found: dict[str, str] = {}
+    for name in counts.keys() & set(probes.doubtful):
+        below = [n for n, v in counts.items() if v < counts[name] and counts[name] % v == 0]
+        found |= {name: max(below, key=counts.__getitem__)} if below else {}
+    return found
+
+
+def _holds(trace: Trace, probes: Probes, proposed: Proposed) -> bool:
+    """Whether the formulas hold there, or need not: where another kernel runs, `report.at` refuses the point."""
+    return runs_another_kernel(trace, probes) or not proposed.misses(trace)
+
+
 def with_divisors(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> Iterator[Aligned]:
     """Traces that contradict the formulas with a size and what divides it moved at once, as heads of the same size are
     added: of 6 heads every h is a multiple of 3, and 8h/3 is rounded where there are 8."""
@@ -110,15 +126,26 @@ def within_all(multiples: Iterable[Multiple], point: Point) -> Point:
     return there
 
 
-def far_counts(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> dict[str, Aligned]:
+def far_counts(
+    probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]], multiples: Iterable[Multiple]
+) -> dict[str, Aligned]:
     """Small sizes of the model, each with a trace that contradicts the formulas with it alone made far larger: windows
-    of up to 32 all have rows of 32."""
-    still = {*probes.repeats, *probes.follows, *tied(divided)}
+    of up to 32 all have rows of 32.
+
+    divided: what has to divide them. multiples: what they have to be multiples of.
+    """
+    with_others = {*tied(divided), *ties_of(probes, proposed.moved).values()}
+    still = {*probes.repeats, *probes.follows, *with_others}
     names = (n for n in proposed.moved if n in proposed.model_symbols and n not in still)
     far = {n: FAR * probes.base[n] | ODD for n in names if probes.base[n] <= COUNTS}
+    far = {n: within_all((m for m in multiples if m.name == n), {**probes.base, n: v})[n] for n, v in far.items()}
+    far = {n: value for n, value in far.items() if value != probes.values[n]}
     with probes.looking():
-        new = {n: value for n, value in far.items() if value != probes.values[n]}
-        found = {n: _contradicting(probes, proposed, {n: value}) for n, value in new.items()}
+        if len(far) > 1 and probes.affordable():
+            trace = probes.at({**probes.base, **far})
+            if trace is not None and not proposed.misses(trace):
+                return {}
+        found = {n: _contradicting(probes, proposed, {n: value}) for n, value in far.items()}
     return {n: there for n, traces in found.items() for there in traces}
 
 

@@ -27,11 +27,8 @@ Bounds = Sequence[AnyBound]
 
 def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
     """The bounds, besides `known` ones, beyond which sizes of the model are too large or too small for others."""
-    clusters, lengths = _clusters(holds), _lengths(holds)
-    if not clusters:
-        return
+    clusters, lengths, rows = _all_rows(holds)
     found: list[AnyBound] = list(known)
-    rows = list(_rows([*clusters, *([lengths] if lengths else [])], holds.base))
     undecided = [row for row in rows if not _decides(holds, row, found)]
     if undecided:  # the model wants sizes in proportion: then all of them go one way
         together = [name for cluster in clusters for name in cluster]
@@ -44,6 +41,21 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
         for bound in _of_row(holds, row, found):
             found.append(bound)
             yield bound
+
+
+def grown(holds: Holds, known: Bounds) -> set[str]:
+    """Sizes of the model that are far larger at one of these points where the formula holds: they have no largest
+    value."""
+    _, _, rows = _all_rows(holds)
+    points = (point for row in rows if holds.there(point := _clipped(holds, row, known)))
+    far = {n: FAR * v for n, v in holds.base.items() if n in holds.derived.model_symbols}
+    return {n for point in points for n, v in point.items() if n in far and v >= far[n]}
+
+
+def _all_rows(holds: Holds) -> tuple[list[list[str]], list[str], list[Point]]:
+    """What is moved together, of the model and of the inputs; and the points of all of them."""
+    clusters, lengths = _clusters(holds), _lengths(holds)
+    return clusters, lengths, list(_rows([*clusters, *([lengths] if lengths else [])], holds.base)) if clusters else []
 
 
 def differing(holds: Holds, known: Bounds) -> Iterator[Unequal]:

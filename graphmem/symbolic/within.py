@@ -17,7 +17,7 @@ from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds
 from graphmem.symbolic.nearby import tied
-from graphmem.symbolic.orders import bounds_of_orders, differing
+from graphmem.symbolic.orders import bounds_of_orders, differing, grown
 from graphmem.symbolic.points import COUNTS, FAR, ODD
 from graphmem.symbolic.tracer import TraceAt
 
@@ -67,12 +67,12 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
             found += _without_one(holds) if low else []
-    heads = tied(divisors_of(derived, [*known_of]))
+    told = {*tied(divisors_of(derived, [*known_of])), *grown(anywhere, found)}
     for name, known in known_of.items():
-        if name in derived.model_symbols and name not in heads:
+        if name in derived.model_symbols and name not in told:
             found += _of_model_size(anywhere._replace(name=name), known[-1], found)
     found += _of_loops(tracer, derived, working)
-    found += _of_depth(tracer, derived)
+    found += _of_depth(tracer, derived) if base == derived.base else []
     found += bounds_of_orders(anywhere, found)
     found += differing(anywhere, found)
     return (*(bound for bound in found if bound not in uneven), *uneven)

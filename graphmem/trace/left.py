@@ -14,9 +14,10 @@ from torch import nn
 
 from graphmem.record import Left
 from graphmem.record.paths import folded
-from graphmem.trace.parts import attributes_of
+from graphmem.trace.parts import LEAVES, attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, deque, Mapping)
+_NOTHING_INSIDE = LEAVES - {torch.Tensor, nn.Parameter}
 # What every module has: tables of its parameters, buffers, modules and hooks.
 _TABLES = frozenset(vars(nn.Module()))
 _DEEP, _MOST = 4, 10_000  # how deep it is looked for, and in containers of how many items
@@ -82,7 +83,7 @@ def _places(module: nn.Module) -> Iterator[Place]:
     seen: set[int] = set()
     for path, m in module.named_modules():
         for name, value in list(vars(m).items()):
-            if name not in _TABLES:
+            if name not in _TABLES and type(value) not in _NOTHING_INSIDE:
                 yield from _inside(Place(path, name, value), seen, _DEEP)
 
 
@@ -97,9 +98,11 @@ def _inside(place: Place, seen: set[int], deep: int) -> Iterator[Place]:
         seen.add(id(value))
         yield place
         if len(value) <= _MOST:
-            for part in list(value.values() if isinstance(value, Mapping) else value):
+            parts = list(value.values() if isinstance(value, Mapping) else value)
+            for part in [part for part in parts if type(part) not in _NOTHING_INSIDE]:
                 yield from _inside(place._replace(value=part, containers=(value, *place.containers)), seen, deep - 1)
         return
     for name, part in list((attributes_of(value) or {}).items()):
         seen.add(id(value))
-        yield from _inside(Place(place.module, f"{place.name}.{name}", part, place.containers), seen, deep - 1)
+        if type(part) not in _NOTHING_INSIDE:
+            yield from _inside(Place(place.module, f"{place.name}.{name}", part, place.containers), seen, deep - 1)

@@ -3,6 +3,8 @@
 subject.py    from a config.json to a `Subject`; start here
 file.py       reads it: which class of transformers it is for, and code of its own
 config.py     its integers by their letters, and the config at other values
+letters.py    which integers are sizes, and their letters
+making.py     how transformers makes a config
 layers.py     layers of several kinds, each with a symbol
 tasks.py      which class it means, and what labels that trains with
 inputs.py     the inputs of that class

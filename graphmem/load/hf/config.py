@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,53 +16,20 @@ from typing import Any
 from graphmem.errors import ModelError
 from graphmem.load.hf.layers import (
     attribute,
-    check_layers,
+    check_counts,
     continued_lists,
     head_size,
     kinds_of,
     may_follow,
     resized_rope,
 )
+from graphmem.load.hf.letters import DEPTHS, LETTERS, sounds_like_a_size
+from graphmem.load.hf.making import is_plain, made_of
 from graphmem.load.hf.quietly import quietly
-from graphmem.load.names import NAMES_OF
 
-# Where a config of transformers goes its own way: letters that only a config.json has, since there such a field is
-# known to mean that; letters of names.py whose fields are not symbols there, or go by another letter (E is e); and
-# names that mean another size there (entries of a codebook, the width before a projection, one of two feed-forwards).
-_OWN_LETTERS: dict[str, tuple[str, ...]] = {
-    "h_a": ("head_dim", "d_kv", "d_head"),
-    "e": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
-    "f_e": ("moe_intermediate_size",),
-    "L_encoder": ("encoder_layers", "encoder_num_hidden_layers", "num_encoder_layers"),
-    "L_decoder": ("decoder_layers", "num_decoder_layers", "decoder_num_hidden_layers"),
-    "a_encoder": ("encoder_attention_heads", "encoder_num_attention_heads"),
-    "a_decoder": ("decoder_attention_heads", "decoder_num_attention_heads"),
-    "f_encoder": ("encoder_ffn_dim",),
-    "f_decoder": ("decoder_ffn_dim",),
-}
-_NO_LETTERS = ("p", "c", "w", "E")
-_OTHER_SIZES = ("embedding_size", "embedding_dim", "num_embeddings", "num_blocks", "dim_ff", "dim_feedforward")
-# One field gets a letter once: DistilBERT's hidden_dim is f, since dim has taken h.
-LETTERS: dict[str, tuple[str, ...]] = {
-    **{
-        letter: tuple(name for name in names if name not in _OTHER_SIZES)
-        for letter, names in NAMES_OF.items()
-        if letter not in _NO_LETTERS
-    },
-    **_OWN_LETTERS,
-}
-DEPTHS = tuple(name for letter in ("L", "L_encoder", "L_decoder") for name in LETTERS[letter])
-# Of the other integers those that sound like a size get a symbol under their own name; each one costs a trace.
-_SIZE = re.compile(
-    r"size|dim|rank|heads|layers|experts|per_tok|top_?k$|queries|latents|channels|source_positions|d_state"
-)
-_NO_SIZE = re.compile(
-    r"image_size|patch_size|_id$|_ids$|_index$|^chunk|window|kernel|stride|position_embedding|type_vocab|num_channels|in_channels|in_chans"
-    r"|^max_|^min_|pad|scale|first_k|skip|_every|_freq|step|conv|group|block|vocab_size_|rotary_dim|label|codebook"
-    r"|num_feature_levels|merge|temporal|shared_layers|window_layers|register|adapter|pooler|spatial|dense_layers"
-)
 # Derived from another depth where they are left out, but a symbol of their own all the same.
 _PINNED = ("num_decoder_layers",)
+_LABELS = ("id2label", "label2id", "num_labels")
 # Patches along one side of an image. They fill it whatever their number; another size of the image or patch may not.
 PATCHES = "n_p"
 
@@ -82,11 +48,15 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFile:
-    """A config.json: its `content`, and the class that transformers reads it with."""
+    """A config.json: its `content`, and the class that transformers reads it with.
+
+    labels: the names of the labels, once they were read: transformers checks each of them whenever it makes a config.
+    """
 
     file: str
     content: Mapping[str, Any]
     config_class: Any
+    labels: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def config(self) -> Any:
         """The config as transformers makes it.
@@ -94,10 +64,10 @@ class ConfigFile:
         Raises:
             ModelError: transformers refuses what is in it, or it has too many layers to be built.
         """
-        check_layers(self.file, self.content.items(), DEPTHS)
+        check_counts(self.file, self.content.items(), DEPTHS)
         try:
             with quietly():
-                return self.config_class.from_dict(copy.deepcopy(dict(self.content)))
+                config = made_of(self.config_class, copy.deepcopy(dict(self.content)))
         except Exception as error:
             text = " ".join(line.strip() for line in str(error).strip().splitlines())
             raise ModelError(
@@ -105,6 +75,16 @@ class ConfigFile:
                 where=self.file,
                 hint="correct the field; the file is read as transformers' from_pretrained reads it",
             ) from error
+        vars(config).update({name: copy.copy(value) for name, value in self.labels.items()})
+        return config
+
+    def with_labels_read(self) -> ConfigFile:
+        """The same file with the names of its labels read, once: with 1,000 of them, a model takes half as long."""
+        if not is_plain(self.config_class):
+            return self
+        labels = {name: value for name in _LABELS if (value := vars(self.config()).get(name))}
+        content = {name: value for name, value in self.content.items() if not labels or name not in _LABELS}
+        return dataclasses.replace(self, content=content, labels=labels)
 
     @cached_property
     def _unchanged(self) -> Any:
@@ -113,7 +93,7 @@ class ConfigFile:
 
     def changed(self, values: Mapping[Field, Any]) -> ConfigFile:
         """The same file with other values; lists with an entry per layer, or per pair of a head's elements, follow."""
-        check_layers(self.file, ((field.name, value) for field, value in values.items()), DEPTHS)
+        check_counts(self.file, ((field.name, value) for field, value in values.items()), DEPTHS)
         config, content = self._unchanged, copy.deepcopy(dict(self.content))
         for path in dict.fromkeys(field.path for field in values):
             place, owner = content, config
@@ -247,7 +227,7 @@ def _names(owner: Any) -> dict[str, str]:
     if "L" in named and "L_decoder" in named and "L_encoder" not in named and named["L"] == "num_layers":
         named = {"L_encoder" if letter == "L" else letter: key for letter, key in named.items()}  # T5
     for key in integers:
-        if key not in named.values() and _SIZE.search(key) and not _NO_SIZE.search(key) and vars(owner)[key] > 1:
+        if key not in named.values() and sounds_like_a_size(key) and vars(owner)[key] > 1:
             named[key] = key
     return {name: key for name, key in named.items() if not key.startswith("_")}
 

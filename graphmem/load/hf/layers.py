@@ -21,6 +21,9 @@ _WORDS = {"sparse": "moe", "0": "nope", "1": "rope"}
 MOST_KINDS = 4
 # All layers are built once, on the meta device, which takes a millisecond or so for each. DeepNet has 1,000.
 MOST_LAYERS = 10_000
+# transformers gives every label a name (PreTrainedConfig.num_labels, 5.17). Extreme classification has some 700,000.
+MOST_LABELS = 1_000_000
+_COUNTS_LAYERS = re.compile(r"(^|_)layers$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +83,28 @@ def kinds_of(config: Any, depth: str) -> LayerKinds | None:
     return LayerKinds(depth=depth, kinds=kinds, words=words)
 
 
-def check_layers(file: str, fields: Iterable[tuple[str, Any]], depths: Collection[str]) -> None:
-    """Refuse a depth before lists with an entry per layer are made.
+def check_counts(file: str, fields: Iterable[tuple[str, Any]], depths: Collection[str]) -> None:
+    """Refuse a number of layers, or of labels, before lists with an entry for each are made.
 
     Raises:
-        ModelError: a config, or one inside it, has more layers than are built.
+        ModelError: a config, or one inside it, has more layers or labels than are built.
     """
     for name, value in fields:
         if isinstance(value, Mapping):
-            check_layers(file, value.items(), depths)
-        if name in depths and isinstance(value, int) and value > MOST_LAYERS:
-            raise ModelError(
-                f"{file}: {name} = {value} is more layers than graphmem builds",
-                where=file,
-                hint=f"give at most {MOST_LAYERS:,}; the formula says what each further layer keeps",
-            )
+            check_counts(file, value.items(), depths)
+        elif isinstance(value, int):
+            if value > MOST_LAYERS and (name in depths or _COUNTS_LAYERS.search(str(name))):
+                raise _too_many(file, f"{name} = {value} is more layers", MOST_LAYERS, "layer")
+            if value > MOST_LABELS and name == "num_labels":
+                raise _too_many(file, f"{name} = {value} is more labels", MOST_LABELS, "label")
+
+
+def _too_many(file: str, what: str, most: int, each: str) -> ModelError:
+    return ModelError(
+        f"{file}: {what} than graphmem builds",
+        where=file,
+        hint=f"give at most {most:,}; the formula says what each further {each} keeps",
+    )
 
 
 def _word(value: Any) -> str:

@@ -55,7 +55,7 @@ def from_config_file(
     made = _inputs(model, _fitting(model, file.config()), inputs, settings, file.symbols()[1])
     # Before and after: what is derived follows what is set, as it follows what a formula moves.
     file, sizes, switches = _set(file.with_derived_left_out(), made, settings)
-    file = file.with_derived_left_out()
+    file = file.with_derived_left_out().with_labels_read()
     fields, free = file.symbols()
     free = {name: value for name, value in free.items() if made.reach(fields[name].path)}
     working = {**sizes, **{n: v for n, v in _ordered(free).items() if n not in sizes}}
