@@ -93,8 +93,19 @@ with _needed("run a model without its weights"):
 with _needed("see every operator that runs"):
     from torch._C import DisableTorchFunction as DisableTorchFunction
     from torch.utils import _python_dispatch
-    from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._python_dispatch import is_traceable_wrapper_subclass as is_traceable_wrapper_subclass
+
+    class DispatchMode(TorchDispatchMode):
+        """A mode whose calls torch.compile does not wrap, which takes as long as the rest of the call.
+
+        torch wraps them so that they are not compiled (torch/utils/_python_dispatch.py, `__init_subclass__`, 2.13), and
+        nothing compiles where graphmem's modes are on.
+        """
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
 
     DisableTorchDispatch = torch._C._DisableTorchDispatch
     disable_current_modes = _python_dispatch._disable_current_modes

@@ -264,7 +264,9 @@ def _spec(name: str, owner: StandIns | None) -> importlib.machinery.ModuleSpec |
 
 
 def _loaded() -> list[str]:
-    possible = [name for name in sys.modules if name.startswith(_HELD)]  # of thousands, in every trace
+    if not any(name.partition(".")[0] in sys.modules for name in _HELD):  # in every trace, of thousands of modules
+        return []
+    possible = [name for name in sys.modules if name.startswith(_HELD)]
     return [name for name in possible if name.partition(".")[0] in NAMES or name in _HELD]
 
 

@@ -14,20 +14,20 @@ import torch
 from graphmem._torch import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 
 
-def _operators(names: str) -> set[Any]:
+def operators(names: str) -> set[Any]:
     """The operators of these names, `name` or `name.overload`."""
     pairs = (name.partition(".") for name in names.split())
     return {getattr(getattr(torch.ops.aten, name), overload or "default") for name, _, overload in pairs}
 
 
 # One kernel in C++ for all devices.
-_VIEWS = _operators("""
+_VIEWS = operators("""
     view _unsafe_view expand permute t transpose.int unsqueeze split.Tensor slice.Tensor select.int clone
 """)
 # Fake mode runs the same Python, or the same kernel in C++, for a GPU (torch/_decomp/decompositions.py, torch/_refs and
 # torch/_meta_registrations.py, 2.13: none of these asks for a device, but for native_layer_norm, which asks for the
 # CPU). tests/trace/test_direct.py compares the two.
-_FOR_ANY_GPU = _operators("""
+_FOR_ANY_GPU = operators("""
     add.Tensor sub.Tensor mul.Tensor div.Tensor add.Scalar sub.Scalar mul.Scalar div.Scalar pow.Tensor_Scalar
     eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar
     ge.Scalar bitwise_and.Tensor bitwise_or.Tensor bitwise_not where.self masked_fill.Scalar minimum maximum

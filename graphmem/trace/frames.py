@@ -43,16 +43,18 @@ class Frames:
     def users(self) -> tuple[tuple[Place, ...], bool]:
         """The user's lines under way, innermost first, and whether torch.compile wraps one of the callers. Its wrapper
         around flex_attention does not count: that kernel is known."""
-        places, compiled, in_flex = [], False, False
+        places, compiled, in_flex, known = [], False, False, self._known
         frame: types.FrameType | None = sys._getframe(1)
-        while frame is not None:
-            whose = self._whose(frame.f_code)
-            if whose == _OUTERMOST:
-                break
+        while frame is not None:  # some thirty of them, for every operator
+            code = frame.f_code
+            whose, _ = known.get(id(code)) or self._learn(code)
             if whose == _USERS:
                 places.append(self._place(frame))
-            in_flex |= whose == _FLEX
-            compiled |= whose == _COMPILED and not in_flex
+            elif whose != _FOREIGN:
+                if whose == _OUTERMOST:
+                    break
+                in_flex |= whose == _FLEX
+                compiled |= whose == _COMPILED and not in_flex
             frame = frame.f_back
         return tuple(places), compiled
 
@@ -74,11 +76,9 @@ class Frames:
             frame = frame.f_back
         return None
 
-    def _whose(self, code: types.CodeType) -> int:
-        known = self._known.get(id(code))
-        if known is None:
-            known = self._known[id(code)] = _whose(code), code
-        return known[0]
+    def _learn(self, code: types.CodeType) -> tuple[int, types.CodeType]:
+        known = self._known[id(code)] = _whose(code), code
+        return known
 
     def _place(self, frame: types.FrameType) -> Place:
         """One object for each line, however often it runs."""

@@ -21,8 +21,8 @@ import torch.utils.checkpoint
 
 from graphmem._torch import (
     PUSH_HOOKS,
+    DispatchMode,
     StorageWeakRef,
-    TorchDispatchMode,
     is_traceable_wrapper_subclass,
     neg_view,
     sequence_number,
@@ -188,7 +188,7 @@ class Packs(Generic[Note]):
         return passed
 
 
-class _Births(TorchDispatchMode):
+class _Births(DispatchMode):
     """Notes the storages that operators make within the block. found: the last tensor seen of each."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from graphmem._torch import TorchDispatchMode, sequence_number
+from graphmem._torch import DispatchMode, sequence_number
 from graphmem.errors import TooLongError
 from graphmem.record import NO_NODE, Trace
 from graphmem.trace.calls import Calls
@@ -28,7 +28,7 @@ from graphmem.trace.values import Values
 _DEVICE = torch.ops.prim.device.default
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(DispatchMode):
     """Fills `record`: `tape.placeholder` for what exists before forward, `watching` around forward, `finish` after it.
 
     Args:

@@ -105,3 +105,36 @@ def test_numbers_of_other_types_are_other_arguments() -> None:
             assert answers.ask(mode, aten.mul.Tensor, (whole, 2.0), {}).dtype == torch.float64
         finally:
             torch.set_default_dtype(torch.float32)
+
+
+GROWN = {
+    "the same shape": (aten.mul.Tensor, lambda n: (real(n, 8), real(n, 8)), 1),
+    "a row": (aten.add.Tensor, lambda n: (real(n, 8, dtype=torch.bfloat16), real(8)), 1),
+    "a column": (aten.mul.Tensor, lambda n: (real(2, n, 8), real(2, n, 1)), 1),
+    "a number": (aten.add.Tensor, lambda n: (real(n, 8, dtype=torch.int64), 0.5), 1),
+    "two results": (aten.native_dropout.default, lambda n: (real(n, 8), 0.5, True), 1),
+    "its argument": (aten.native_dropout.default, lambda n: (real(n, 8), 0.0, True), 2),
+    "a size of 1": (aten.mul.Tensor, lambda n: (real(n - 4, 8), real(1, 8)), 2),
+    "columns": (aten.gelu.default, lambda n: (real(8, n).t(),), 2),
+    "neither is as large": (aten.mul.Tensor, lambda n: (real(n, 1), real(8)), 2),
+    "gaps": (aten.relu.default, lambda n: (real(n, 8)[:, :4],), 2),
+}
+
+
+@pytest.mark.parametrize(("func", "of", "asked"), GROWN.values(), ids=GROWN)
+def test_one_size_tells_of_all(func, of, asked, monkeypatch) -> None:
+    """Where what is kept lies in rows; otherwise fake mode is asked for each size."""
+    times = []
+    original = FakeTensorMode.dispatch
+
+    def counted(self, func, *rest, **kwargs):
+        times.append(func)
+        return original(self, func, *rest, **kwargs)
+
+    answers, mode = Answers(), FakeTensorMode()
+    questions = [tuple(faked(mode, a) for a in of(n)) for n in (5, 7)]
+    monkeypatch.setattr(FakeTensorMode, "dispatch", counted)
+    with mode:
+        found = [layout(answers.ask(mode, func, args, {})) for args in questions]
+    assert found == [layout(func(*of(n))) for n in (5, 7)]
+    assert times.count(func) == asked
