@@ -68,3 +68,17 @@ class Holds(NamedTuple):
         if point is None:
             raise SymbolError("sizes that only move together give no whole numbers there")
         return self.tracer(point)
+
+
+def shallow(tracer: TraceAt, derived: Derivation) -> Point:
+    """The base with one layer of each kind, if that keeps all that more layers keep: half the operators to trace."""
+    one = {**derived.base, **derived.periods}
+    made = [
+        {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
+        for point in (derived.base, one)
+    ]
+    try:
+        alike = derived.depth and made[0] == made[1] and derived.holds(tracer(one))
+    except GraphmemError:  # the model may not run with a single layer: then the base is used as it is
+        alike = False
+    return one if alike else derived.base

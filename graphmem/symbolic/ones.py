@@ -11,7 +11,7 @@ from graphmem.points import Point
 from graphmem.symbolic.bounds import AnyBound
 from graphmem.symbolic.curves import evaluate, names_in
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.holds import Holds
+from graphmem.symbolic.holds import Holds, shallow
 from graphmem.symbolic.tracer import TraceAt
 
 _MOST = 8  # quotients that are tried
@@ -24,9 +24,9 @@ def is_quotient(dim: sympy.Expr) -> bool:
 
 def may_be_one(tracer: TraceAt, derived: Derivation, bounds: tuple[AnyBound, ...]) -> frozenset[sympy.Expr]:
     """The quotients among the dimensions with which the formula holds at each point beside the base where one is 1."""
-    holds, found = Holds(tracer, derived, derived.base), set()
+    holds, found = Holds(tracer, derived, shallow(tracer, derived)), set()
     for dim in [d for d in derived.computed if is_quotient(d)][:_MOST]:
-        points = [at for at in _points(derived, dim) if not any(b.keeps_out({**derived.base, **at}) for b in bounds)]
+        points = [at for at in _points(derived, dim) if not any(b.keeps_out({**holds.base, **at}) for b in bounds)]
         held = [holds.there(at) for at in points if not holds.refuses(at)]
         if held and all(held):
             found.add(dim)

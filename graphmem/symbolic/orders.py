@@ -36,7 +36,8 @@ def bounds_of_orders(holds: Holds, known: Bounds) -> Iterator[Bound]:
     # Of heads that divide a width each is also made far larger alone: the size of a head decides about kernels, and of
     # what they round nothing shows at an even length.
     odd = {n: holds.base[n] - 2 | 1 for n in lengths}
-    rows += [{**odd, n: holds.base[n] * FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
+    alone = [{**odd, n: holds.base[n] * FAR} for cluster in clusters if len(cluster) > 1 for n in cluster]
+    rows += [row for row in alone if _decides(holds, row, found)]
     for row in rows:
         for bound in _of_row(holds, row, found):
             found.append(bound)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from graphmem.errors import GraphmemError
 from graphmem.points import Point
 from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
-from graphmem.symbolic.holds import Holds
+from graphmem.symbolic.holds import Holds, shallow
 from graphmem.symbolic.nearby import tied
 from graphmem.symbolic.orders import bounds_of_orders, differing, grown
 from graphmem.symbolic.points import COUNTS, FAR, ODD
@@ -40,7 +39,7 @@ def traced_only(derived: Derivation, working: Point) -> Iterator[Bound]:
 
 def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[AnyBound, ...]:
     """The bounds of lengths and other sizes, and whether a size of 1 is excluded, for a derivation that is proved."""
-    base = _shallow(tracer, derived)
+    base = shallow(tracer, derived)
     uneven = tuple(_uneven(Holds(tracer, derived, base)))
     anywhere = Holds(tracer, derived, base, uneven=uneven)
     found: list[AnyBound] = [*uneven]
@@ -125,20 +124,6 @@ def _uneven(holds: Holds) -> Iterator[Uneven]:
         value = holds.base[name] + -holds.base[name] % bound.step(holds.base)
         if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
             yield bound
-
-
-def _shallow(tracer: TraceAt, derived: Derivation) -> Point:
-    """The base with one layer of each kind, if that keeps all that more layers keep: half the operators to trace."""
-    shallow = {**derived.base, **derived.periods}
-    made = [
-        {(g.key.made_in, g.key.op, g.size) for g in derived.groups if g.count.at(point) > 0}
-        for point in (derived.base, shallow)
-    ]
-    try:
-        alike = derived.depth and made[0] == made[1] and derived.holds(tracer(shallow))
-    except GraphmemError:  # the model may not run with a single layer: then the base is used as it is
-        alike = False
-    return shallow if alike else derived.base
 
 
 def _step(holds: Holds, known: list[int]) -> int:
