@@ -12,10 +12,10 @@ from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.nearby import runs_another_kernel
+from graphmem.symbolic.points import ALIGNED
 from graphmem.symbolic.probes import Probes
 
-# The steps that are tried, smallest first. Kernels want sizes that heads divide in multiples of 8.
-ALIGNED = 8
+# The steps that are tried, smallest first. Kernels want sizes that heads divide aligned.
 _STEPS = (1, ALIGNED)
 
 

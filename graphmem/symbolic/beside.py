@@ -16,11 +16,12 @@ import sympy
 from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.align import Aligned
-from graphmem.symbolic.alone import ALIGNED, Alone
+from graphmem.symbolic.alone import Alone
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.derivation import Proposed
 from graphmem.symbolic.dims import Dims
 from graphmem.symbolic.nearby import (
+    aligned_of,
     beside_the_next,
     only_together,
     runs_another_kernel,
@@ -30,6 +31,7 @@ from graphmem.symbolic.nearby import (
     with_divisors,
     within_all,
 )
+from graphmem.symbolic.points import ALIGNED, next_aligned
 from graphmem.symbolic.probes import Probes
 
 # Inputs are moved by more than sizes of the model: of 65 positions windows of 8 and of 9 both make 72.
@@ -71,7 +73,7 @@ def look_beside(probes: Probes, proposed: Proposed) -> Beside:
 def _looked(probes: Probes, proposed: Proposed, names: list[str]) -> Beside:
     base, together = probes.base, None
     divided, ties = divisors_of(proposed, names), ties_of(probes, names)
-    aligned = _aligned(probes, proposed, divided)
+    aligned = aligned_of(probes, proposed, divided)
     for kept in ({n: set[str]() for n in names}, divided) if not proposed.trace.sdpa else (divided,):
         point = {**base, **_together(base, names, kept, proposed, aligned, ties)}
         trace = probes.at(point)
@@ -125,19 +127,6 @@ def _holds(trace: Trace, probes: Probes, proposed: Proposed) -> bool:
     return runs_another_kernel(trace, probes) or not proposed.misses(trace)
 
 
-def _aligned(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> list[str]:
-    """Symbols that are multiples of 8 and may have to be: inputs that were moved to such a multiple, since something
-    odd was refused, and sizes of heads, if they are symbols of their own."""
-    of_heads = {str(dims[-1]) for _, shapes in proposed.attentions for dims in shapes if dims}
-    return [
-        name
-        for name, by in divided.items()
-        if not by
-        and probes.base[name] % ALIGNED == 0
-        and (name in of_heads if name in proposed.model_symbols else probes.values[name] % ALIGNED == 0)
-    ]
-
-
 def _together(
     base: Point,
     names: list[str],
@@ -163,7 +152,7 @@ def _together(
             # What was smaller stays so: there are not more heads of keys than of queries.
             most = min((v for n, v in point.items() if base[n] > base[name]), default=base[name] + 2 * _MOST_FURTHER)
             if name in aligned:
-                point[name] = _next_aligned(base[name] + (1 if name in model_symbols else _INPUT_STEP))
+                point[name] = next_aligned(base[name] + (1 if name in model_symbols else _INPUT_STEP))
             elif name not in model_symbols:
                 point[name] = _coprime(base[name] + _INPUT_STEP, others, base[name] + _INPUT_STEP + _MOST_FURTHER)
             elif name in ties and not divided[name]:
@@ -175,11 +164,6 @@ def _together(
         return point[name]
 
     return {n: moved(n) for n in names}
-
-
-def _next_aligned(value: int) -> int:
-    """The next multiple of 8 that is not one of 16."""
-    return value + (ALIGNED - value) % (2 * ALIGNED)
 
 
 def _coprime(value: int, others: list[int], most: int) -> int:

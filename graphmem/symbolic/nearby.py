@@ -12,7 +12,7 @@ from graphmem.symbolic.align import Aligned
 from graphmem.symbolic.bounds import Multiple
 from graphmem.symbolic.curves import quotient_of
 from graphmem.symbolic.derivation import Proposed
-from graphmem.symbolic.points import COUNTS, FAR, ODD
+from graphmem.symbolic.points import ALIGNED, COUNTS, FAR, ODD, next_aligned
 from graphmem.symbolic.probes import Probes
 
 _MOST_ROUNDED = 1024  # a symbol that is rounded to more than this in all is not moved there
@@ -62,6 +62,19 @@ def ties_of(probes: Probes, names: Iterable[str]) -> dict[str, str]:
         below = [n for n, v in counts.items() if v < counts[name] and counts[name] % v == 0]
         found |= {name: max(below, key=counts.__getitem__)} if below else {}
     return found
+
+
+def aligned_of(probes: Probes, proposed: Proposed, divided: Mapping[str, set[str]]) -> list[str]:
+    """Symbols that are multiples of 8 and may have to be: inputs that were moved to such a multiple, since something
+    odd was refused, and sizes of heads, if they are symbols of their own."""
+    of_heads = {str(dims[-1]) for _, shapes in proposed.attentions for dims in shapes if dims}
+    return [
+        name
+        for name, by in divided.items()
+        if not by
+        and probes.base[name] % ALIGNED == 0
+        and (name in of_heads if name in proposed.model_symbols else probes.values[name] % ALIGNED == 0)
+    ]
 
 
 def _holds(trace: Trace, probes: Probes, proposed: Proposed) -> bool:
@@ -138,6 +151,7 @@ def far_counts(
     still = {*probes.repeats, *probes.follows, *with_others}
     names = (n for n in proposed.moved if n in proposed.model_symbols and n not in still)
     far = {n: FAR * probes.base[n] | ODD for n in names if probes.base[n] <= COUNTS}
+    far |= {n: next_aligned(far[n]) for n in aligned_of(probes, proposed, divided) if n in far}
     far = {n: within_all((m for m in multiples if m.name == n), {**probes.base, n: v})[n] for n, v in far.items()}
     far = {n: value for n, value in far.items() if value != probes.values[n]}
     with probes.looking():

@@ -18,7 +18,7 @@ _TRIES = 8
 # blocks round. So a rounding up shows: the two lengths are not rounded to the same multiple.
 _BEYOND_32, _BEYOND_256 = 37, 259
 # Kernels want heads, and sizes that are made up of heads, in multiples of 8; masks have rows of multiples of 8.
-_ALIGNED = 8
+ALIGNED = 8
 # A length that is a multiple of 8, and of little else: 8 times 13.
 _ODD_ALIGNED = 104
 # In a layer, one size is up to so many times another on purpose: 4h, 8/3 h.
@@ -42,7 +42,7 @@ def moves(value: int, *, shapes_model: bool) -> list[int]:
         tries = [value // 2 if value % 2 == 0 else 0, 2 * value, 3 * value, value * 3 // 2, value + 1, value - 1]
     else:
         odd = [value + value // 2 + _BEYOND_32, value + value // 2 + 5, value // 2 + 3]
-        aligned = value + (value // 2 + 40) // _ALIGNED * _ALIGNED  # with the divisors of before
+        aligned = value + (value // 2 + 40) // ALIGNED * ALIGNED  # with the divisors of before
         tries = [odd[0], aligned, *odd[1:], 2 * value, value // 2, value - 1]
     return [v for v in dict.fromkeys(tries) if v > 0 and v != value]
 
@@ -126,6 +126,11 @@ class Coincidence(NamedTuple):
         return point[self.size] * here == base[self.size] * there
 
 
+def next_aligned(value: int) -> int:
+    """The next multiple of 8 that is not one of 16."""
+    return value + (ALIGNED - value) % (2 * ALIGNED)
+
+
 def coincidences(base: Point, names: Sequence[str]) -> list[Coincidence]:
     """All coincidences between two sizes, and between a size and a product of two."""
     found = []
@@ -159,15 +164,15 @@ def _broken(
     # A size of 1 broadcasts and needs no copy, which no other size does.
     ones = sum(point[n] == 1 for n in sizes)
     # Where the probe was not a multiple of 8 either, the model has shown that it does not need one.
-    unaligned = sum(base[n] % _ALIGNED == 0 == moved[n] % _ALIGNED and point[n] % _ALIGNED != 0 for n in sizes)
+    unaligned = sum(base[n] % ALIGNED == 0 == moved[n] % ALIGNED and point[n] % ALIGNED != 0 for n in sizes)
     return _RELATION * (undivided + reversed_) + _SIDE * (other_side + ones) + _ALIGNMENT * unaligned
 
 
 def _choices(value: int, moved: int, shapes_model: bool, near: bool, longer: bool) -> list[int]:
     """Values for a held-out point, of a symbol that a probe moved from `value` to `moved`. longer: only larger ones."""
     found = _others(value, shapes_model=shapes_model and not longer, near=near)
-    if not shapes_model and value % _ALIGNED == 0 == moved % _ALIGNED:  # the first probe was odd, and was refused
-        found = [v + -v % _ALIGNED for v in found]
+    if not shapes_model and value % ALIGNED == 0 == moved % ALIGNED:  # the first probe was odd, and was refused
+        found = [v + -v % ALIGNED for v in found]
     if near and not longer:
         found = [v for v in found if v < 2 * value or v == value + 72 or shapes_model]
     return [v for v in found if v not in (value, moved) and (v > value or not longer)]

@@ -15,6 +15,7 @@ import sympy
 
 from graphmem.points import Point
 from graphmem.symbolic.curves import evaluate
+from graphmem.symbolic.points import ALIGNED
 
 Pair = tuple[sympy.Expr, sympy.Expr]
 
@@ -28,7 +29,6 @@ _STEPS = (
 # large: a forward of a thousand layers takes long, and may end the process where its graph is freed.
 _FEW, _MOST_TIMES = 16, 16
 _MORE = (1, 2, 3, 4, 8)  # so many heads are added
-_ALIGNED = 8  # what kernels want sizes to be multiples of
 
 
 class Telling(NamedTuple):
@@ -69,7 +69,7 @@ class Rivals:
     def _beside(self, name: str) -> list[Telling]:
         if name not in self._points:
             here, unit = self._base[name], _unit(name, self._base)
-            units = dict.fromkeys((unit, _ALIGNED, 1))
+            units = dict.fromkeys((unit, ALIGNED, 1))
             moved = {here + step * of: of for of in reversed(units) for step in _STEPS}
             if here < _FEW:
                 moved = {value: of for value, of in moved.items() if value <= _MOST_TIMES * here}
@@ -84,7 +84,7 @@ class Rivals:
         here = self._base[name]
         for by, value in self._base.items():
             if by != name and 1 < value < here and here % value == 0:
-                for wider, more in itertools.product((0, _ALIGNED), _MORE):
+                for wider, more in itertools.product((0, ALIGNED), _MORE):
                     size = (here // value + wider) * (value + more)
                     yield Telling(name, -value - wider, {**self._base, by: value + more, name: size})
 

@@ -23,6 +23,7 @@ undo.py           what a trace leaves in the module's own objects is taken out a
 inputs.py         the tensors of an input, by their place in it
 results.py        what an operator returns, as the machine would lay it out
 answers.py        what fake mode has answered, so that it is asked once
+alike.py          one answer of fake mode that does for every size, where the shape is kept
 direct.py         operators that are answered past fake mode, which takes several times as long
 
 values.py         values of small tensors, where forward asks for one
