@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from graphmem.points import Point
+from graphmem.record import Trace
 from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.curves import quotient_of
@@ -53,19 +54,21 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         for n, known in known_of.items()
         if n not in derived.model_symbols and known[0] >= LENGTH
     }
-    long = _all_long(anywhere, known_of, steps)
+    long, widths = _all_long(anywhere, known_of, steps), derived.model_symbols - _of_inputs(derived)
     for name, known in known_of.items():
         holds = anywhere._replace(name=name)
         # A bound that moves with this symbol may keep out small values of it already.
         low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
-        if name in derived.model_symbols:
+        if name in widths:
             # Whether 1 of a width differs is not tried.
             found += _without_one(holds) if low and known[0] <= COUNTS else []
+        elif name in derived.model_symbols:
+            found += _from_below(holds, known[0]) if low else []
         elif known[0] >= LENGTH:
             found += _of_length(holds, known, steps[name], low=low, long=long)
         else:
             found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
-            found += _without_one(holds) if low else []
+            found += _from_below(holds, known[0]) if low else []
     told = {*tied(divisors_of(derived, [*known_of])), *grown(anywhere, found)}
     for name, known in known_of.items():
         if name in derived.model_symbols and name not in told:
@@ -75,6 +78,15 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
     found += bounds_of_orders(anywhere, found)
     found += differing(anywhere, found)
     return (*(bound for bound in found if bound not in uneven), *uneven)
+
+
+def _of_inputs(derived: Derivation) -> set[str]:
+    """Symbols that an input has as a dimension: the model may have a table of as many positions."""
+    return {n for n, there in derived.moved.items() if _shapes(there.trace) != _shapes(derived.trace)}
+
+
+def _shapes(trace: Trace) -> list[tuple[int, ...]]:
+    return [fact.shape for op in trace.ops if op.kind == "input" for fact in op.outputs if fact is not None]
 
 
 def _without_one(holds: Holds) -> list[Bound]:
@@ -148,7 +160,11 @@ def _of_length(holds: Holds, known: list[int], step: int, *, low: bool, long: bo
     farther = None if long else edge(holds, known[-1], _far(known, step), step)
     if step > 1:
         return [*filter(None, (edge(holds, known[0], step, step), farther)), Multiple(holds.name, step)]
-    return [*filter(None, (_lowest(holds, known[0]) if low else None, farther))]
+    return [*(_from_below(holds, known[0]) if low else []), *filter(None, [farther])]
+
+
+def _from_below(holds: Holds, known: int) -> list[Bound]:
+    return [*filter(None, [_lowest(holds, known)])] if known >= LENGTH else _without_one(holds)
 
 
 def _lowest(holds: Holds, known: int) -> Bound | None:

@@ -75,7 +75,7 @@ def parts_of(value: Any) -> Iterator[Part]:
             yield from _of_class(value)
     elif isinstance(value, FUNCTIONS):
         yield from _of_function(value)
-    elif hasattr(type(value), "cache_info") and callable(getattr(value, "cache_clear", None)):
+    elif is_cache(value):
         yield from _of_cache(value)
     else:
         yield from _of_object(value)
@@ -210,6 +210,20 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # not assigned yet
         return _EMPTY
+
+
+def is_cache(value: Any) -> bool:
+    """Whether it remembers its results, as `functools.lru_cache` makes functions do."""
+    return hasattr(type(value), "cache_info") and callable(getattr(value, "cache_clear", None))
+
+
+def caches_of(names: Mapping[str, Any]) -> Iterator[Any]:
+    """The functions of a file that remember their results, as they are or behind another decorator."""
+    for value in list(names.values()):
+        if is_cache(value):
+            yield value
+        elif isinstance(value, FunctionType):
+            yield from (inside for cell in value.__closure__ or () if is_cache(inside := _content(cell)))
 
 
 def _of_cache(value: Any) -> Iterator[Part]:

@@ -25,6 +25,7 @@ from graphmem.trace.parts import (
     Change,
     Globals,
     anything,
+    caches_of,
     parts_of,
 )
 from graphmem.usercode.paths import is_users
@@ -65,13 +66,15 @@ def holds_fake(value: object, deep: int = 4) -> bool:
 
 
 def _around(modules: Sequence[nn.Module]) -> Iterator[Any]:
-    """The classes of the modules that the user's code has, and the files in which they stand."""
+    """The classes of the modules that the user's code, or a library of models, has, and the files in which they stand;
+    of a library's only what its functions remember."""
     classes = dict.fromkeys(cls for kind in {type(m): None for m in modules} for cls in kind.__mro__)
     own = [cls for cls in classes if cls.__module__.partition(".")[0] not in OTHERS]
     # Not those in sys.modules: a file that was loaded by its path, or run by exec, need not be there.
     functions = (value for cls in own for value in vars(cls).values() if isinstance(value, FunctionType))
     files = {id(function.__globals__): function.__globals__ for function in functions}
-    yield from (Globals(file) for file in files.values() if _is_users(file))
+    for file in files.values():
+        yield from [Globals(file)] if _is_users(file) else caches_of(file)
     yield from own
 
 

@@ -413,6 +413,35 @@ def test_more_layers_than_are_built(tmp_path, content) -> None:
         from_config_file(str(file), settings={} if content else {"L": 10**9}, task=None, trust_remote_code=False)
 
 
+@pytest.mark.parametrize("content", [{"num_labels": 2**63}, {"vision_config": {"num_labels": 2**63}}])
+def test_more_labels_than_are_built(tmp_path, content) -> None:
+    """Refused before transformers gives every label a name, also in a config inside the config."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **content}))
+    with pytest.raises(ModelError, match=r"num_labels = 9223372036854775808 is more labels than graphmem builds"):
+        from_config_file(str(file), settings={}, task=None, trust_remote_code=False)
+
+
+def test_names_of_labels_are_read_once(tmp_path, monkeypatch) -> None:
+    """Transformers checks each of them whenever it makes a config, and a model is built at forty points."""
+    file = tmp_path / "config.json"
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    names = {str(i): f"label {i}" for i in range(7)}
+    content = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], "id2label": names, **small}
+    file.write_text(json.dumps(content))
+    subject = from_config_file(str(file), settings={}, task=None, trust_remote_code=False)
+    made: list[dict[str, object]] = []
+    real = graphmem.load.hf.config.made_of
+    monkeypatch.setattr(
+        "graphmem.load.hf.config.made_of", lambda cls, content: (made.append(content), real(cls, content))[1]
+    )
+    module = subject.build({**subject.symbols, "h": 64})
+    assert module.config.id2label == {i: f"label {i}" for i in range(7)}
+    assert module.config.num_labels == 7 == module.classifier.out_features
+    assert made
+    assert not any("id2label" in content for content in made)
+
+
 @pytest.mark.parametrize("size", [5, 10**9])
 def test_ids_are_no_padding(size, tmp_path) -> None:
     """Of a small vocabulary, too, and a large one is not listed to find one."""

@@ -12,7 +12,7 @@ from graphmem.report import Limit
 from graphmem.symbolic.bounds import Bound, Moving, Multiple, said_of
 from graphmem.symbolic.edges import _last
 from graphmem.symbolic.text import formula
-from support.oracle import real_saved
+from support.oracle import real_bytes, real_saved
 from support.slow import first_of
 
 
@@ -276,3 +276,32 @@ def test_a_limit_that_held_out_points_are_beyond() -> None:
     with pytest.raises(SymbolError, match=r"the model accepts s <= 63 \(P - 1\)"):
         report.at(s=64, P=64)
     assert report.solve("s", budget="1GiB") == 39
+
+
+class Shifted(nn.Module):
+    """A language model with a table of positions. Of two positions a shift by one leaves one, which needs no copy."""
+
+    def __init__(self, h: int, s: int) -> None:
+        super().__init__()
+        self.positions, self.head = nn.Embedding(s, h), nn.Linear(h, 50)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = (x + self.positions(torch.arange(x.shape[1], device=x.device)))[:, :-1]
+        return self.head(x.flatten(0, 1)).logsumexp(-1)
+
+
+def test_a_length_that_the_model_is_built_for_has_a_least_value_too() -> None:
+    """It is a size of the model and of its inputs."""
+
+    def model(h: int = 16, s: int = 64) -> nn.Module:
+        return Shifted(h, s)
+
+    def inputs(b: int = 4, h: int = 16, s: int = 64) -> torch.Tensor:
+        return torch.randn(b, s, h, requires_grad=True)
+
+    report = graphmem.analyze(model, inputs, device="cpu")
+    assert [limit.least for limit in report.limits if limit.symbol == "s"] == [3]
+    for s in (3, 4, 65):
+        assert report.at(s=s).saved.bytes == real_bytes(model(s=s), inputs(s=s))
+    with pytest.raises(SymbolError):
+        report.at(s=2)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import graphmem
-from graphmem.errors import SymbolError
+from graphmem.errors import ModelError, SymbolError
 from graphmem.points import Memo, as_text
 from graphmem.symbolic.points import Coincidence, coincidences, held_out, moves
 
@@ -25,6 +25,20 @@ def test_what_could_not_be_made_is_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         made.at({"b": 1}, lambda: 1 // 0)
     assert made.at({"b": 1}, lambda: 7) == 7
+
+
+def test_what_the_model_refuses_is_not_tried_again() -> None:
+    made, tries = Memo(), []
+
+    def refuse() -> None:
+        tries.append(1)
+        raise ModelError("no", where="model.py:3", hint="yes")
+
+    for _ in range(2):
+        with pytest.raises(ModelError) as caught:
+            made.at({"b": 1}, refuse)
+        assert str(caught.value) == str(ModelError("no", where="model.py:3", hint="yes"))
+    assert tries == [1]
 
 
 def test_a_point_as_text() -> None:

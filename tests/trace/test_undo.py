@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import logging
 import threading
 from collections import OrderedDict, defaultdict, deque
@@ -18,6 +19,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 import graphmem
+from graphmem.how import read_how
+from graphmem.load.hf.subject import from_config_file
+from graphmem.trace import trace
+from graphmem.trace.parts import caches_of
 
 
 class Cache:
@@ -179,6 +184,20 @@ def test_no_fake_tensor_stays_in_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     gc.collect()
     assert not [o for o in gc.get_objects() if type(o) is FakeTensor and o.shape == (2, 8, 16)]
     assert file.STEPS > 0  # a number may be anybody's
+
+
+def test_no_fake_tensor_stays_in_what_a_function_of_a_library_remembers(tmp_path: Path) -> None:
+    """Training in the same process would get it: DINOv3 remembers where its patches are."""
+    pytest.importorskip("transformers")
+    small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
+    content = {"model_type": "dinov3_vit", "architectures": ["DINOv3ViTModel"], "image_size": 32, **small}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    subject = from_config_file(str(tmp_path / "config.json"), settings={}, task=None, trust_remote_code=False)
+    trace(subject.build(subject.symbols), subject.make_inputs(subject.symbols, False), read_how({}))
+    from transformers.models.dinov3_vit import modeling_dinov3_vit as file
+
+    [remembers] = caches_of({"": file.get_patches_center_coordinates})
+    assert remembers.cache_info().currsize == 0
 
 
 def test_what_another_thread_writes_into_the_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
