@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Generic, TypeVar
-
-from graphmem.errors import ModelError
 
 Point = Mapping[str, int]
 Key = tuple[tuple[str, int], ...]
-T = TypeVar("T")
 _ONCE = Fraction(1)
 
 
@@ -65,36 +61,3 @@ class Room:
 
     def _longest(self, name: str, point: Point) -> int:
         return max((point[of] for of in self.limits[name] if of in point), default=0)
-
-
-class Memo(Generic[T]):
-    """What was made at each point, once; and where the model refuses a point, that it does."""
-
-    def __init__(self) -> None:
-        self._made: dict[Key, T] = {}
-        self._refused: dict[Key, ModelError] = {}
-
-    def __contains__(self, point: Point) -> bool:
-        return key(point) in self._made
-
-    def at(self, point: Point, make: Callable[[], T]) -> T:
-        """What was made at `point`; `make` makes it the first time.
-
-        Raises:
-            ModelError: `make` raised it, now or earlier. Of any other error nothing is kept.
-        """
-        found = key(point)
-        if (refused := self._refused.get(found)) is not None:
-            raise _like(refused)
-        if found not in self._made:
-            try:
-                self._made[found] = make()
-            except ModelError as error:
-                self._refused[found] = _like(error)
-                raise
-        return self._made[found]
-
-
-def _like(error: ModelError) -> ModelError:
-    """The same error without its traceback, which keeps alive all that the model had made."""
-    return ModelError(error.what, where=error.where, hint=error.hint)

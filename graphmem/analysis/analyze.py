@@ -17,7 +17,8 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.how import How, Options, read_how
 from graphmem.load import Loss, Model, Subject, subject_of, wishes_of
 from graphmem.machine.pretend import answering_as
-from graphmem.points import Memo, Point
+from graphmem.memo import Memo
+from graphmem.points import Point
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.notes import Note
 from graphmem.symbolic.strategy import Search, derive_for

@@ -26,7 +26,7 @@ def _limit(bound: AnyBound, point: Point) -> Limit:
     if isinstance(bound, Multiple):
         return Limit(bound.name, multiple_of=bound.of, by="*".join(bound.by) or None)
     if isinstance(bound, Uneven):
-        return Limit(bound.name, not_multiple_of=bound.of, by="*".join(bound.by) or None)
+        return Limit(bound.name, not_multiple_of=bound.of, by="*".join(bound.by) or None, beside=bound.beside)
     if isinstance(bound, Unequal):
         return Limit(bound.name, not_equals=bound.other)
     value = bound.at(point)

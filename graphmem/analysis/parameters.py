@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphmem.analysis.tracer import Tracer
-from graphmem.points import Memo, Point
+from graphmem.memo import Memo
+from graphmem.points import Point
 from graphmem.usercode.isolate import isolated
 
 

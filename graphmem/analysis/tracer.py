@@ -10,7 +10,8 @@ from graphmem.how import How
 from graphmem.load import Subject
 from graphmem.load.subject import inputs_with_values
 from graphmem.machine.pretend import answering_as
-from graphmem.points import Memo, Point
+from graphmem.memo import Memo
+from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.trace import trace
 from graphmem.trace.answers import Answers

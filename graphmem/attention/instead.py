@@ -21,7 +21,8 @@ from graphmem.errors import GraphmemError
 from graphmem.how import How
 from graphmem.kernels.sdpa import four_dims, reachable
 from graphmem.machine import Machine
-from graphmem.points import Memo, Point
+from graphmem.memo import Memo
+from graphmem.points import Point
 from graphmem.record import Ref, SdpaFacts, Trace
 from graphmem.record.paths import is_within
 from graphmem.symbolic.curves import evaluate

@@ -19,8 +19,9 @@ from graphmem.analysis.tracer import Tracer
 from graphmem.errors import GraphmemError
 from graphmem.linter.context import Context
 from graphmem.linter.remeasure import saved_in
+from graphmem.memo import Memo
 from graphmem.patches import patched
-from graphmem.points import Memo, Point
+from graphmem.points import Point
 from graphmem.record import Place, Trace
 from graphmem.symbolic.derive import derive
 from graphmem.symbolic.problem import Problem

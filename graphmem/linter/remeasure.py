@@ -12,7 +12,8 @@ from graphmem.accounts.saved import SAVED, sort_storages
 from graphmem.analysis.analysis import Analysis
 from graphmem.errors import GraphmemError
 from graphmem.linter.spot import Change
-from graphmem.points import Memo, Point, key
+from graphmem.memo import Memo
+from graphmem.points import Point, key
 from graphmem.record import Trace
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.derive import derive

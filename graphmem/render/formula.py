@@ -117,7 +117,8 @@ def _outside(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"{limit.symbol} % {_step(limit.multiple_of, limit.by)}"
     if limit.not_multiple_of is not None:
-        return f"not {limit.symbol} % {_step(limit.not_multiple_of, limit.by)}"
+        value = f"({off_by(limit.symbol, limit.beside)})" if limit.beside else limit.symbol
+        return f"not {value} % {_step(limit.not_multiple_of, limit.by)}"
     if limit.not_equals is not None:
         return f"{limit.symbol} == {limit.not_equals}"
     return f"{limit.symbol} {'<' if limit.least is not None else '>'} {_edge(limit, symbols)}"
@@ -135,7 +136,8 @@ def _said(limit: Limit, symbols: Point) -> str:
     if limit.multiple_of is not None:
         return f"the formula holds for {limit.symbol} a multiple of {_step(limit.multiple_of, limit.by)} only"
     if limit.not_multiple_of is not None:
-        return f"the formula holds for {limit.symbol} not a multiple of {_step(limit.not_multiple_of, limit.by)} only"
+        value = off_by(limit.symbol, limit.beside)
+        return f"the formula holds for {value} not a multiple of {_step(limit.not_multiple_of, limit.by)} only"
     if limit.not_equals is not None:
         return f"the formula holds for {limit.symbol} other than {limit.not_equals} only"
     side = ">=" if limit.least is not None else "<="

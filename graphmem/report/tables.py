@@ -187,7 +187,7 @@ class Limit:
     refused: beyond it the model raises an error.
     by: what the limit moves with, None if it stays: a symbol, or a product or quotient of some ("b*s", "u/s"). `least`
     or `most` is `times` that ("1", "1/4", "4"), plus `beside`, rounded to the inside; `multiple_of` and
-    `not_multiple_of` are multiplied by it.
+    `not_multiple_of` are multiplied by it. What is no multiple of `not_multiple_of` is the value plus `beside`.
     """
 
     symbol: str

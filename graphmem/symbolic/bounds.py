@@ -97,11 +97,15 @@ class Multiple(NamedTuple):
 
 class Uneven(NamedTuple):
     """The formula holds where symbol `name`, divided by the symbols `by`, is not a multiple of `of`: heads that are
-    padded, for example. Those that need no padding run other operators."""
+    padded, for example. Those that need no padding run other operators.
+
+    beside: what is added to the symbol first. Of windows of w in ceil(s/2) positions, both s and s + 1 are no multiple
+    of 2w."""
 
     name: str
     of: int
     by: tuple[str, ...] = ()
+    beside: int = 0
 
     def step(self, point: Point) -> int:
         """What the symbol must not be a multiple of at `point`."""
@@ -109,12 +113,12 @@ class Uneven(NamedTuple):
 
     def keeps_out(self, point: Point) -> bool:
         """Whether the formula does not hold at `point`."""
-        return point[self.name] % self.step(point) == 0
+        return (point[self.name] + self.beside) % self.step(point) == 0
 
     def text(self, _point: Point) -> str:
-        """`d_head not a multiple of 8`, `s not a multiple of window`."""
+        """`d_head not a multiple of 8`, `s + 1 not a multiple of 2 window`."""
         of = " ".join((*([str(self.of)] if self.of > 1 or not self.by else []), *self.by))
-        return f"{self.name} not a multiple of {of}"
+        return f"{off_by(self.name, self.beside)} not a multiple of {of}"
 
 
 class Unequal(NamedTuple):

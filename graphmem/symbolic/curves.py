@@ -24,6 +24,7 @@ _NOTHING = Fraction(0)
 _CONSTANTS = (1, -1, 2, -2)  # s + 1 patches, s - 1 shifted labels
 # A larger denominator is no part that code takes: it comes from the values at which the samples were taken.
 _MOST_PARTED = 64
+_MOST_BESIDE = 8  # strides and patches that are followed by windows
 _MULTIPLES = (32, 8, 16, 64, 128, 256, 4, 2, 512)  # what kernels, tables and blocks of tokens round to
 
 
@@ -255,6 +256,16 @@ def evaluate(expression: sympy.Expr, point: Point) -> int | None:
     except KeyError:
         return None
     return int(value) if value.denominator == 1 else None
+
+
+def unrounded(arg: sympy.Expr) -> tuple[sympy.Expr, range]:
+    """ceil(s/2)/w as s/(2w), and what may be added to s where the two are whole alike: 0 or 1."""
+    for rounded in sorted(arg.atoms(sympy.ceiling, sympy.floor), key=str):
+        _, of, by = quotient_of(rounded.args[0]) or ("", _MOST_BESIDE + 1, ())
+        if not by and of <= _MOST_BESIDE:
+            up = isinstance(rounded, sympy.ceiling)
+            return arg.xreplace({rounded: rounded.args[0]}), range(of) if up else range(0, -of, -1)
+    return arg, range(1)
 
 
 def quotient_of(arg: sympy.Expr) -> tuple[str, int, tuple[str, ...]] | None:

@@ -12,7 +12,7 @@ from graphmem.points import Point
 from graphmem.record import Trace
 from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
-from graphmem.symbolic.curves import quotient_of
+from graphmem.symbolic.curves import quotient_of, unrounded
 from graphmem.symbolic.derivation import Derivation
 from graphmem.symbolic.edges import LENGTH, bound_at, edge
 from graphmem.symbolic.holds import Holds, shallow
@@ -57,8 +57,8 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
     long, widths = _all_long(anywhere, known_of, steps), derived.model_symbols - _of_inputs(derived)
     for name, known in known_of.items():
         holds = anywhere._replace(name=name)
-        # A bound that moves with this symbol may keep out small values of it already.
-        low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in found)
+        # A bound that moves with this symbol may keep out small values of it already, as what it is a multiple of does.
+        low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in (*found, *derived.multiples))
         if name in widths:
             # Whether 1 of a width differs is not tried.
             found += _without_one(holds) if low and known[0] <= COUNTS else []
@@ -129,13 +129,16 @@ def _of_depth(tracer: TraceAt, derived: Derivation) -> Iterator[Bound]:
 def _uneven(holds: Holds) -> Iterator[Uneven]:
     """Symbols that were rounded wherever they were traced, and must be: multiples run other operators."""
     derived = holds.derived
-    for name, part, by in sorted({found for arg in derived.rounded if (found := quotient_of(arg))}):
+    whole = [unrounded(arg) for arg in derived.rounded]
+    found = {(quotient, tuple(beside)) for arg, beside in whole if (quotient := quotient_of(arg)) is not None}
+    for (name, part, by), beside in sorted(found):
         if name not in derived.moved or name in derived.loops:
             continue
-        there, bound = holds._replace(name=name), Uneven(name, part, by)
-        value = holds.base[name] + -holds.base[name] % bound.step(holds.base)
-        if value != holds.base[name] and there.at(value) is False and not there.refuses({name: value}):
-            yield bound
+        there, bounds = holds._replace(name=name), [Uneven(name, part, by, more) for more in beside]
+        value = holds.base[name] + -holds.base[name] % bounds[0].step(holds.base)
+        out = any(bound.keeps_out(holds.base) for bound in bounds)
+        if not out and there.at(value) is False and not there.refuses({name: value}):
+            yield from bounds
 
 
 def _step(holds: Holds, known: list[int]) -> int:

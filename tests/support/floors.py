@@ -12,7 +12,7 @@ PACKAGE = ROOT / "graphmem"
 FLOORS = [
     {"version", "escapes"},
     {"errors", "patches", "points"},
-    {"units", "saved_json", "_torch"},
+    {"units", "saved_json", "memo", "_torch"},
     {"record", "machine", "stand_ins"},
     {"usercode", "how"},
     {"kernels", "accounts"},

@@ -97,6 +97,7 @@ class Blocks(nn.Module):
         return sum(F.cross_entropy(self.head(x), y, reduction="sum") for x, y in pairs)
 
 
+@pytest.mark.slow
 def test_a_loss_in_blocks_of_tokens() -> None:
     def inputs(b=2, s=96):
         return (torch.zeros(b, s, dtype=torch.long),)

@@ -8,7 +8,8 @@ from torch import nn
 
 import graphmem
 from graphmem.errors import ModelError, SymbolError
-from graphmem.points import Memo, as_text
+from graphmem.memo import Memo
+from graphmem.points import as_text
 from graphmem.symbolic.points import Coincidence, coincidences, held_out, moves
 
 
@@ -29,6 +30,7 @@ def test_what_could_not_be_made_is_tried_again() -> None:
 
 def test_what_the_model_refuses_is_not_tried_again() -> None:
     made, tries = Memo(), []
+    made.at({"b": 8}, lambda: 7)
 
     def refuse() -> None:
         tries.append(1)

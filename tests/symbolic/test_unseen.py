@@ -71,6 +71,41 @@ class Windows(nn.Module):
         return (F.pad(y, (0, 0, 0, left)).exp() if left else y).tanh()
 
 
+class Strided(nn.Module):
+    """Half as many positions, in whole windows."""
+
+    def __init__(self, h: int, window: int) -> None:
+        super().__init__()
+        self.conv, self.windows = nn.Conv1d(h, h, 3, stride=2, padding=1), Windows(h, window)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.windows(self.conv(x.transpose(1, 2)).transpose(1, 2))
+
+
+def test_windows_that_fill_half_the_length() -> None:
+    """Of ceil(s/2) positions: 56 for an s of 111 as for one of 112."""
+
+    def model(h: int = 64, w: int = 28) -> nn.Module:
+        return Strided(h, w)
+
+    report = graphmem.analyze(model, tokens, device="cpu")
+    assert {Limit("s", not_multiple_of=2, by="w", beside=more) for more in (0, 1)} <= {*report.limits}
+    assert any("s not a multiple of 2 w, s + 1 not a multiple of 2 w" in note for note in report.notes)
+    for s, w in ((41, 28), (113, 28), (110, 28), (64, 31)):
+        assert report.at(s=s, w=w).saved.bytes == real_bytes(model(w=w), tokens(s=s))
+    for s in (111, 112):
+        with pytest.raises(SymbolError, match="not a multiple of 2 w"):
+            report.at(s=s)
+    made: dict[str, Any] = {}
+    from graphmem.render.formula import python
+
+    exec(python(report), made)
+    known = {**report.symbols, "w": 28}
+    assert made["saved_bytes"](**{**known, "s": 113}) == report.at(s=113).saved.bytes
+    with pytest.raises(ValueError, match=r"s \+ 1 not a multiple of \(2\*w\)"):
+        made["saved_bytes"](**{**known, "s": 111})
+
+
 def test_windows_that_fill_the_length() -> None:
     def model(h: int = 64, w: int = 28) -> nn.Module:
         return Windows(h, w)
@@ -108,6 +143,7 @@ class Choice(nn.Module):
         return (taken @ self.up).sigmoid() * weight.T[:, :, None]
 
 
+@pytest.mark.slow
 def test_experts_that_do_not_divide_the_tokens() -> None:
     def model(h: int = 64, e: int = 2, s: int = 510) -> nn.Module:
         return Choice(h, e, s)
@@ -144,6 +180,7 @@ class Last(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_the_kernel_of_a_layer_that_comes_last() -> None:
     def model(h: int = 64, a: int = 4, L: int = 5) -> nn.Module:
         return Last(h, a, L).bfloat16()
@@ -224,6 +261,7 @@ class Repeated(nn.Module):
         return F.scaled_dot_product_attention(y, y, y).repeat_interleave(self.repeats, 2).exp()
 
 
+@pytest.mark.slow
 def test_more_heads_of_keys_than_of_queries_on_the_cpu() -> None:
     """There torch chooses the kernel, so that another one runs is no reason to leave a point alone."""
 
