@@ -30,6 +30,7 @@ alone.py       a symbol moved alone, by as little as the model takes
 nearby.py      single points there, each for what shows there
 bounds.py      what is said of where the formula holds
 within.py      within which lengths the formula holds
+below.py       the least values at which it does
 orders.py      which of two sizes has to be the larger one
 ones.py        quotients that may become 1
 whole_parts.py parts of dimensions that are whole numbers

@@ -35,7 +35,7 @@ class Single:
 
     @classmethod
     def of(cls, whole: Base, trace: Trace) -> Single | None:
-        """`trace` in place of `whole`; None where something that is kept has no counterpart."""
+        """`trace` in place of `whole`; None where something that is kept has no counterpart that is kept."""
         like = _by_line(trace)
         pairs: dict[int, int] = {}
         for line, ops in _by_line(whole.trace).items():
@@ -44,9 +44,9 @@ class Single:
                 twin = there[i % len(there)]
                 if _sizes(op, whole.trace) == _sizes(twin, trace):
                     pairs[op.index] = twin.index
-        if any(k.op.index not in pairs for k in whole.kept):
-            return None
-        return cls(Base(trace, whole.account), pairs)
+        base = Base(trace, whole.account)
+        kept = {k.op.index for k in base.kept}
+        return cls(base, pairs) if all(pairs.get(k.op.index) in kept for k in whole.kept) else None
 
     def align(self, trace: Trace, *, loops: bool = False) -> Aligned | None:
         """`trace`, which has one layer of each kind, aligned with the whole trace; None where it keeps something

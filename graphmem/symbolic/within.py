@@ -6,25 +6,23 @@ One far point on either side tells whether there is a bound at all. To find it, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from graphmem.points import Point
-from graphmem.record import Trace
+from graphmem.symbolic.below import from_below
 from graphmem.symbolic.beside import divisors_of
 from graphmem.symbolic.bounds import AnyBound, Bound, Multiple, Uneven
 from graphmem.symbolic.curves import quotient_of, unrounded
 from graphmem.symbolic.derivation import Derivation
-from graphmem.symbolic.edges import LENGTH, bound_at, edge
+from graphmem.symbolic.edges import LENGTH, edge
 from graphmem.symbolic.holds import Holds, shallow
 from graphmem.symbolic.nearby import tied
 from graphmem.symbolic.orders import bounds_of_orders, differing, grown
-from graphmem.symbolic.points import COUNTS, FAR, ODD
+from graphmem.symbolic.points import FAR, ODD
 from graphmem.symbolic.tracer import TraceAt
 
 # So many operators are traced to see many turns of a loop.
 _MOST_TURNED = 4000
-# The shortest lengths besides 1: a shift by one leaves one position of two.
-_SHORTEST = (2, 3)
 
 
 def traced_only(derived: Derivation, working: Point) -> Iterator[Bound]:
@@ -49,26 +47,18 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
         for n in derived.symbols
         if n not in derived.depth and n not in derived.loops
     }
-    steps = {
-        n: _step(anywhere._replace(name=n), known)
-        for n, known in known_of.items()
-        if n not in derived.model_symbols and known[0] >= LENGTH
-    }
-    long, widths = _all_long(anywhere, known_of, steps), derived.model_symbols - _of_inputs(derived)
-    for name, known in known_of.items():
-        holds = anywhere._replace(name=name)
-        # A bound that moves with this symbol may keep out small values of it already, as what it is a multiple of does.
-        low = known[0] > 1 and not any(b.keeps_out({**working, name: 1}) for b in (*found, *derived.multiples))
-        if name in widths:
-            # Whether 1 of a width differs is not tried.
-            found += _without_one(holds) if low and known[0] <= COUNTS else []
-        elif name in derived.model_symbols:
-            found += _from_below(holds, known[0]) if low else []
-        elif known[0] >= LENGTH:
-            found += _of_length(holds, known, steps[name], low=low, long=long)
-        else:
-            found += filter(None, [] if long else [edge(holds, known[-1], FAR * known[-1] | ODD, 1)])
-            found += _from_below(holds, known[0]) if low else []
+    inputs = {n: known for n, known in known_of.items() if n not in derived.model_symbols}
+    lengths = {n: known for n, known in inputs.items() if known[0] >= LENGTH}
+    stepped = {n: step for n, known in lengths.items() if (step := _step(anywhere._replace(name=n), known)) > 1}
+    far = {n: _far(known, stepped.get(n, 1)) for n, known in inputs.items()}
+    if not far or anywhere.there(far) is not True:  # where all inputs are long: then none of them has an upper bound
+        for name, value in far.items():
+            found += filter(None, [edge(anywhere._replace(name=name), inputs[name][-1], value, stepped.get(name, 1))])
+    # A bound that moves with a symbol may keep out small values of it already, as what it is a multiple of does.
+    kept_out = (*found, *derived.multiples)
+    low = {n for n in known_of if n in stepped or not any(b.keeps_out({**working, n: 1}) for b in kept_out)}
+    found += from_below(anywhere, {n: v[0] for n, v in known_of.items() if v[0] > 1 and n in low}, stepped)
+    found += (Multiple(name, step) for name, step in stepped.items())
     told = {*tied(divisors_of(derived, [*known_of])), *grown(anywhere, found)}
     for name, known in known_of.items():
         if name in derived.model_symbols and name not in told:
@@ -78,20 +68,6 @@ def find_bounds(tracer: TraceAt, derived: Derivation, working: Point) -> tuple[A
     found += bounds_of_orders(anywhere, found)
     found += differing(anywhere, found)
     return (*(bound for bound in found if bound not in uneven), *uneven)
-
-
-def _of_inputs(derived: Derivation) -> set[str]:
-    """Symbols that an input has as a dimension: the model may have a table of as many positions."""
-    return {n for n, there in derived.moved.items() if _shapes(there.trace) != _shapes(derived.trace)}
-
-
-def _shapes(trace: Trace) -> list[tuple[int, ...]]:
-    return [fact.shape for op in trace.ops if op.kind == "input" for fact in op.outputs if fact is not None]
-
-
-def _without_one(holds: Holds) -> list[Bound]:
-    """That a size of 1 is excluded, where it is: it broadcasts and needs no copies."""
-    return [Bound(holds.name, 2, up=False, refused=holds.refuses({holds.name: 1}))] if holds.at(1) is False else []
 
 
 def _of_model_size(holds: Holds, known: int, found: Sequence[AnyBound]) -> list[Bound]:
@@ -151,33 +127,3 @@ def _step(holds: Holds, known: list[int]) -> int:
 def _far(known: list[int], step: int) -> int:
     far = FAR * known[-1]
     return far // step * step if step > 1 else far | ODD
-
-
-def _all_long(holds: Holds, known: Mapping[str, list[int]], steps: Mapping[str, int]) -> bool:
-    """Whether the formula holds where all inputs are long: then none of them has an upper bound."""
-    far = {n: _far(values, steps.get(n, 1)) for n, values in known.items() if n not in holds.derived.model_symbols}
-    return bool(far) and holds.there(far) is True
-
-
-def _of_length(holds: Holds, known: list[int], step: int, *, low: bool, long: bool) -> list[AnyBound]:
-    farther = None if long else edge(holds, known[-1], _far(known, step), step)
-    if step > 1:
-        return [*filter(None, (edge(holds, known[0], step, step), farther)), Multiple(holds.name, step)]
-    return [*(_from_below(holds, known[0]) if low else []), *filter(None, [farther])]
-
-
-def _from_below(holds: Holds, known: int) -> list[Bound]:
-    return [*filter(None, [_lowest(holds, known)])] if known >= LENGTH else _without_one(holds)
-
-
-def _lowest(holds: Holds, known: int) -> Bound | None:
-    """The least length at which the formula holds; None where it does at 1."""
-    if holds.at(1) is not False:
-        return None
-    for last in _SHORTEST:
-        if holds.at(last) is not False:
-            return bound_at(holds, last, -1)
-    shortest = _SHORTEST[-1]
-    if not holds.runs_alike({holds.name: shortest}) and not holds.refuses({holds.name: shortest}):
-        shortest = max(known // FAR, shortest) | 1  # another kernel runs what is short
-    return edge(holds, known, shortest, 1) or bound_at(holds, _SHORTEST[0], -1)
