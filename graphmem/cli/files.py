@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from graphmem.errors import UsageError
 from graphmem.escapes import safe_text
+from graphmem.usercode.interrupts import too_late
 
 _OUTPUT = "{} takes a file in an existing folder that can be written"
 _DESCRIPTORS = ("/dev/std", "/dev/fd/", "/proc/self/fd/")
@@ -60,13 +62,14 @@ def write(content: str | bytes, file: str | None, option: str = "-o", *, command
         UsageError: it cannot be written; or it is bytes, and stdout is a terminal.
     """
     content = safe_text(content, commands=commands) if isinstance(content, str) else content
+    too_late()
     if file is None:
         show(content)
         return
     content = content.encode() if isinstance(content, str) else content
     try:
         if (os.path.exists(file) and not os.path.isfile(file)) or file.startswith(_DESCRIPTORS):
-            Path(file).write_bytes(content)  # a device or a pipe is written to, not replaced
+            _write_into(file, content)  # a device or a pipe is written to, not replaced
         else:
             _replace(Path(os.path.realpath(file)), content)  # a link stays a link
     except BrokenPipeError:
@@ -74,6 +77,20 @@ def write(content: str | bytes, file: str | None, option: str = "-o", *, command
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         problem = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"cannot write {file}: {problem}", hint=_OUTPUT.format(option)) from error
+
+
+def _write_into(file: str, content: bytes) -> None:
+    """To a pipe only if somebody reads it: else opening it would wait for ever."""
+    is_pipe = os.path.exists(file) and stat.S_ISFIFO(os.stat(file).st_mode)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | (os.O_NONBLOCK if is_pipe else os.O_TRUNC))
+    except OSError as error:
+        if is_pipe and error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads from this pipe; start the reader first") from error
+        raise
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "wb") as stream:
+        stream.write(content)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -103,6 +120,7 @@ def show(content: str | bytes) -> None:
     """Print text, with ? for what the terminal cannot show, or bytes if stdout is not a terminal."""
     if isinstance(content, bytes) and sys.stdout.isatty():
         raise UsageError("this format is not text for a terminal", hint="write it to a file with -o FILE")
+    too_late()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ² shows ?
     try:

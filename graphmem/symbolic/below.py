@@ -25,11 +25,9 @@ def from_below(holds: Holds, known_of: Mapping[str, int], stepped: Mapping[str, 
     asked = {n: holds._replace(name=n) for n, v in known_of.items() if n not in widths or v <= COUNTS}
     # Whether 1 of a large width differs is not tried.
     special = {n: one for n, one in asked.items() if n not in stepped and one.at(1) is False}
-    two = {n: 2 for n in special if n not in widths and known_of[n] > 2}
-    from_two = holds.there(two) is True if len(two) > 1 else False
     for name, known in known_of.items():
         if name in special:
-            yield _lowest(special[name], known) if name in two and not from_two else bound_at(special[name], 2, -1)
+            yield bound_at(special[name], 2, -1) if name in widths else _lowest(special[name], known)
         elif name in stepped:
             yield from filter(None, [edge(holds._replace(name=name), known, stepped[name], stepped[name])])
 
@@ -46,9 +44,10 @@ def _lowest(holds: Holds, known: int) -> Bound:
 
 
 def _of_inputs(derived: Derivation) -> set[str]:
-    """Symbols that an input has as a dimension: the model may have a table of as many positions."""
+    """Symbols that an input has as a dimension, but for a width: the model may have a table of as many positions."""
     return {n for n, there in derived.moved.items() if _shapes(there.trace) != _shapes(derived.trace)}
 
 
 def _shapes(trace: Trace) -> list[tuple[int, ...]]:
-    return [fact.shape for op in trace.ops if op.kind == "input" for fact in op.outputs if fact is not None]
+    facts = (fact for op in trace.ops if op.kind == "input" for fact in op.outputs if fact is not None)
+    return [fact.shape[:-1] if fact.dtype.is_floating_point else fact.shape for fact in facts]

@@ -7,8 +7,9 @@ analysis is under way, it comes only
   lines, or before the next function of torch;
 - between two steps of the analysis: before the next piece of the user's code, and at the end.
 
-It waits wherever a block is being entered or left, and in a destructor: Python prints what comes there, and goes on. A
-second Ctrl-C comes at once. Somebody's own handler of SIGINT stays as it is.
+It waits wherever a block is being entered or left, and in a destructor: Python prints what comes there, and goes on.
+Once the answer is being written, the command ends as if it had not come. A second Ctrl-C comes at once. Somebody's own
+handler of SIGINT stays as it is.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ from graphmem.usercode.paths import is_users
 
 
 class _Held:
-    """The handler. within: in the user's code; "forward" where only the user's own lines may be interrupted."""
+    """The handler. within: in the user's code; "forward" where only the user's own lines may be interrupted. late: the
+    answer is being written."""
 
     def __init__(self) -> None:
-        self.waiting, self.within = False, ""
+        self.waiting, self.within, self.late = False, "", False
 
     def __call__(self, _number: int, frame: FrameType | None) -> None:
         own = self.within == "forward" and frame is not None and is_users(frame.f_code.co_filename)
         anywhere = self.within == "anywhere" and not _is_half_done(frame)
-        if self.waiting or anywhere or own:
+        if self.waiting or ((anywhere or own) and not self.late):
             self.waiting = False
             raise KeyboardInterrupt
         self.waiting = True
 
     def come(self) -> None:
-        if self.waiting:
+        if self.waiting and not self.late:
             self.waiting = False
             raise KeyboardInterrupt
 
@@ -73,11 +75,11 @@ def held_back() -> Iterator[None]:
     """Within the block Ctrl-C comes only where it does no harm; and after it, at the latest."""
     outer = _of_this_thread()
     if outer is not None:
-        before, outer.within = outer.within, ""
+        before, outer.within = (outer.within, outer.late), ""
         try:
             yield
         finally:
-            outer.within = before
+            outer.within, outer.late = before
         return
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -110,6 +112,14 @@ def may_come(*, forward: bool = False) -> Iterator[None]:
         held.within = before
     if not forward:
         held.come()
+
+
+def too_late() -> None:
+    """From here to the end of the `held_back` block it does not come: the answer is being written, as a whole. A second
+    one still does."""
+    held = _of_this_thread()
+    if held is not None:
+        held.late = True
 
 
 def come() -> None:

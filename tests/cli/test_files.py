@@ -31,6 +31,17 @@ def test_a_link_that_was_named_leads_to_the_file_that_is_replaced(tmp_path: Path
     assert (tmp_path / "there").read_text() == "new"
 
 
+def test_a_pipe_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
+    """Opening it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="nobody reads from this pipe"):
+        write("new", str(tmp_path / "pipe"))
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write("new", str(tmp_path / "pipe"))
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+
+
 def test_names_as_long_as_the_system_takes(tmp_path: Path) -> None:
     file = tmp_path / ("x" * 255)
     write("new", str(file))

@@ -11,6 +11,7 @@ The exit code is 1 where something went wrong. A case that takes more than a min
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import multiprocessing
 import signal
@@ -59,6 +60,9 @@ def ready() -> None:
     signal.signal(signal.SIGALRM, interrupted)
     for command in ("analyze", "lint", "fit"):
         judge(Case(kind="first", seed=0, files={"model.py": MODEL}, arguments=(command, "model.py")))
+    # What a library changes when it is first imported is not promised: transformers may lead to Cython, say.
+    config = json.dumps({"model_type": "bert", "num_hidden_layers": 1})
+    judge(Case(kind="first", seed=0, files={"config.json": config}, arguments=("analyze", "config.json")))
 
 
 def found() -> list[Case]:

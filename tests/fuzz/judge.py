@@ -119,12 +119,16 @@ def _call(case: Case, function: Any) -> Outcome:
 def interrupted(_: int, frame: FrameType | None) -> None:
     """The handler of the timer's signal: Ctrl-C where the timer found the process, once that is in graphmem.
 
-    On the first line of `main` nothing has begun: what comes there is Python's to tell.
+    On the first line of `main` nothing has begun: what comes there is Python's to tell, as in a destructor that runs
+    where graphmem's own handler does not stand.
     """
-    if frame is None or frame.f_code.co_filename == __file__ or frame.f_code is graphmem.cli.main.__code__:
+    handler = signal.getsignal(signal.SIGINT)
+    begun = (
+        frame is not None and frame.f_code.co_filename != __file__ and frame.f_code is not graphmem.cli.main.__code__
+    )
+    if not begun or (handler is signal.default_int_handler and frame.f_code.co_name == "__del__"):
         signal.setitimer(signal.ITIMER_REAL, _SOON)
         return
-    handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(signal.SIGINT, frame)
 

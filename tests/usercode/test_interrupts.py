@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from graphmem.usercode.interrupts import come, held_back, may_come
+from graphmem.usercode.interrupts import come, held_back, may_come, too_late
 
 CODE = SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come")
 OURS = SimpleNamespace(f_code=CODE, f_back=None, f_globals={})
@@ -83,6 +83,21 @@ def test_the_second_comes_at_once() -> None:
         ctrl_c()
         with pytest.raises(KeyboardInterrupt):
             ctrl_c()
+
+
+def test_while_the_answer_is_written_it_is_too_late() -> None:
+    with held_back(), may_come():
+        too_late()
+        ctrl_c()
+        come()
+    with held_back(), pytest.raises(KeyboardInterrupt), may_come():  # noqa: PT012
+        too_late()
+        ctrl_c()
+        ctrl_c()
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        with held_back():
+            too_late()
+        ctrl_c()
 
 
 def test_an_analysis_within_another() -> None:
