@@ -7,15 +7,16 @@ analysis is under way, it comes only
   lines, or before the next function of torch;
 - between two steps of the analysis: before the next piece of the user's code, and at the end.
 
-It waits wherever a block is being entered or left, and in a destructor: Python prints what comes there, and goes on.
-Once the answer is being written, the command ends as if it had not come. A second Ctrl-C comes at once. Somebody's own
-handler of SIGINT stays as it is.
+It waits wherever a block is being entered or left, and where an object is freed: Python prints what comes there, and
+goes on. Once the answer is being written, the command ends as if it had not come. A second Ctrl-C comes at once.
+Somebody's own handler of SIGINT stays as it is.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -52,7 +53,15 @@ def _is_half_done(frame: FrameType | None) -> bool:
     blocks = any(
         name in ("__enter__", "__exit__") or module in ("contextlib", "torch.overrides") for name, module in names
     )
-    return blocks or any(one.f_code.co_name == "__del__" for one in frames)
+    return blocks or any(map(frees, frames))
+
+
+def frees(frame: FrameType) -> bool:
+    """Whether it runs because an object is freed: a destructor, or what a weak reference calls with itself. Python
+    prints what is raised there, and goes on."""
+    code = frame.f_code
+    given = (frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount])
+    return code.co_name == "__del__" or any(isinstance(one, weakref.ref) and one() is None for one in given)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -26,6 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 import graphmem.cli
 from fuzz.case import Case
 from fuzz.state import differences, snapshot
+from graphmem.usercode.interrupts import frees
 
 # No case needs more. Real memory is that of torch's own buffers and of the model, if it is run for real.
 SECONDS, MEMORY = 60, 2**30
@@ -119,14 +120,14 @@ def _call(case: Case, function: Any) -> Outcome:
 def interrupted(_: int, frame: FrameType | None) -> None:
     """The handler of the timer's signal: Ctrl-C where the timer found the process, once that is in graphmem.
 
-    On the first line of `main` nothing has begun: what comes there is Python's to tell, as in a destructor that runs
-    where graphmem's own handler does not stand.
+    On the first line of `main` nothing has begun: what comes there is Python's to tell, as where an object is
+    freed while graphmem's own handler does not stand.
     """
     handler = signal.getsignal(signal.SIGINT)
     begun = (
         frame is not None and frame.f_code.co_filename != __file__ and frame.f_code is not graphmem.cli.main.__code__
     )
-    if not begun or (handler is signal.default_int_handler and frame.f_code.co_name == "__del__"):
+    if not begun or (handler is signal.default_int_handler and frees(frame)):
         signal.setitimer(signal.ITIMER_REAL, _SOON)
         return
     if callable(handler):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from types import SimpleNamespace
 
 import pytest
 
 from graphmem.usercode.interrupts import come, held_back, may_come, too_late
 
-CODE = SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come")
-OURS = SimpleNamespace(f_code=CODE, f_back=None, f_globals={})
+CODE = SimpleNamespace(co_filename=come.__code__.co_filename, co_name="come", co_varnames=(), co_argcount=0)
+OURS = SimpleNamespace(f_code=CODE, f_back=None, f_globals={}, f_locals={})
 
 
 def ctrl_c() -> None:
@@ -150,6 +151,17 @@ def test_in_a_destructor_it_waits(capsys) -> None:
         pytest.fail("it came later")
     assert after == ["freed"]
     assert "Exception ignored" not in capsys.readouterr().err
+
+
+def test_in_what_a_weak_reference_calls_it_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    freed = type("Freed", (), {})()
+    reference = weakref.ref(freed, lambda _: ctrl_c())
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        with may_come():
+            del freed
+            assert reference() is None
+        pytest.fail("it is later than that")
+    assert not capsys.readouterr().err
 
 
 def test_somebody_elses_handler_stays() -> None:
