@@ -1,9 +1,16 @@
 """One layer in place of two: what that spares, and what it must not get wrong."""
 
 import pytest
+import torch
+from torch import nn
 
 import graphmem
+from graphmem.accounts.saved import sort_storages
 from graphmem.analysis.tracer import Tracer
+from graphmem.how import read_how
+from graphmem.load.factories import from_factories
+from graphmem.symbolic.align import Base
+from graphmem.symbolic.single import Single
 from support.oracle import real_saved
 from support.stacks import Layer, Stack, inputs, stack
 
@@ -35,6 +42,36 @@ def first_is_special(h=16, f=32, L=4):
 
 def cut(h=16, f=32, L=4):
     return Cut(Layer(h, f) for _ in range(L))
+
+
+class TwoStreams(nn.Module):
+    """A long and a short input, through the same layers in pieces; the last sum is kept by nobody."""
+
+    def __init__(self, h: int, n: int, L: int) -> None:
+        super().__init__()
+        self.one, self.two, self.n = nn.Linear(h, h), nn.Linear(h, h), n
+        self.layers = nn.ModuleList(nn.Linear(h, h) for _ in range(L))
+
+    def forward(self, x: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        x, c = self.one(x), self.two(c)
+        for layer in self.layers:
+            x, c = (y + torch.cat([layer(part) for part in y.split(self.n, 1)], 1) for y in (x, c))
+        return (x.sum() + c.sum()).exp()
+
+
+def test_a_layer_that_keeps_less_stands_for_none() -> None:
+    """What several layers keep has a counterpart in it, which it does not keep."""
+
+    def model(h: int = 16, n: int = 8, L: int = 2) -> nn.Module:
+        return TwoStreams(h, n, L)
+
+    def two(b: int = 2, s: int = 8, t: int = 32, h: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(b, s, h), torch.randn(b, t, h)
+
+    subject = from_factories(model, two, name="two", settings={})
+    tracer = Tracer(subject, read_how({}))
+    whole = Base(tracer(subject.symbols), sort_storages)
+    assert Single.of(whole, tracer({**subject.symbols, "L": 1})) is None
 
 
 POINTS = [{"h": 32, "f": 8, "s": 64}, {"b": 5, "h": 48}, {"s": 100, "f": 96}, {"L": 6}, {"L": 9, "f": 24}]
