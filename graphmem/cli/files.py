@@ -88,7 +88,8 @@ def _write_into(file: str, content: bytes) -> None:
         if is_pipe and error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "nobody reads from this pipe; start the reader first") from error
         raise
-    os.set_blocking(descriptor, True)
+    if is_pipe:
+        os.set_blocking(descriptor, True)
     with open(descriptor, "wb") as stream:
         stream.write(content)
 
