@@ -62,14 +62,14 @@ def write(content: str | bytes, file: str | None, option: str = "-o", *, command
         UsageError: it cannot be written; or it is bytes, and stdout is a terminal.
     """
     content = safe_text(content, commands=commands) if isinstance(content, str) else content
-    too_late()
     if file is None:
         show(content)
         return
+    too_late()
     content = content.encode() if isinstance(content, str) else content
     try:
         if (os.path.exists(file) and not os.path.isfile(file)) or file.startswith(_DESCRIPTORS):
-            _write_into(file, content)  # a device or a pipe is written to, not replaced
+            _write_into(file, content, option)  # a device or a pipe is written to, not replaced
         else:
             _replace(Path(os.path.realpath(file)), content)  # a link stays a link
     except BrokenPipeError:
@@ -79,14 +79,15 @@ def write(content: str | bytes, file: str | None, option: str = "-o", *, command
         raise UsageError(f"cannot write {file}: {problem}", hint=_OUTPUT.format(option)) from error
 
 
-def _write_into(file: str, content: bytes) -> None:
+def _write_into(file: str, content: bytes, option: str) -> None:
     """To a pipe only if somebody reads it: else opening it would wait for ever."""
     is_pipe = os.path.exists(file) and stat.S_ISFIFO(os.stat(file).st_mode)
     try:
         descriptor = os.open(file, os.O_WRONLY | (os.O_NONBLOCK if is_pipe else os.O_TRUNC))
     except OSError as error:
         if is_pipe and error.errno == errno.ENXIO:
-            raise OSError(errno.ENXIO, "nobody reads from this pipe; start the reader first") from error
+            hint = f"start what reads it first, or give {option} a file"
+            raise UsageError(f"cannot write {file}: nobody reads from this pipe", hint=hint) from error
         raise
     if is_pipe:
         os.set_blocking(descriptor, True)

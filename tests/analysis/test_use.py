@@ -22,7 +22,7 @@ from graphmem.symbolic.curves import symbol
 from graphmem.symbolic.read import read_expression
 from support.oracle import real_saved
 from support.repo import ROOT
-from support.reports import of_sample
+from support.reports import emitted, of_sample
 from support.slow import one_of
 
 
@@ -53,13 +53,6 @@ def reports():
     return [report_of(name) for name in SAMPLES]
 
 
-def function_of(report):
-    """The formula as plain Python: fast, and not graphmem's."""
-    namespace = {}
-    exec(FORMATS["python"](report), namespace)
-    return namespace["saved_bytes"]
-
-
 def brute(needs, budget, top=3000):
     """The largest value below `top`, one by one."""
 
@@ -74,7 +67,7 @@ def brute(needs, budget, top=3000):
 
 @pytest.mark.slow
 def test_solve_agrees_with_brute_force(reports) -> None:
-    chance, functions = random.Random(1), [function_of(report) for report in reports]
+    chance, functions = random.Random(1), [emitted(report) for report in reports]
     for _ in range(100):
         report, function = chance.choice(list(zip(reports, functions, strict=True)))
         name = chance.choice([n for n in report.symbols if n in ("s", "b", "L", "v", "f")])
@@ -189,7 +182,7 @@ def test_the_python_function_needs_no_graphmem_and_is_exact(name) -> None:
     report = report_of(name)
     source = FORMATS["python"](report)
     assert "graphmem" not in source.replace(report.name, "")
-    function = function_of(report)
+    function = emitted(report)
     assert function() == report.saved.bytes
     elsewhere = {n: v for n, v in {"b": 3, "s": 4096}.items() if n in report.symbols}
     try:
@@ -323,7 +316,7 @@ def test_diff_refuses_settings_it_cannot_use(reports, tmp_path, capsys) -> None:
 
 def test_the_function_refuses_what_the_report_refuses() -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
-    function = function_of(report)
+    function = emitted(report)
     assert function(b=7, s=11) == report.at(b=7, s=11).saved.bytes
     with pytest.raises(ValueError, match="the formula holds for b >= 2 only"):
         function(b=1)
@@ -348,7 +341,7 @@ class Positions(nn.Module):
 @pytest.mark.parametrize("more", [0, 1])
 def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
     report = graphmem.analyze(lambda P=40: Positions(P, more), ids, device="cpu")
-    function = function_of(report)
+    function = emitted(report)
     for P, s in ((64, 60), (64, 64 - more), (24, 24 - more)):
         real = real_saved(Positions(P, more), ids(s=s))
         assert function(P=P, s=s) == report.at(P=P, s=s).saved.bytes == sum(size * n for size, n in real.items())
@@ -361,7 +354,7 @@ def test_the_function_moves_a_limit_with_what_it_depends_on(more) -> None:
 def test_the_function_of_what_is_not_proved_is_for_one_point() -> None:
     report = graphmem.analyze(shifted, ids, device="cpu")
     unproved = dataclasses.replace(report, verified=dataclasses.replace(report.verified, exact=False))
-    function = function_of(unproved)
+    function = emitted(unproved)
     assert function() == report.saved.bytes
     with pytest.raises(ValueError, match="not proved, so it is for b=4"):
         function(s=21)
@@ -407,8 +400,8 @@ def test_the_function_refuses_turns_and_sizes_that_the_formula_is_not_for(model,
     with pytest.raises(SymbolError):
         report.at(**outside)
     with pytest.raises(ValueError, match="the formula holds for"):
-        function_of(report)(**outside)
-    assert function_of(report)(b=3) == report.at(b=3).saved.bytes
+        emitted(report)(**outside)
+    assert emitted(report)(b=3) == report.at(b=3).saved.bytes
 
 
 def test_the_function_names_the_kernel_that_it_is_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import graphmem
@@ -24,6 +25,16 @@ def as_keywords(words: list[str]) -> dict[str, Any]:
     pairs = list(zip(words[::2], words[1::2], strict=True))
     options = {flag.removeprefix("--"): value for flag, value in pairs if flag != "--set"}
     return {"symbols": dict(value.split("=") for flag, value in pairs if flag == "--set"), **options}
+
+
+def emitted(report: graphmem.Report) -> Callable[..., int]:
+    """The Python function that the report's formula is written as."""
+    from graphmem.render.formula import python
+
+    made: dict[str, Any] = {}
+    exec(python(report), made)
+    function: Callable[..., int] = made["saved_bytes"]
+    return function
 
 
 def predicted(report: graphmem.Report) -> Counter[int]:

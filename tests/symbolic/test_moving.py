@@ -14,6 +14,7 @@ from graphmem.report import Limit
 from graphmem.symbolic.bounds import Bound, Moving
 from graphmem.symbolic.moving import _simplest, moving_of
 from support.oracle import real_bytes
+from support.reports import emitted
 
 
 class Rule:
@@ -109,11 +110,8 @@ def test_a_loss_in_blocks_of_tokens() -> None:
         assert report.at(b=b, s=s).saved.bytes == real_bytes(Blocks(16, 30), inputs(b, s))
     with pytest.raises(SymbolError, match=r"b <= 8 \(1000/s\) only"):
         report.at(b=9, s=120)
-    made: dict = {}
-    from graphmem.render.formula import python
-
-    exec(python(report), made)
+    saved_bytes = emitted(report)
     known = {n: v for n, v in report.symbols.items() if n not in ("b", "s")}
-    assert made["saved_bytes"](**known, b=8, s=125) == report.at(b=8, s=125).saved.bytes
+    assert saved_bytes(**known, b=8, s=125) == report.at(b=8, s=125).saved.bytes
     with pytest.raises(ValueError, match="1000/s"):
-        made["saved_bytes"](**known, b=9, s=120)
+        saved_bytes(**known, b=9, s=120)

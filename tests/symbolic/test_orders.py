@@ -9,6 +9,7 @@ from graphmem.errors import SymbolError
 from graphmem.report import Limit
 from graphmem.symbolic.orders import _rows
 from support.oracle import real_saved
+from support.reports import emitted
 
 
 @pytest.mark.parametrize("count", range(2, 11))
@@ -61,14 +62,11 @@ def test_the_smaller_and_the_larger_of_two_sizes() -> None:
 @pytest.mark.slow
 def test_the_limit_in_the_emitted_function() -> None:
     report = graphmem.analyze(lambda h=64, f=256, d=4: Narrow(h, f, d), sequences, device="cpu")
-    from graphmem.render.formula import python
-
-    made: dict = {}
-    exec(python(report), made)
+    saved_bytes = emitted(report)
     sizes = {**report.symbols, "d": 13}
-    assert made["saved_bytes"](**sizes) == report.at(d=13).saved.bytes
+    assert saved_bytes(**sizes) == report.at(d=13).saved.bytes
     with pytest.raises(ValueError, match="d <= h/4 only"):
-        made["saved_bytes"](**{**sizes, "h": 48})
+        saved_bytes(**{**sizes, "h": 48})
 
 
 class Remembering(nn.Module):

@@ -13,6 +13,7 @@ from graphmem.report import Limit
 from graphmem.symbolic.bounds import Uneven
 from graphmem.symbolic.holds import Holds
 from support.oracle import real_bytes
+from support.reports import emitted
 from support.slow import first_of
 
 
@@ -48,14 +49,11 @@ def test_heads_that_need_no_padding() -> None:
 
 @pytest.mark.slow
 def test_the_emitted_function_refuses_them_too() -> None:
-    from graphmem.render.formula import python
-
     report = graphmem.analyze(lambda h=128, a=2, d=60: Padded(h, a, d), inputs, device="cpu")
-    made: dict = {}
-    exec(python(report), made)
-    assert made["saved_bytes"](**{**report.symbols, "d": 23}) == report.at(d=23).saved.bytes
+    saved_bytes = emitted(report)
+    assert saved_bytes(**{**report.symbols, "d": 23}) == report.at(d=23).saved.bytes
     with pytest.raises(ValueError, match="not a multiple of 8"):
-        made["saved_bytes"](**{**report.symbols, "d": 24})
+        saved_bytes(**{**report.symbols, "d": 24})
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """Formulas that were proved and wrong at points that no trace had come near: each kind, as small as it shows."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from graphmem.errors import SymbolError
 from graphmem.report import Limit
 from support.at_points import right_or_refused
 from support.oracle import real_bytes
+from support.reports import emitted
 
 
 def tokens(b: int = 2, s: int = 40, h: int = 64) -> tuple[torch.Tensor, ...]:
@@ -96,14 +95,11 @@ def test_windows_that_fill_half_the_length() -> None:
     for s in (111, 112):
         with pytest.raises(SymbolError, match="not a multiple of 2 w"):
             report.at(s=s)
-    made: dict[str, Any] = {}
-    from graphmem.render.formula import python
-
-    exec(python(report), made)
+    saved_bytes = emitted(report)
     known = {**report.symbols, "w": 28}
-    assert made["saved_bytes"](**{**known, "s": 113}) == report.at(s=113).saved.bytes
+    assert saved_bytes(**{**known, "s": 113}) == report.at(s=113).saved.bytes
     with pytest.raises(ValueError, match=r"s \+ 1 not a multiple of \(2\*w\)"):
-        made["saved_bytes"](**{**known, "s": 111})
+        saved_bytes(**{**known, "s": 111})
 
 
 def test_windows_that_fill_the_length() -> None:
@@ -118,14 +114,11 @@ def test_windows_that_fill_the_length() -> None:
     for point in ({"s": 56}, {"s": 93, "w": 31}):
         with pytest.raises(SymbolError, match="s not a multiple of w only"):
             report.at(**point)
-    made: dict[str, Any] = {}
-    from graphmem.render.formula import python
-
-    exec(python(report), made)
+    saved_bytes = emitted(report)
     known = {**report.symbols, "s": 93}
-    assert made["saved_bytes"](**{**known, "w": 28}) == report.at(s=93).saved.bytes
+    assert saved_bytes(**{**known, "w": 28}) == report.at(s=93).saved.bytes
     with pytest.raises(ValueError, match=r"not a multiple of \(w\)"):
-        made["saved_bytes"](**{**known, "w": 31})
+        saved_bytes(**{**known, "w": 31})
 
 
 class Choice(nn.Module):
